@@ -1,0 +1,87 @@
+"""What the metrics mean: unit, direction and definition of every name that our benchmarks write."""
+
+from __future__ import annotations
+
+import enum
+from fnmatch import fnmatchcase
+from typing import Final
+
+from attrs import frozen
+
+__all__ = ["CATALOGUE", "Direction", "MetricDefinition", "definition_of"]
+
+
+class Direction(enum.StrEnum):
+    """Which way a metric improves."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+    NEUTRAL = "neutral"
+    """Context only: a change is neither better nor worse."""
+
+
+@frozen
+class MetricDefinition:
+    """What one metric is.
+
+    Attributes:
+        name: The name before the first dot; ``*`` stands for any characters.
+        unit: Of the values as they stand in the document.
+        direction: Which way is better.
+        definition: Id of the exact definition; only equal ids may be compared.
+        meaning: The definition in one line.
+    """
+
+    name: str
+    unit: str
+    direction: Direction
+    definition: str
+    meaning: str
+
+
+_HIGHER, _LOWER, _NEUTRAL = Direction.HIGHER, Direction.LOWER, Direction.NEUTRAL
+
+CATALOGUE: Final[tuple[MetricDefinition, ...]] = tuple(
+    MetricDefinition(*columns)
+    for columns in (
+        ("ttft_ms", "ms", _LOWER, "ttft.client", "request sent to first chunk with text"),
+        ("tpot_ms", "ms", _LOWER, "tpot.excl_first", "(E2E - TTFT) / (output tokens - 1), per request"),
+        ("itl_ms", "ms", _LOWER, "itl.gap", "gap between consecutive chunks with text, pooled over requests"),
+        ("e2e_latency_ms", "ms", _LOWER, "e2e.client", "request sent to end of the response"),
+        ("avg_latency_ms", "ms", _LOWER, "e2e.client", "mean of request sent to end of the response"),
+        ("p50_latency_ms", "ms", _LOWER, "e2e.client", "median of request sent to end of the response"),
+        ("p99_latency_ms", "ms", _LOWER, "e2e.client", "99th percentile of request sent to end of response"),
+        ("avg_tps", "token/s", _HIGHER, "user.osl_over_e2e", "mean over requests of output tokens / E2E"),
+        ("min_tps", "token/s", _HIGHER, "user.osl_over_e2e", "least output tokens / E2E of a request"),
+        ("max_tps", "token/s", _HIGHER, "user.osl_over_e2e", "greatest output tokens / E2E of a request"),
+        ("output_token_throughput", "token/s", _HIGHER, "otps.system", "all output tokens / duration"),
+        ("request_throughput", "req/s", _HIGHER, "rps.completed", "completed requests / duration"),
+        ("total_time_seconds", "s", _NEUTRAL, "duration.wall", "start of first measured request to last end"),
+        ("total_iterations", "count", _NEUTRAL, "requests.completed", "measured requests that succeeded"),
+        ("total_tokens_generated", "token", _NEUTRAL, "output_tokens.total", "sum of output tokens"),
+        ("cold_latency_ms", "ms", _LOWER, "e2e.client.first", "E2E of the session's first request"),
+        ("warm_latency_ms", "ms", _LOWER, "e2e.client.warm", "median E2E of the second half of the requests"),
+        ("warmup_penalty_pct", "%", _LOWER, "warmup.penalty", "(cold - warm) / warm latency"),
+        (
+            "stabilized_after",
+            "count",
+            _LOWER,
+            "warmup.requests",
+            "requests until none is slower than warm by more than the tolerance",
+        ),
+        ("overall_peak_*_gb", "GB", _LOWER, "memory.peak", "greatest reading while requests were answered"),
+        ("overall_avg_*_gb", "GB", _LOWER, "memory.mean", "mean reading while requests were answered"),
+    )
+)
+"""Every metric of `kitt_core.benchmarking`, in the order of a report."""
+
+
+def definition_of(name: str) -> MetricDefinition | None:
+    """Return what is known of a metric, None for a name that no benchmark of ours writes.
+
+    Args:
+        name: As stored, with the statistic behind a dot (``ttft_ms.p99``) or without; a benchmark before a
+            slash (``latency/ttft_ms.p99``) is allowed.
+    """
+    base = name.rpartition("/")[2].partition(".")[0]
+    return next((entry for entry in CATALOGUE if fnmatchcase(base, entry.name)), None)

@@ -1,0 +1,84 @@
+"""Benchmark ``memory``: what the engine holds while it works."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, ClassVar, Final
+
+import attrs
+from attrs import frozen
+
+from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome, Metrics, failures, warmup_times
+from kitt_core.benchmarking.distribution import mean, rounded
+from kitt_core.benchmarking.load import ClosedLoop, SampleObserver
+from kitt_core.benchmarking.samples import Clock, closing
+from kitt_core.engine import Chunk, EngineSession, GenerationRequest
+
+__all__ = ["Memory"]
+
+_INTERVAL_SECONDS: Final = 0.02
+_GPU: Final = "gpu_memory_gb"
+
+
+@frozen
+class Memory(Benchmark):
+    """Peak and average of each memory figure that the engine reports, read while requests are answered."""
+
+    name: ClassVar[str] = "memory"
+
+    async def run(
+        self, load: ClosedLoop, *, warm_up: bool = True, on_sample: SampleObserver, on_warmup: SampleObserver
+    ) -> BenchmarkOutcome:
+        """Send the workload and evaluate it; see `Benchmark.run`."""
+        if not load.session.memory_gb():
+            return BenchmarkOutcome(skipped="the engine reports no memory figures")
+        before = await self._warm_up(load, wanted=warm_up, on_warmup=on_warmup)
+        watched = _WatchedSession(load.session, load.clock)
+        measured = await self._measure(attrs.evolve(load, session=watched), on_sample=on_sample)
+        metrics: Metrics = {"total_iterations": len(measured.successful)}
+        for name, readings in watched.readings.items():
+            metrics[f"overall_peak_{name}"] = rounded(max(readings))
+            metrics[f"overall_avg_{name}"] = rounded(mean(readings))
+        missing = {} if _GPU in watched.readings else {_GPU: "the engine reports no GPU memory"}
+        return BenchmarkOutcome(
+            metrics=metrics,
+            errors=failures(before, measured),
+            warmup_times=warmup_times(before),
+            not_measured=missing,
+        )
+
+
+class _WatchedSession(EngineSession):
+    """A session whose memory is read as its chunks pass, every 20 ms and when one ends.
+
+    Reading between chunks needs no second task, so the figures belong to the moment at which a token came.
+    """
+
+    def __init__(self, session: EngineSession, clock: Clock) -> None:
+        self.model = session.model
+        self.concurrent = session.concurrent
+        self.readings: dict[str, list[float]] = {}
+        self._session = session
+        self._clock = clock
+        self._read_at: float | None = None
+
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[Chunk]:
+        async with closing(self._session.stream(request)) as chunks:
+            async for chunk in chunks:
+                if self._is_due() or chunk.usage is not None:
+                    self._read()
+                yield chunk
+
+    def memory_gb(self) -> Mapping[str, float]:
+        return self._session.memory_gb()
+
+    def describe(self) -> Mapping[str, Any]:
+        return self._session.describe()
+
+    def _is_due(self) -> bool:
+        return self._read_at is None or self._clock() - self._read_at >= _INTERVAL_SECONDS
+
+    def _read(self) -> None:
+        self._read_at = self._clock()
+        for name, value in self._session.memory_gb().items():
+            self.readings.setdefault(name, []).append(value)

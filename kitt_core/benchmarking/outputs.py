@@ -1,0 +1,143 @@
+"""Per-request samples as files: ``results_chunk_0000.jsonl.gz`` and so on.
+
+One JSON object per line. The same lines give the same bytes: neither a time nor a file name stands in the
+gzip header.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, BinaryIO, Final, Self, cast
+
+from kitt_core.benchmarking.distribution import rounded
+from kitt_core.benchmarking.samples import RequestSample
+from kitt_core.errors import StoreUnavailableError
+from kitt_core.model import Attachment
+
+__all__ = ["OutputWriter", "output_line"]
+
+_CHUNK_BYTES: Final = 50 * 1024 * 1024
+_PROMPT_CHARACTERS: Final = 100
+
+
+def output_line(benchmark: str, run_number: int, iteration: int, sample: RequestSample) -> dict[str, Any]:
+    """Return what is kept of one measured request.
+
+    Args:
+        benchmark: The benchmark's name.
+        run_number: Which run of it, from 1.
+        iteration: Which request of that run, from 1, in the order of sending.
+        sample: The request.
+    """
+    metrics = {
+        "tps": sample.tokens_per_second,
+        "ttft_ms": sample.ttft_ms,
+        "tpot_ms": sample.tpot_ms,
+        "e2e_latency_ms": sample.e2e_latency_ms,
+    }
+    numbers = {name: rounded(value) for name, value in metrics.items() if value is not None}
+    return {
+        "benchmark": benchmark,
+        "run_number": run_number,
+        "iteration": iteration,
+        "prompt": sample.request.prompt[:_PROMPT_CHARACTERS],
+        "output_length": sample.output_length,
+        "started_at_seconds": rounded(sample.started_at),
+        "metrics": numbers
+        | {"prompt_tokens": sample.prompt_tokens, "completion_tokens": sample.completion_tokens},
+        "itl_ms": [rounded(gap) for gap in sample.gaps_ms],
+        "token_count_source": sample.token_count_source,
+        "error": sample.error,
+    }
+
+
+class OutputWriter:
+    """Writes lines to numbered chunks in a directory; holds one line in memory, never a chunk.
+
+    A context manager; leaving it closes the last chunk.
+
+    Args:
+        directory: Where the chunks go; made if it is missing.
+        chunk_bytes: A chunk closes before the line that would carry its uncompressed size beyond this; a
+            single longer line gets a chunk of its own.
+    """
+
+    def __init__(self, directory: Path, *, chunk_bytes: int = _CHUNK_BYTES) -> None:
+        self._directory = directory
+        self._chunk_bytes = chunk_bytes
+        self._paths: list[Path] = []
+        self._raw: IO[bytes] | None = None
+        self._packed: gzip.GzipFile | None = None
+        self._filled = 0
+
+    def write(self, item: Mapping[str, Any]) -> None:
+        """Write one line.
+
+        Raises:
+            StoreUnavailableError: The directory can't be made or the file can't be written.
+        """
+        line = json.dumps(item, separators=(",", ":")).encode("ascii") + b"\n"
+        try:
+            if self._packed is not None and self._filled + len(line) > self._chunk_bytes:
+                self._finish()
+            packed = self._packed or self._begin()
+            packed.write(line)
+        except OSError as error:
+            raise self._failure(error) from error
+        self._filled += len(line)
+
+    def close(self) -> list[Attachment]:
+        """Close the last chunk and return all chunks, none if nothing was written; may be called twice.
+
+        Raises:
+            StoreUnavailableError: What was still to be written can't be.
+        """
+        try:
+            self._finish()
+            return [
+                Attachment(
+                    path.name, path.stat().st_size, cast("Callable[[], BinaryIO]", partial(path.open, "rb"))
+                )
+                for path in self._paths
+            ]
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _begin(self) -> gzip.GzipFile:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        path = self._directory / f"results_chunk_{len(self._paths):04d}.jsonl.gz"
+        self._raw = path.open("wb")
+        self._paths.append(path)
+        self._packed = gzip.GzipFile(filename="", mode="wb", fileobj=self._raw, mtime=0)
+        self._filled = 0
+        return self._packed
+
+    def _finish(self) -> None:
+        packed, raw = self._packed, self._raw
+        self._packed = self._raw = None
+        try:
+            if packed is not None:
+                packed.close()
+        finally:
+            if raw is not None:
+                raw.close()
+
+    def _failure(self, error: OSError) -> StoreUnavailableError:
+        reason = error.strerror or type(error).__name__
+        return StoreUnavailableError(
+            f"the requests' samples can't be written to {self._directory}: {reason}",
+            hint="free some space or name another directory",
+        )

@@ -1,0 +1,265 @@
+"""Running a suite against a session.
+
+The runner decides what happens when something goes wrong: a request that fails is a line in its benchmark's
+errors; what stops a benchmark (an interruption, an engine that gives up) ends the run, and what was measured
+until then is the result. Before anything was measured there is no result, and the exception passes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from attrs import field, frozen, validators
+
+from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome
+from kitt_core.benchmarking.distribution import rounded
+from kitt_core.benchmarking.load import ClosedLoop, failure_lines
+from kitt_core.benchmarking.outputs import OutputWriter, output_line
+from kitt_core.benchmarking.samples import Clock, RequestSample
+from kitt_core.benchmarking.suites import Suite
+from kitt_core.engine import EngineSession
+from kitt_core.errors import KittError
+
+__all__ = ["RunOptions", "RunProgress", "SuiteRun", "run_suite"]
+
+_log = logging.getLogger(__name__)
+
+INTERRUPTED: Final = "interrupted"
+
+
+@frozen
+class RunOptions:
+    """What the user changed of a suite.
+
+    Attributes:
+        skip_warmup: Send no warm-up requests.
+        runs_override: How often each repeatable benchmark runs, None for what the suite says.
+    """
+
+    skip_warmup: bool = False
+    runs_override: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
+
+
+@frozen
+class RunProgress:
+    """Where a run is.
+
+    Attributes:
+        benchmark: The benchmark that is running.
+        run_number: Which run of it, from 1.
+        requests_done: Requests of the whole suite that have ended.
+        requests_total: Requests of the whole suite.
+    """
+
+    benchmark: str
+    run_number: int
+    requests_done: int
+    requests_total: int
+
+
+@frozen
+class SuiteRun:
+    """What running a suite gave.
+
+    Attributes:
+        suite: The suite.
+        options: With which options.
+        started_at: When it began (UTC).
+        total_time_seconds: How long it took.
+        entries: The document's ``results``, one object per benchmark and run number.
+        stopped: Why the run ended before its time, None if it did not. The last entry has not passed then.
+        interrupted: Whether the user was the reason (SIGINT or cancellation); the command line exits 130.
+    """
+
+    suite: Suite
+    options: RunOptions
+    started_at: datetime
+    total_time_seconds: float
+    entries: tuple[dict[str, Any], ...] = field(repr=False)
+    stopped: str | None = None
+    interrupted: bool = False
+
+    @property
+    def passed_count(self) -> int:
+        """How many entries passed."""
+        return sum(1 for entry in self.entries if entry["passed"])
+
+    @property
+    def passed(self) -> bool:
+        """Whether all entries passed and none is missing."""
+        return self.stopped is None and self.passed_count == len(self.entries)
+
+
+async def run_suite(
+    session: EngineSession,
+    suite: Suite,
+    *,
+    options: RunOptions | None = None,
+    on_progress: Callable[[RunProgress], None] | None = None,
+    outputs: OutputWriter | None = None,
+    clock: Clock = time.perf_counter,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> SuiteRun:
+    """Run all benchmarks of a suite, one after the other.
+
+    Once a request has been answered, the run always returns: on cancellation, KeyboardInterrupt or an
+    exception that ends a benchmark it returns what it has, and ``stopped`` says why.
+
+    Args:
+        session: The open engine; it is not closed.
+        suite: What to run.
+        options: What the user changed.
+        on_progress: Told at the start of each benchmark and after each request; from the loop's thread.
+        outputs: Is given one line per measured request after each benchmark; it is not closed.
+        clock: Where measured times come from.
+        now: Where timestamps come from; gives aware datetimes.
+
+    Raises:
+        EngineError: The engine failed before it had answered a request; nothing was measured.
+        StoreUnavailableError: The outputs can't be written.
+    """
+    run = _Run(session, suite, options or RunOptions(), on_progress, outputs, clock, now)
+    return await run.run()
+
+
+class _Run:
+    """One run of a suite on its way."""
+
+    def __init__(
+        self,
+        session: EngineSession,
+        suite: Suite,
+        options: RunOptions,
+        on_progress: Callable[[RunProgress], None] | None,
+        outputs: OutputWriter | None,
+        clock: Clock,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._suite = suite
+        self._options = options
+        self._on_progress = on_progress
+        self._outputs = outputs
+        self._clock = clock
+        self._now = now
+        self._started = clock()
+        self._load = ClosedLoop(session, clock, self._started)
+        self._entries: list[dict[str, Any]] = []
+        self._done = 0
+        self._answered = False
+        self._total = suite.total_requests(
+            warm_up=not options.skip_warmup, runs_override=options.runs_override
+        )
+
+    async def run(self) -> SuiteRun:
+        started_at = self._now()
+        stopped, interrupted = None, False
+        try:
+            for planned in self._suite.plan:
+                for run_number in range(1, planned.runs_of(self._options.runs_override) + 1):
+                    await self._run_benchmark(planned.benchmark, run_number)
+        except _StoppedError as stop:
+            stopped, interrupted = stop.reason, stop.interrupted
+        return SuiteRun(
+            suite=self._suite,
+            options=self._options,
+            started_at=started_at,
+            total_time_seconds=rounded(self._clock() - self._started),
+            entries=tuple(self._entries),
+            stopped=stopped,
+            interrupted=interrupted,
+        )
+
+    async def _run_benchmark(self, benchmark: Benchmark, run_number: int) -> None:
+        timestamp = self._now()
+        samples: list[RequestSample] = []
+
+        def count(sample: RequestSample) -> None:
+            self._done += 1
+            self._answered = self._answered or sample.error is None
+            self._report(benchmark, run_number)
+
+        def keep(sample: RequestSample) -> None:
+            samples.append(sample)
+            count(sample)
+
+        stop: _StoppedError | None = None
+        self._report(benchmark, run_number)
+        try:
+            outcome = await benchmark.run(
+                self._load, warm_up=not self._options.skip_warmup, on_sample=keep, on_warmup=count
+            )
+        except (Exception, asyncio.CancelledError, KeyboardInterrupt) as cause:
+            if not self._answered:
+                raise
+            stop = _stop(cause)
+            outcome = BenchmarkOutcome(errors=[*failure_lines(_sent_order(samples)), stop.reason])
+        self._entries.append(_entry(benchmark, run_number, outcome, timestamp))
+        self._write(benchmark, run_number, _sent_order(samples))
+        if stop is not None:
+            raise stop
+
+    def _report(self, benchmark: Benchmark, run_number: int) -> None:
+        if self._on_progress is not None:
+            self._on_progress(RunProgress(benchmark.name, run_number, self._done, self._total))
+
+    def _write(self, benchmark: Benchmark, run_number: int, samples: list[RequestSample]) -> None:
+        if self._outputs is not None:
+            # After the benchmark, not in it: compressing would delay the requests in flight.
+            for iteration, sample in enumerate(samples, 1):
+                self._outputs.write(output_line(benchmark.name, run_number, iteration, sample))
+
+
+class _StoppedError(Exception):
+    """Ends a run that has results; never leaves this module."""
+
+    def __init__(self, reason: str, *, interrupted: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.interrupted = interrupted
+
+
+def _stop(cause: BaseException) -> _StoppedError:
+    if isinstance(cause, asyncio.CancelledError):
+        # The cancellation ends here; the task goes on to store what it has.
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+        return _StoppedError(INTERRUPTED, interrupted=True)
+    if isinstance(cause, KeyboardInterrupt):
+        return _StoppedError(INTERRUPTED, interrupted=True)
+    if isinstance(cause, KittError):
+        return _StoppedError(cause.message)
+    _log.debug("the benchmark stopped", exc_info=cause)
+    return _StoppedError(f"stopped by {type(cause).__name__}, which is a defect of the engine or of KITT")
+
+
+def _sent_order(samples: list[RequestSample]) -> list[RequestSample]:
+    return sorted(samples, key=lambda sample: sample.started_at)
+
+
+def _entry(
+    benchmark: Benchmark, run_number: int, outcome: BenchmarkOutcome, timestamp: datetime
+) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "test_name": benchmark.name,
+        "test_version": benchmark.version,
+        "run_number": run_number,
+        "passed": not outcome.errors,
+        "metrics": dict(outcome.metrics),
+        "errors": list(outcome.errors),
+        "warmup_times": list(outcome.warmup_times),
+        "timestamp": timestamp.isoformat(timespec="microseconds"),
+        "settings": benchmark.settings,
+    }
+    if outcome.token_count_source is not None:
+        entry["token_count_source"] = outcome.token_count_source
+    if outcome.not_measured:
+        entry["not_measured"] = dict(outcome.not_measured)
+    if outcome.skipped is not None:
+        entry["skipped"] = outcome.skipped
+    return entry

@@ -1,0 +1,92 @@
+"""Benchmark ``warmup_analysis``: how much slower a session is before it has worked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
+
+from attrs import Factory, field, frozen, validators
+
+from kitt_core.benchmarking.benchmark import (
+    Benchmark,
+    BenchmarkOutcome,
+    Metrics,
+)
+from kitt_core.benchmarking.distribution import percentile, rounded
+from kitt_core.benchmarking.load import ClosedLoop, SampleObserver, failure_lines
+from kitt_core.benchmarking.samples import RequestSample
+from kitt_core.benchmarking.workload import Workload
+
+__all__ = ["WarmupAnalysis"]
+
+_NAMES: Final = ("cold_latency_ms", "warm_latency_ms", "warmup_penalty_pct", "stabilized_after")
+
+
+@frozen
+class WarmupAnalysis(Benchmark):
+    """The first request of a session against the steady ones.
+
+    The requests go one after the other and none is a warm-up. *Warm* is the median of the second half.
+
+    Attributes:
+        workload: Its warm-ups and its concurrency are not used.
+        tolerance_pct: A request is steady if it is at most so many percent slower than warm.
+    """
+
+    name: ClassVar[str] = "warmup_analysis"
+    repeatable: ClassVar[bool] = False
+
+    workload: Workload = Factory(lambda: Workload(iterations=8, warmups=0))
+    tolerance_pct: float = field(default=20.0, validator=validators.gt(0))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the metrics depend on."""
+        return super().settings | {"tolerance_pct": self.tolerance_pct}
+
+    def total_requests(self, *, warm_up: bool = True) -> int:  # noqa: ARG002 - there is none to leave out
+        """Return how many requests one run of it sends."""
+        return self.workload.iterations
+
+    async def run(
+        self,
+        load: ClosedLoop,
+        *,
+        warm_up: bool = True,  # noqa: ARG002 - the interface's; here the cold requests are the subject
+        on_sample: SampleObserver,
+        on_warmup: SampleObserver,  # noqa: ARG002
+    ) -> BenchmarkOutcome:
+        """Send the workload and evaluate it; see `Benchmark.run`."""
+        measured = await load.run(self.workload.measured_requests(), on_sample=on_sample)
+        metrics, missing = _analysis(measured.samples, self.tolerance_pct)
+        counts: Metrics = {"total_iterations": len(measured.successful)}
+        return BenchmarkOutcome(
+            metrics=counts | metrics, errors=failure_lines(measured.samples), not_measured=missing
+        )
+
+
+def _analysis(samples: Sequence[RequestSample], tolerance_pct: float) -> tuple[Metrics, dict[str, str]]:
+    latencies = [sample.e2e_latency_ms for sample in samples]
+    steady = sorted(latency for latency in latencies[(len(latencies) + 1) // 2 :] if latency is not None)
+    warm = percentile(steady, 50) if steady else 0.0
+    if not warm:
+        reason = "no request of the second half succeeded"
+        return {}, dict.fromkeys(_NAMES, reason)
+    metrics: Metrics = {"warm_latency_ms": rounded(warm)}
+    missing: dict[str, str] = {}
+    cold = latencies[0]
+    if cold is None:
+        missing |= dict.fromkeys(("cold_latency_ms", "warmup_penalty_pct"), "the first request failed")
+    else:
+        metrics["cold_latency_ms"] = rounded(cold)
+        metrics["warmup_penalty_pct"] = rounded((cold - warm) / warm * 100)
+    limit = warm * (1 + tolerance_pct / 100)
+    stabilized_after = max(
+        (number for number, latency in enumerate(latencies, 1) if latency is not None and latency > limit),
+        default=0,
+    )
+    if stabilized_after < len(latencies):
+        metrics["stabilized_after"] = stabilized_after
+    else:
+        missing["stabilized_after"] = f"the last request was over {tolerance_pct:g} % slower than warm ones"
+    return metrics, missing
