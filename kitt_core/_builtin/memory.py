@@ -1,0 +1,34 @@
+"""The backend ``memory``."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from kitt_core.backend import StorageBackend
+from kitt_core.hookspecs import hookimpl
+from kitt_core.memory import MemoryStore
+from kitt_core.registry import Registry
+
+
+@frozen
+class MemoryOptions:
+    """A store in memory has no options."""
+
+
+def _open(options: MemoryOptions) -> MemoryStore:
+    del options
+    return MemoryStore()
+
+
+@hookimpl
+def kitt_register_storage(registry: Registry[StorageBackend]) -> None:
+    """Register the backend."""
+    registry.add(
+        StorageBackend(
+            name="memory",
+            open=_open,
+            options=MemoryOptions,
+            summary="Runs in memory, gone when the program ends.",
+            capabilities=MemoryStore.capabilities,
+        )
+    )

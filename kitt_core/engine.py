@@ -1,0 +1,117 @@
+"""Engines: what generates tokens for ``kitt run``.
+
+An engine plugin registers an `Engine` record. Opening it gives an `EngineSession`, which streams the answer to
+one request at a time; everything that is measured (time to first token, gaps, percentiles) is measured by
+`kitt_core.benchmarking`, so that every engine is measured in the same way.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from attrs import field, frozen
+
+__all__ = ["ENGINE_API_VERSION", "Chunk", "Engine", "EngineSession", "GenerationRequest", "Usage"]
+
+ENGINE_API_VERSION: Final = 1
+"""The version of this module's contract; a record that asks for a newer one is refused."""
+
+
+@frozen
+class GenerationRequest:
+    """One prompt to be completed.
+
+    Attributes:
+        prompt: The text to complete.
+        max_tokens: Stop after so many output tokens.
+        ignore_eos: Generate all ``max_tokens``, so that runs are comparable.
+        seed: For engines that sample; equal seeds give equal output where the engine can.
+    """
+
+    prompt: str
+    max_tokens: int
+    ignore_eos: bool = True
+    seed: int | None = None
+
+
+@frozen
+class Usage:
+    """How many tokens a request took, and who counted.
+
+    Attributes:
+        prompt_tokens: Input tokens.
+        completion_tokens: Output tokens.
+        source: ``engine`` (counted where they were made), ``server_usage`` or ``client_tokenizer``.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    source: str = "engine"
+
+
+@frozen
+class Chunk:
+    """A piece of a streamed answer.
+
+    Attributes:
+        text: The new text; may be empty in the closing chunk.
+        tokens: How many output tokens are in it, 0 if the engine can't tell.
+        usage: The whole request's count; in the last chunk, if the engine tells.
+    """
+
+    text: str
+    tokens: int = 0
+    usage: Usage | None = None
+
+
+class EngineSession(abc.ABC):
+    """An engine with its model loaded or its server found.
+
+    Attributes:
+        model: The model's name, as it will stand in the document.
+        concurrent: Whether requests may overlap.
+    """
+
+    model: str
+    concurrent: bool = False
+
+    @abc.abstractmethod
+    def stream(self, request: GenerationRequest) -> AsyncIterator[Chunk]:
+        """Answer ``request`` chunk by chunk, each as soon as it is there.
+
+        Raises:
+            EngineError: The request failed; the benchmark records it as a failed request.
+        """
+
+    def memory_gb(self) -> Mapping[str, float]:
+        """Return memory figures of this moment in GB by metric name, empty if none can be measured."""
+        return {}
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return what identifies the engine (version, size, dtype), for the document's ``engine_info``."""
+        return {}
+
+    async def aclose(self) -> None:
+        """Release what the session holds; may be called twice."""
+
+
+@frozen
+class Engine:
+    """The record that an engine plugin registers.
+
+    Attributes:
+        name: What the user types after ``-e``; equal to the entry point's name.
+        open: Makes a session of options; imports what is heavy only now. Raises `EngineError` if the
+            server can't be reached or the model can't be had.
+        options: An attrs class; fields ``model`` and ``base_url`` are filled from ``-m`` and ``--base-url``.
+        summary: One line for listings.
+        api_version: The `ENGINE_API_VERSION` that it was written for.
+    """
+
+    name: str
+    open: Callable[[Any], Awaitable[EngineSession]] = field(repr=False)
+    options: type[Any]
+    summary: str = ""
+    api_version: int = ENGINE_API_VERSION

@@ -1,0 +1,160 @@
+"""Every error that KITT raises on purpose.
+
+::
+
+    KittError
+    ├── InvalidDocumentError        the document is refused (also a ValueError)
+    ├── RunExistsError              the id is taken by other bytes
+    ├── RunNotFoundError            no run has this id, or several have
+    ├── InputNotFoundError          a path that was given does not exist
+    ├── UnknownFieldError           a filter, order or statistic that does not exist (also a ValueError)
+    ├── InvalidQueryError           a field's value cannot be read (also a ValueError)
+    ├── UnsupportedOperationError   the store lacks the capability
+    ├── StoreUnavailableError       unreachable, locked, full, read-only, not a store
+    ├── SchemaError
+    │   ├── SchemaMissingError
+    │   ├── SchemaTooOldError
+    │   └── SchemaTooNewError
+    ├── MigrationError              an upgrade failed and was rolled back
+    ├── PluginError                 a plugin is missing, broken, or collides
+    ├── ConfigurationError          an option, a file or a target that cannot be used
+    └── EngineError                 the engine cannot be reached or fails
+
+``str(error)`` is one line of at most 300 characters. It names the culprit, what was wanted and what was
+found; ``error.hint``, if there is one, is the cure. The driver's own exception is the ``__cause__``; it is
+never part of the text, because drivers quote passwords and statements.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "ConfigurationError",
+    "EngineError",
+    "InputNotFoundError",
+    "InvalidDocumentError",
+    "InvalidQueryError",
+    "KittError",
+    "MigrationError",
+    "PluginError",
+    "RunExistsError",
+    "RunNotFoundError",
+    "SchemaError",
+    "SchemaMissingError",
+    "SchemaTooNewError",
+    "SchemaTooOldError",
+    "StoreUnavailableError",
+    "UnknownFieldError",
+    "UnsupportedOperationError",
+]
+
+_LONGEST: Final = 300
+
+
+class KittError(Exception):
+    """The root: ``except KittError`` catches whatever KITT raises on purpose.
+
+    Args:
+        message: What is wrong and what was expected, in one line.
+        hint: How to cure it, in one line; shown by the command line after ``hint:``.
+    """
+
+    exit_code: int = 2
+    """What the command line exits with (DESIGN §6)."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        self.message = _one_line(message, _LONGEST)
+        self.hint = None if hint is None else _one_line(hint, _LONGEST)
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        if self.hint is None:
+            return self.message
+        together = f"{self.message} ({self.hint})"
+        return together if len(together) <= _LONGEST else self.message
+
+
+class InvalidDocumentError(KittError, ValueError):
+    """The document is not one that KITT stores; the message names the JSON path, the value and the cure."""
+
+    exit_code = 5
+
+
+class RunExistsError(KittError):
+    """A run with this id is stored already, and its bytes are others."""
+
+    exit_code = 5
+
+
+class RunNotFoundError(KittError):
+    """No run has the id that was asked for, or a shortened id fits several runs."""
+
+    exit_code = 3
+
+
+class InputNotFoundError(KittError):
+    """A file or directory that was to be read does not exist or holds nothing to read."""
+
+    exit_code = 3
+
+
+class UnknownFieldError(KittError, ValueError):
+    """A filter, order, group or statistic has a name that KITT does not know."""
+
+
+class InvalidQueryError(KittError, ValueError):
+    """A filter, order or page has a value that cannot be read (a bad date, a negative limit)."""
+
+
+class UnsupportedOperationError(KittError):
+    """The store does not declare the capability that the operation needs."""
+
+
+class StoreUnavailableError(KittError):
+    """The store cannot be used now: unreachable, locked, full, read-only, damaged, or no store at all."""
+
+    exit_code = 4
+
+
+class SchemaError(KittError):
+    """The database is not of the schema version that this KITT reads and writes."""
+
+    exit_code = 4
+
+
+class SchemaMissingError(SchemaError):
+    """The database has no KITT tables yet."""
+
+
+class SchemaTooOldError(SchemaError):
+    """The database is of an older version; ``kitt storage migrate`` upgrades it."""
+
+
+class SchemaTooNewError(SchemaError):
+    """The database was written by a newer KITT; it is left untouched."""
+
+
+class MigrationError(KittError):
+    """An upgrade failed; the database is as it was before."""
+
+    exit_code = 4
+
+
+class PluginError(KittError):
+    """A plugin is not installed, disabled, broken, too new, or claims a name that is taken."""
+
+
+class ConfigurationError(KittError):
+    """An option, a configuration file or a store's target cannot be used."""
+
+
+class EngineError(KittError):
+    """An inference engine cannot be reached, or fails before it has answered anything."""
+
+    exit_code = 1
+
+
+def _one_line(text: str, longest: int) -> str:
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"

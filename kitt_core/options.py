@@ -1,0 +1,160 @@
+"""Options: what a backend or an engine can be told, read from one attrs class.
+
+The class is the only description: ``-O key=value``, environment variables, configuration files, ``kitt plugins
+show`` and the redaction of secrets all come from its fields and their metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, get_args, get_origin
+
+import attrs
+from attrs import frozen
+
+from kitt_core.errors import ConfigurationError
+from kitt_core.query import nearest
+
+__all__ = ["REDACTED", "Option", "build_options", "describe_options", "target_option"]
+
+REDACTED: Final = "***"
+"""What is shown instead of a secret."""
+
+_TRUE: Final = {"true", "yes", "on", "1"}
+_FALSE: Final = {"false", "no", "off", "0"}
+
+
+@frozen
+class Option:
+    """One option, as its field describes it.
+
+    Attributes:
+        name: The field's name.
+        type: The field's type.
+        default: Its default, None if there is none or it is computed.
+        help: One line.
+        env: The environment variable that sets it.
+        secret: Never to be shown.
+        target: ``path`` or ``uri`` where the option takes (a part of) the target.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    help: str = ""
+    env: str | None = None
+    secret: bool = False
+    target: str | None = None
+
+    def shown(self, value: object) -> str:
+        """Return ``value`` as it may be shown."""
+        return REDACTED if self.secret and value is not None else str(value)
+
+
+def describe_options(options: type[Any]) -> list[Option]:
+    """Return the options that the attrs class describes, in its order."""
+    attrs.resolve_types(options)
+    return [
+        Option(
+            name=field.name,
+            type=field.type,
+            default=field.default if _is_plain(field.default) else None,
+            **{key: value for key, value in field.metadata.items() if key in {"help", "env", "secret", "target"}},
+        )
+        for field in attrs.fields(options)
+    ]
+
+
+def _is_plain(default: object) -> bool:
+    return default is not attrs.NOTHING and type(default).__name__ != "Factory"
+
+
+def target_option(options: type[Any]) -> Option | None:
+    """Return the option that takes the target's path or URI, None if there is none."""
+    return next((option for option in describe_options(options) if option.target), None)
+
+
+def build_options(options: type[Any], values: Mapping[str, Any], owner: str) -> Any:
+    """Return an ``options`` object of ``values``, texts converted to the fields' types.
+
+    Args:
+        options: The attrs class.
+        values: By option name; texts (from flags and the environment) or typed values (from files and code).
+        owner: What messages call the thing that has the options, such as ``backend sqlite``.
+
+    Raises:
+        ConfigurationError: An option is unknown, missing or of the wrong type.
+    """
+    known = {option.name: option for option in describe_options(options)}
+    for name in values:
+        if name not in known:
+            raise ConfigurationError(
+                f"{owner} has no option {name!r}", hint=nearest(name, known) or f"{owner} has none"
+            )
+    arguments = {name: _converted(known[name], value, owner) for name, value in values.items()}
+    for field in attrs.fields(options):
+        if field.default is attrs.NOTHING and field.name not in arguments:
+            hint = f"give -O {field.name}=…" + (f" or set {env}" if (env := known[field.name].env) else "")
+            raise ConfigurationError(f"{owner} needs the option {field.name}", hint=hint)
+    try:
+        return options(**arguments)
+    except ValueError as error:
+        raise ConfigurationError(f"{owner}: {error}") from error
+
+
+def _converted(option: Option, value: Any, owner: str) -> Any:
+    try:
+        return _converter().structure(value, option.type)
+    except Exception as error:  # cattrs raises what the field's type raises
+        raise ConfigurationError(
+            f"option {option.name} of {owner} is {option.shown(repr(value))}, expected {_type_name(option.type)}"
+        ) from error
+
+
+def _converter() -> Any:
+    import cattrs  # 34 ms that `kitt --help` does not need
+
+    converter = cattrs.Converter()
+    converter.register_structure_hook(bool, lambda value, _: _bool(value))
+    converter.register_structure_hook(int, lambda value, _: _whole(value))
+    converter.register_structure_hook(float, lambda value, _: _real(value))
+    converter.register_structure_hook(str, lambda value, _: _text(value))
+    converter.register_structure_hook(Path, lambda value, _: Path(value).expanduser())
+    return converter
+
+
+def _bool(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in _TRUE | _FALSE:
+        return value.lower() in _TRUE
+    raise ValueError(value)
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise TypeError(value)
+    return int(value)
+
+
+def _real(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise TypeError(value)
+    return float(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _type_name(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, get_args(kind)))
+    choices = [part for part in get_args(kind) if part is not type(None)]
+    if choices:
+        return " or ".join(map(_type_name, choices))
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
+    return names.get(kind, getattr(kind, "__name__", str(kind)))

@@ -1,0 +1,143 @@
+"""From what the user names (a backend, a URI, a path, or nothing) to an open store."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import frozen
+
+from kitt_core.backend import StorageBackend
+from kitt_core.config import Configuration, Setting, load_configuration
+from kitt_core.errors import ConfigurationError
+from kitt_core.options import build_options, describe_options, target_option
+from kitt_core.plugins import STORAGE, PluginManager
+from kitt_core.storage import ResultStore
+
+__all__ = ["Selection", "open_store", "select_store"]
+
+_URI: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<rest>//.*)?", re.DOTALL)
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+
+
+@frozen
+class Selection:
+    """Which backend is meant, and each of its options with its origin.
+
+    Attributes:
+        backend: The backend's record.
+        target: What was asked for, and by whom.
+        options: The options that were given; the others have their defaults.
+    """
+
+    backend: StorageBackend
+    target: Setting
+    options: Mapping[str, Setting]
+
+    def open(self) -> ResultStore:
+        """Open the store.
+
+        Raises:
+            ConfigurationError: An option cannot be used.
+        """
+        values = {name: setting.value for name, setting in self.options.items()}
+        return self.backend.open(build_options(self.backend.options, values, f"backend {self.backend.name}"))
+
+
+def open_store(
+    target: str | os.PathLike[str] | None = None, /, *, plugins: PluginManager | None = None, **options: Any
+) -> ResultStore:
+    """Open a store.
+
+    Args:
+        target: A backend's name (``sqlite``), a URI (``sqlite:///relative.db``, ``sqlite:////absolute.db``,
+            ``postgresql://…``, ``json:///dir``, ``memory:``) or a path. Without it, environment and
+            configuration files say which store is meant, the user's SQLite file in the end; with it, neither
+            is read.
+        plugins: The manager to find the backend with; a new one without it.
+        options: Options of the backend, as ``kitt plugins show`` lists them.
+
+    Raises:
+        PluginError: The backend is not installed, disabled or broken.
+        ConfigurationError: The target or an option cannot be used.
+    """
+    configuration = load_configuration() if target is None else Configuration()
+    flag = None if target is None else os.fspath(target)
+    selection = select_store(flag, options, configuration, plugins or PluginManager())
+    return selection.open()
+
+
+def select_store(
+    flag: str | None, options: Mapping[str, Any], configuration: Configuration, plugins: PluginManager
+) -> Selection:
+    """Return the backend and options that flags, environment and files name together.
+
+    Args:
+        flag: The target that was given directly, None if none was.
+        options: Options that were given directly; they win.
+        configuration: The rest.
+        plugins: Finds the backend.
+
+    Raises:
+        PluginError: The backend is not installed, disabled or broken.
+        ConfigurationError: The target cannot be used, or a file sets an unknown option.
+    """
+    target = configuration.backend(flag)
+    backend, from_target = _resolve(str(target.value), plugins)
+    known = describe_options(backend.options)
+    configuration.check_options("backends", backend.name, known)
+    settings: dict[str, Setting] = {}
+    for option in known:
+        # A target that names a place leaves no room for another place from the environment or a file.
+        if not (from_target and option.target) and (
+            setting := configuration.option("backends", backend.name, option)
+        ):
+            settings[option.name] = setting
+    settings |= {name: Setting(value, target.origin) for name, value in from_target.items()}
+    settings |= {name: Setting(value, "flag") for name, value in options.items()}
+    return Selection(backend, target, settings)
+
+
+def _resolve(target: str, plugins: PluginManager) -> tuple[StorageBackend, dict[str, Any]]:
+    """Return the backend that ``target`` names, and the options that it holds."""
+    uri = _URI.fullmatch(target)
+    if uri is not None and (uri["rest"] is not None or not Path(target).exists()):
+        backend = plugins.find(STORAGE, uri["scheme"])
+        return backend, _from_uri(backend, target, uri["scheme"], uri["rest"] or "")
+    if _NAME.fullmatch(target) and (target in plugins.names(STORAGE) or not Path(target).exists()):
+        return plugins.find(STORAGE, target), {}
+    return _recognised(Path(target).expanduser(), plugins)
+
+
+def _from_uri(backend: StorageBackend, target: str, scheme: str, rest: str) -> dict[str, Any]:
+    option = target_option(backend.options)
+    if not rest:
+        return {}
+    if option is None:
+        raise ConfigurationError(f"backend {backend.name} takes no path", hint=f"write {scheme}:")
+    if option.target == "uri":
+        return {option.name: target}
+    path = rest.removeprefix("//")
+    if not path.startswith("/"):
+        raise ConfigurationError(
+            f"{target!r} has two slashes before its path, expected three (relative) or four (absolute)",
+            hint=f"write {scheme}:///{path} for the path {path} below this directory",
+        )
+    if path == "/":
+        raise ConfigurationError(f"{target!r} names no path", hint=f"write {scheme}:///path or {scheme}:////path")
+    return {option.name: path[1:]}
+
+
+def _recognised(path: Path, plugins: PluginManager) -> tuple[StorageBackend, dict[str, Any]]:
+    for backend in plugins.all(STORAGE):
+        option = target_option(backend.options)
+        if option is not None and option.target == "path" and backend.recognises(path):
+            return backend, {option.name: str(path)}
+    what = "is no store that an installed backend recognises" if path.exists() else "does not exist"
+    raise ConfigurationError(
+        f"{str(path)!r} {what}, expected a backend's name, a URI or the path of a store",
+        hint=f"installed: {', '.join(plugins.names(STORAGE))}; a new store needs a URI such as sqlite:///runs.db",
+    )

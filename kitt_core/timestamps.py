@@ -1,0 +1,39 @@
+"""Times as KITT reads and writes them: aware, UTC, fixed width."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time
+
+__all__ = ["format_utc", "parse_timestamp", "to_utc"]
+
+
+def to_utc(moment: datetime) -> datetime:
+    """Return ``moment`` in UTC; a naive one is read as UTC.
+
+    Raises:
+        ValueError: The instant lies outside the years 1 to 9999 in UTC.
+    """
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{moment.isoformat()} lies outside the years 1 to 9999 in UTC") from error
+
+
+def parse_timestamp(text: str | date) -> datetime:
+    """Return the instant that an ISO 8601 text, a date or a datetime names.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    if isinstance(text, datetime):
+        return to_utc(text)
+    if isinstance(text, date):
+        return datetime.combine(text, time(), UTC)
+    return to_utc(datetime.fromisoformat(text.strip()))
+
+
+def format_utc(moment: datetime) -> str:
+    """Return ``YYYY-MM-DDTHH:MM:SS.ffffff+00:00``: text of fixed width that sorts as the instants do."""
+    return to_utc(moment).isoformat(timespec="microseconds")
