@@ -66,10 +66,10 @@ class Benchmark(abc.ABC):
 
     workload: Workload = Factory(Workload)
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What the metrics depend on, for the document."""
-        return attrs.asdict(self.workload)
+    def settings_for(self, load: ClosedLoop) -> dict[str, Any]:
+        """Return what the metrics depend on, with the concurrency that the load makes possible."""
+        settings = attrs.asdict(self.workload)
+        return settings | {"concurrency": load.concurrency(self.workload.concurrency)}
 
     def total_requests(self, *, warm_up: bool = True) -> int:
         """Return how many requests one run of it sends."""
@@ -83,7 +83,6 @@ class Benchmark(abc.ABC):
         warm_up: bool = True,
         on_sample: SampleObserver,
         on_warmup: SampleObserver,
-        failure_lines,
     ) -> BenchmarkOutcome:
         """Send the requests and evaluate them.
 
@@ -99,9 +98,7 @@ class Benchmark(abc.ABC):
 
     async def _measure(self, load: ClosedLoop, *, on_sample: SampleObserver) -> LoadResult:
         workload = self.workload
-        return await load.run(
-            workload.measured_requests(), concurrency=workload.concurrency, on_sample=on_sample
-        )
+        return await load.run(workload.measured_requests(), concurrency=workload.concurrency, on_sample=on_sample)
 
 
 def warmup_times(warmups: LoadResult) -> list[float]:

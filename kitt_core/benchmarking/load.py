@@ -91,9 +91,7 @@ class ClosedLoop:
 def failure_lines(samples: Sequence[RequestSample], *, kind: str = "request") -> list[str]:
     """Return a line for each failed request, with its number from 1; ``kind`` says what it is called."""
     return [
-        f"{kind} {number}: {sample.error}"
-        for number, sample in enumerate(samples, 1)
-        if sample.error is not None
+        f"{kind} {number}: {sample.error}" for number, sample in enumerate(samples, 1) if sample.error is not None
     ]
 
 

@@ -151,9 +151,7 @@ class _Run:
         self._entries: list[dict[str, Any]] = []
         self._done = 0
         self._answered = False
-        self._total = suite.total_requests(
-            warm_up=not options.skip_warmup, runs_override=options.runs_override
-        )
+        self._total = suite.total_requests(warm_up=not options.skip_warmup, runs_override=options.runs_override)
 
     async def run(self) -> SuiteRun:
         started_at = self._now()
@@ -198,7 +196,8 @@ class _Run:
                 raise
             stop = _stop(cause)
             outcome = BenchmarkOutcome(errors=[*failure_lines(_sent_order(samples)), stop.reason])
-        self._entries.append(_entry(benchmark, run_number, outcome, timestamp))
+        settings = benchmark.settings_for(self._load)
+        self._entries.append(_entry(benchmark, run_number, outcome, timestamp=timestamp, settings=settings))
         self._write(benchmark, run_number, _sent_order(samples))
         if stop is not None:
             raise stop
@@ -243,7 +242,12 @@ def _sent_order(samples: list[RequestSample]) -> list[RequestSample]:
 
 
 def _entry(
-    benchmark: Benchmark, run_number: int, outcome: BenchmarkOutcome, timestamp: datetime
+    benchmark: Benchmark,
+    run_number: int,
+    outcome: BenchmarkOutcome,
+    *,
+    timestamp: datetime,
+    settings: dict[str, Any],
 ) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "test_name": benchmark.name,
@@ -254,7 +258,7 @@ def _entry(
         "errors": list(outcome.errors),
         "warmup_times": list(outcome.warmup_times),
         "timestamp": timestamp.isoformat(timespec="microseconds"),
-        "settings": benchmark.settings,
+        "settings": settings,
     }
     if outcome.token_count_source is not None:
         entry["token_count_source"] = outcome.token_count_source

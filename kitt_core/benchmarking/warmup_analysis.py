@@ -39,10 +39,10 @@ class WarmupAnalysis(Benchmark):
     workload: Workload = Factory(lambda: Workload(iterations=8, warmups=0))
     tolerance_pct: float = field(default=20.0, validator=validators.gt(0))
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What the metrics depend on."""
-        return super().settings | {"tolerance_pct": self.tolerance_pct}
+    def settings_for(self, load: ClosedLoop) -> dict[str, Any]:
+        """Return what the metrics depend on; its requests never overlap."""
+        settings = super().settings_for(load)
+        return settings | {"warmups": 0, "concurrency": 1, "tolerance_pct": self.tolerance_pct}
 
     def total_requests(self, *, warm_up: bool = True) -> int:  # noqa: ARG002 - there is none to leave out
         """Return how many requests one run of it sends."""

@@ -1,0 +1,1 @@
+"""Engines for ``kitt run``; what is registered stands in `kitt_engines.plugin`."""

@@ -1,0 +1,46 @@
+"""What this distribution registers. NumPy is imported when the engine is opened."""
+
+from __future__ import annotations
+
+from attrs import field, frozen, validators
+
+from kitt_core.engine import Engine, EngineSession
+from kitt_core.hookspecs import hookimpl
+from kitt_core.registry import Registry
+
+__all__ = ["ReferenceOptions", "kitt_register_engine"]
+
+
+@frozen
+class ReferenceOptions:
+    """Options of the engine ``reference``.
+
+    Attributes:
+        model: The size.
+        seed: Seed of the random weights.
+    """
+
+    model: str = field(default="tiny", metadata={"help": "Size of the model: tiny, mini or small."})
+    seed: int = field(default=0, validator=validators.ge(0), metadata={"help": "Seed of the random weights."})
+
+
+async def _open_reference(options: ReferenceOptions) -> EngineSession:
+    from kitt_engines.sizes import size_named
+
+    size = size_named(options.model)
+    from kitt_engines.reference import ReferenceSession
+
+    return ReferenceSession(size, seed=options.seed)
+
+
+@hookimpl
+def kitt_register_engine(registry: Registry[Engine]) -> None:
+    """Register the engine ``reference``."""
+    registry.add(
+        Engine(
+            name="reference",
+            open=_open_reference,
+            options=ReferenceOptions,
+            summary="A small transformer in NumPy with random weights; needs no model and no network.",
+        )
+    )

@@ -1,0 +1,133 @@
+"""The session of the engine ``reference``: prefill, decode, stream."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import AsyncIterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+import numpy as np
+
+from kitt_core.engine import Chunk, EngineSession, GenerationRequest, Usage
+from kitt_core.errors import EngineError
+from kitt_engines import tokenizer
+from kitt_engines.host_memory import resident_bytes
+from kitt_engines.sizes import ModelSize
+from kitt_engines.transformer import Array, KeyValueCache, Transformer
+
+__all__ = ["ReferenceSession"]
+
+_PREFILL_BLOCK: Final = 512
+"""Prompt tokens per pass: the scores of a whole long prompt would not fit into memory."""
+_GB: Final = 1e9
+
+
+class ReferenceSession(EngineSession):
+    """A transformer in this process.
+
+    Args:
+        size: The model's size.
+        seed: Seed of its weights.
+    """
+
+    concurrent = False
+
+    def __init__(self, size: ModelSize, *, seed: int = 0) -> None:
+        self.model = size.name
+        self._size = size
+        self._seed = seed
+        self._transformer = Transformer(size, seed=seed)
+        self._cache_bytes = 0
+
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[Chunk]:
+        """Answer with one chunk per token, the last of them with the usage.
+
+        A request with a seed samples, equal seeds giving equal answers; one without takes the likeliest token.
+
+        Raises:
+            EngineError: Prompt and answer don't fit into the context.
+        """
+        prompt = tokenizer.encode(request.prompt)
+        needed = len(prompt) + request.max_tokens
+        if needed > self._size.context:
+            raise EngineError(
+                f"model {self.model} has a context of {self._size.context} tokens; prompt and answer need {needed}"
+            )
+        cache = KeyValueCache(self._size, needed)
+        self._cache_bytes += cache.nbytes
+        try:
+            logits = await self._prefill(prompt, cache)
+            random = None if request.seed is None else np.random.default_rng(request.seed)
+            for count in range(1, request.max_tokens + 1):
+                token = _choose(logits, random, may_end=not request.ignore_eos)
+                ended = token == tokenizer.END
+                last = ended or count == request.max_tokens
+                generated = count - 1 if ended else count
+                yield Chunk(
+                    text="" if ended else tokenizer.decode(token),
+                    tokens=0 if ended else 1,
+                    usage=Usage(len(prompt), generated) if last else None,
+                )
+                if last:
+                    return
+                # Whoever shares the event loop gets its turn between two tokens.
+                await asyncio.sleep(0)
+                logits = self._transformer.forward([token], cache)[-1]
+        finally:
+            self._cache_bytes -= cache.nbytes
+
+    def memory_gb(self) -> Mapping[str, float]:
+        """Return the weights, the caches of the requests in flight and this process, in GB of 10^9 bytes."""
+        figures = {
+            "weights_gb": self._transformer.nbytes / _GB,
+            "kv_cache_gb": self._cache_bytes / _GB,
+        }
+        resident = resident_bytes()
+        if resident is not None:
+            figures["host_memory_gb"] = resident / _GB
+        return figures
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return what the speed of this engine depends on."""
+        return {
+            "name": "reference",
+            "version": _own_version(),
+            "parameters": self._transformer.parameters,
+            "layers": self._size.layers,
+            "width": self._size.width,
+            "heads": self._size.heads,
+            "context": self._size.context,
+            "dtype": "float32",
+            "seed": self._seed,
+            "numpy_version": np.__version__,
+            "python_version": platform.python_version(),
+        }
+
+    async def _prefill(self, prompt: list[int], cache: KeyValueCache) -> Array:
+        logits = np.empty((0, tokenizer.VOCABULARY), dtype=np.float32)
+        for start in range(0, len(prompt), _PREFILL_BLOCK):
+            logits = self._transformer.forward(prompt[start : start + _PREFILL_BLOCK], cache)
+            await asyncio.sleep(0)
+        last: Array = logits[-1]
+        return last
+
+
+def _choose(logits: Array, random: np.random.Generator | None, *, may_end: bool) -> int:
+    """Pick the next token: a byte, or the end if it may come."""
+    allowed = logits.copy()
+    allowed[tokenizer.BEGIN] = -np.inf
+    if not may_end:
+        allowed[tokenizer.END] = -np.inf
+    if random is not None:
+        # The largest of logits plus Gumbel noise is a sample of the softmax.
+        allowed += random.gumbel(size=allowed.shape).astype(np.float32)
+    return int(allowed.argmax())
+
+
+def _own_version() -> str | None:
+    try:
+        return version("kitt-engines")
+    except PackageNotFoundError:
+        return None
