@@ -1,0 +1,36 @@
+"""Run directories: the one home of ``kitt-results/`` trees.
+
+A run is a directory ``{model}/{engine}/{timestamp}_{last 8 of the id}/``::
+
+    metrics.json    the document, byte for byte
+    run.json        {"id", "created_at", "sha256"}
+    summary.md      the run for people
+    hardware.json   the document's system_info
+    config.json     what was asked for
+    outputs/        attachments
+
+`names` says how directories are called, `content` what is in the files, `writing` puts them there whole or
+not at all, and `reading` finds them again, those of older KITTs too.
+"""
+
+from __future__ import annotations
+
+from kitt_core.rundir.content import render_files
+from kitt_core.rundir.names import run_path, safe_name
+from kitt_core.rundir.reading import FoundRun, Identity, find_runs, locate, read_attachments
+from kitt_core.rundir.writing import delete_run, prepare_root, write_run, write_runs
+
+__all__ = [
+    "FoundRun",
+    "Identity",
+    "delete_run",
+    "find_runs",
+    "locate",
+    "prepare_root",
+    "read_attachments",
+    "render_files",
+    "run_path",
+    "safe_name",
+    "write_run",
+    "write_runs",
+]

@@ -1,0 +1,280 @@
+"""Finding runs in a tree: ours, and those of older KITTs.
+
+A directory is a run because ``metrics.json`` is in it, at whatever depth; what model or engine it is says the
+document, not the path. Links are never followed: a tree shows what is in it and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Collection, Iterator
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, Final
+
+from attrs import field, frozen
+
+from kitt_core import codec
+from kitt_core.errors import InvalidDocumentError, StoreUnavailableError
+from kitt_core.identity import check_run_id
+from kitt_core.model import Attachment, StoredRun
+from kitt_core.rundir.content import DOCUMENT, IDENTITY, OUTPUTS
+from kitt_core.rundir.names import INTERNAL_PREFIX, id_suffixes, is_regular
+from kitt_core.timestamps import parse_timestamp
+
+__all__ = ["FoundRun", "Identity", "OnSkip", "find_runs", "holds_runs_below", "locate", "read_attachments"]
+
+OnSkip = Callable[[PurePosixPath, str], None]
+"""Told of what was not looked at: the path relative to the root, and why."""
+
+_HALF_ID: Final = 16
+_LAST_SECOND: Final = 253402300799.0  # of the year 9999; file systems know later ones
+
+
+@frozen
+class Identity:
+    """What a run directory says of itself.
+
+    Attributes:
+        id: The run's id; one derived from path and content where ``run.json`` is missing or unreadable.
+        created_at: When it was saved, else when ``metrics.json`` was last changed.
+        sha256: The digest that was noted, else that of the bytes that are there now.
+        problem: Why ``run.json`` cannot be used, None if it can or is not there.
+    """
+
+    id: str
+    created_at: datetime
+    sha256: str
+    problem: str | None = None
+
+
+@frozen
+class FoundRun:
+    """A directory that holds ``metrics.json``.
+
+    Attributes:
+        root: The tree.
+        path: The directory, relative to ``root``.
+    """
+
+    root: Path = field(repr=False)
+    path: PurePosixPath
+
+    @property
+    def directory(self) -> Path:
+        """Where the directory is."""
+        return self.root / self.path
+
+    def document(self) -> bytes:
+        """Return the document's bytes.
+
+        Raises:
+            OSError: They can't be read.
+        """
+        return _content(self.directory / DOCUMENT)
+
+    def identity(self) -> Identity:
+        """Return who the run is; reads the document only where ``run.json`` can't be used.
+
+        Raises:
+            OSError: The document is needed and can't be read.
+        """
+        noted = self._noted()
+        return noted if isinstance(noted, Identity) else self._derived(self.document(), noted)
+
+    def read(self) -> StoredRun:
+        """Return the run with its document.
+
+        Raises:
+            OSError: It can't be read, or is there no longer.
+        """
+        document = self.document()
+        noted = self._noted()
+        identity = noted if isinstance(noted, Identity) else self._derived(document, noted)
+        return StoredRun(identity.id, document, identity.created_at, identity.sha256)
+
+    def is_any_of(self, run_ids: Collection[str]) -> str | None:
+        """Return which of the ids the run has, None if it has none of them. Reads as little as possible."""
+        noted = self._noted()
+        if isinstance(noted, Identity):
+            return noted.id if noted.id in run_ids else None
+        half = self._path_digest()
+        if not any(run_id.startswith(half) for run_id in run_ids):
+            return None
+        found = self._derived(self.document(), noted).id
+        return found if found in run_ids else None
+
+    def _noted(self) -> Identity | str | None:
+        """Return what ``run.json`` says, why it can't be used, or None if there is none."""
+        try:
+            content = _content(self.directory / IDENTITY)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            return f"{IDENTITY} cannot be read: {error.strerror}"
+        try:
+            return _identity(codec.parse(content))
+        except (InvalidDocumentError, ValueError, TypeError, KeyError) as error:
+            return f"{IDENTITY} cannot be used: {error}"
+
+    def _derived(self, document: bytes, problem: str | None) -> Identity:
+        digest = codec.digest(document)
+        changed = (self.directory / DOCUMENT).stat().st_mtime
+        return Identity(
+            id=self._path_digest() + digest[:_HALF_ID],
+            created_at=datetime.fromtimestamp(min(max(0.0, changed), _LAST_SECOND), UTC),
+            sha256=digest,
+            problem=problem,
+        )
+
+    def _path_digest(self) -> str:
+        path = self.path.as_posix().encode("utf-8", "surrogatepass")
+        return hashlib.sha256(path).hexdigest()[:_HALF_ID]
+
+
+def find_runs(root: Path, *, on_skip: OnSkip | None = None) -> Iterator[FoundRun]:
+    """Yield the runs below ``root`` in the order of their paths; none if the directory is not there.
+
+    Args:
+        root: The tree.
+        on_skip: Told of links and of directories that can't be read.
+
+    Raises:
+        StoreUnavailableError: ``root`` is there and is no directory that can be read.
+    """
+    return _walk(root, on_skip or _ignore, _never)
+
+
+def locate(root: Path, run_ids: Collection[str], *, trust_names: bool = False) -> tuple[str, FoundRun] | None:
+    """Return the first of the ids that a run of the tree has, with that run.
+
+    Directories whose names end like one of the ids are looked at first.
+
+    Args:
+        root: The tree.
+        run_ids: The ids that are looked for.
+        trust_names: Don't look into directories whose names say that they are other runs. It is faster, and
+            misses a run only if somebody renamed its directory to look like another's.
+
+    Raises:
+        StoreUnavailableError: ``root`` is there and is no directory that can be read.
+    """
+    endings = tuple(suffix for run_id in run_ids for suffix in id_suffixes(run_id))
+
+    def others(path: PurePosixPath) -> bool:
+        return is_regular(path) and not path.name.endswith(endings)
+
+    found = _first(_walk(root, _ignore, others), run_ids)
+    if found is None and not trust_names:
+        found = _first(_walk(root, _ignore, _never), run_ids)
+    return found
+
+
+def read_attachments(run: FoundRun) -> Iterator[Attachment]:
+    """Yield the files of ``outputs/``, numbers in their names counting as numbers; none if there are none."""
+    directory = run.directory / OUTPUTS
+    if directory.is_symlink():
+        return
+    try:
+        with os.scandir(directory) as entries:
+            files = [
+                (entry.name, entry.stat(follow_symlinks=False).st_size) for entry in entries if _is_file(entry)
+            ]
+    except OSError:
+        return
+    for name, size in sorted(files, key=lambda file: _numbers_counted(file[0])):
+        yield Attachment(name, size, _opener(directory / name))
+
+
+def holds_runs_below(run: FoundRun) -> bool:
+    """Return whether the run's directory has other runs in it."""
+    below = _walk(run.directory, _ignore, lambda path: path == PurePosixPath(OUTPUTS))
+    return any(found.path.parts for found in below)
+
+
+def _walk(root: Path, on_skip: OnSkip, prune: Callable[[PurePosixPath], bool]) -> Iterator[FoundRun]:
+    pending = [PurePosixPath()]
+    while pending:
+        path = pending.pop()
+        try:
+            directories, is_run = _listed(root, path, on_skip)
+        except FileNotFoundError:
+            continue  # nothing was stored yet, or the directory was removed in between
+        except OSError as error:
+            if not path.parts:
+                raise StoreUnavailableError(f"{root} cannot be read: {error.strerror}") from error
+            on_skip(path, f"cannot be read: {error.strerror}")
+            continue
+        if is_run:
+            yield FoundRun(root, path)
+            # An attachment may be called metrics.json; it is no run.
+            directories = [name for name in directories if name != OUTPUTS or not path.parts]
+        below = (path / name for name in sorted(directories, reverse=True))
+        pending.extend(child for child in below if not prune(child))
+
+
+def _listed(root: Path, path: PurePosixPath, on_skip: OnSkip) -> tuple[list[str], bool]:
+    directories: list[str] = []
+    is_run = False
+    with os.scandir(root / path) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                on_skip(path / entry.name, "is a link, which is not followed")
+            elif entry.is_dir(follow_symlinks=False):
+                if not entry.name.startswith((INTERNAL_PREFIX, ".git")):
+                    directories.append(entry.name)
+            elif entry.name == DOCUMENT:
+                is_run = entry.is_file(follow_symlinks=False)
+                if not is_run:
+                    on_skip(path / entry.name, "is no regular file")
+    return directories, is_run
+
+
+def _first(runs: Iterator[FoundRun], run_ids: Collection[str]) -> tuple[str, FoundRun] | None:
+    for run in runs:
+        try:
+            found = run.is_any_of(run_ids)
+        except OSError:
+            continue
+        if found is not None:
+            return found, run
+    return None
+
+
+def _identity(noted: dict[str, Any]) -> Identity:
+    sha256 = noted["sha256"]
+    if not isinstance(sha256, str) or not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise ValueError(f"sha256 is {json.dumps(sha256)[:80]}")
+    return Identity(check_run_id(noted["id"]), parse_timestamp(noted["created_at"]), sha256)
+
+
+def _content(path: Path) -> bytes:
+    # A link might lead out of the tree, and a pipe would never answer.
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with open(os.open(path, flags), "rb") as file:  # noqa: PTH123 - Path.open takes no flags
+        return file.read()
+
+
+def _opener(path: Path) -> Callable[[], BinaryIO]:
+    return lambda: path.open("rb")
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file(follow_symlinks=False)
+
+
+def _numbers_counted(name: str) -> list[tuple[int, int, str]]:
+    parts = re.findall(r"[0-9]+|[^0-9]+", name)
+    return [(0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts]
+
+
+def _never(path: PurePosixPath) -> bool:
+    del path
+    return False
+
+
+def _ignore(path: PurePosixPath, reason: str) -> None:
+    del path, reason

@@ -1,0 +1,266 @@
+"""Putting runs into a tree, whole or not at all, and taking them out.
+
+A run is built under a name that readers ignore, every file is forced to the disk, and one rename makes it a
+run. A writer that is killed leaves such a name behind; a later writer removes it when it is old.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from kitt_core.errors import InvalidDocumentError, RunExistsError, StoreUnavailableError
+from kitt_core.model import Attachment, CheckedRun
+from kitt_core.rundir.content import DOCUMENT, OUTPUTS, OWN_FILES, path_of, render_files
+from kitt_core.rundir.locking import exclusive
+from kitt_core.rundir.names import INTERNAL_PREFIX, alternative_name
+from kitt_core.rundir.reading import FoundRun, holds_runs_below, locate
+
+__all__ = ["delete_run", "prepare_root", "write_run", "write_runs"]
+
+_UNFINISHED: Final = f"{INTERNAL_PREFIX}tmp-"
+_REMOVED: Final = f"{INTERNAL_PREFIX}trash-"
+_OLD_SECONDS: Final = 24 * 3600.0
+_CHUNK: Final = 1 << 20
+_LONGEST_FILE_NAME: Final = 255
+
+
+def write_run(root: Path, run: CheckedRun) -> Path:
+    """Write one run and return its directory.
+
+    Raises:
+        RunExistsError: A run with this id is in the tree, whatever its bytes.
+        InvalidDocumentError: An attachment's name can't be a file's name.
+        StoreUnavailableError: The disk is full, writing is denied, an attachment can't be read.
+    """
+    return write_runs(root, [run])[0]
+
+
+def write_runs(root: Path, runs: Sequence[CheckedRun]) -> list[Path]:
+    """Write several runs and return their directories; an error leaves none of them.
+
+    Other processes may see the first before the last is there, and a crash in between leaves the first.
+
+    Raises:
+        RunExistsError: One of the ids is in the tree, or twice in ``runs``.
+        InvalidDocumentError: An attachment's name can't be a file's name.
+        StoreUnavailableError: The disk is full, writing is denied, an attachment can't be read.
+    """
+    for run in runs:
+        _check_attachments(run.attachments)
+    staged: list[Path] = []
+    with _errors_translated(root, "written to"):
+        prepare_root(root)
+        try:
+            for run in runs:
+                staged.append(root / f"{_UNFINISHED}{secrets.token_hex(8)}")
+                _build(staged[-1], run)
+            with exclusive(root):
+                _remove_leftovers(root)
+                _refuse_taken(root, [run.id for run in runs])
+                return _commit(root, runs, staged)
+        finally:
+            for directory in staged:
+                shutil.rmtree(directory, ignore_errors=True)
+
+
+def delete_run(run: FoundRun) -> bool:
+    """Remove a run with everything in its directory, and the directories that are empty then.
+
+    Where the directory holds other runs too (the root itself, layouts of older KITTs) only the files of the
+    run go.
+
+    Returns:
+        Whether it was still there.
+
+    Raises:
+        StoreUnavailableError: Writing is denied.
+    """
+    trash = run.root / f"{_REMOVED}{secrets.token_hex(8)}"
+    with _errors_translated(run.root, "changed"):
+        with exclusive(run.root):
+            if not (run.directory / DOCUMENT).is_file():
+                return False
+            if not run.path.parts or holds_runs_below(run):
+                _move_own_files(run.directory, trash)
+            else:
+                run.directory.rename(trash)
+                _sync_directory(run.directory.parent)
+                _remove_empty(run.root, run.path.parent)
+        shutil.rmtree(trash, ignore_errors=True)
+    return True
+
+
+def prepare_root(root: Path) -> None:
+    """Make the tree's root, and what is missing above it.
+
+    Raises:
+        StoreUnavailableError: It is no directory, or can't be made.
+    """
+    with _errors_translated(root, "made"):
+        missing = [path for path in (root, *root.parents) if not path.exists()]
+        root.mkdir(parents=True, exist_ok=True)
+        for path in missing:
+            _sync_directory(path.parent)
+
+
+def _build(directory: Path, run: CheckedRun) -> None:
+    directory.mkdir()
+    for name, content in render_files(run).items():
+        _write_file(directory / name, [content])
+    if run.attachments:
+        outputs = directory / OUTPUTS
+        outputs.mkdir()
+        for attachment in run.attachments:
+            _write_file(outputs / attachment.name, _chunks(attachment))
+        _sync_directory(outputs)
+    _sync_directory(directory)
+
+
+def _write_file(path: Path, chunks: Iterable[bytes]) -> None:
+    with path.open("xb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _chunks(attachment: Attachment) -> Iterator[bytes]:
+    try:
+        source = attachment.open()
+        with source:
+            while chunk := source.read(_CHUNK):
+                yield chunk
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"attachment {attachment.name} cannot be read: {error.strerror or error}"
+        ) from error
+
+
+def _check_attachments(attachments: Sequence[Attachment]) -> None:
+    seen: set[str] = set()
+    for attachment in attachments:
+        name = attachment.name
+        try:
+            usable = 0 < len(name.encode()) <= _LONGEST_FILE_NAME
+        except UnicodeEncodeError:
+            usable = False
+        if not usable or name in {".", ".."} or any(c in "/\\" or not c.isprintable() for c in name):
+            raise InvalidDocumentError(
+                f"attachment {name!r} cannot be a file's name, expected 1 to {_LONGEST_FILE_NAME} bytes without"
+                " directory and control characters"
+            )
+        if name in seen:
+            raise InvalidDocumentError(f"attachment {name!r} is given twice, expected different names")
+        seen.add(name)
+
+
+def _refuse_taken(root: Path, run_ids: Sequence[str]) -> None:
+    twice = next((run_id for run_id in run_ids if run_ids.count(run_id) > 1), None)
+    if twice is not None:
+        raise RunExistsError(f"run {twice} is to be saved twice at once")
+    found = locate(root, set(run_ids), trust_names=True)
+    if found is not None:
+        raise RunExistsError(f"run {found[0]} is in {root} already, as {found[1].path}")
+
+
+def _commit(root: Path, runs: Sequence[CheckedRun], staged: Sequence[Path]) -> list[Path]:
+    committed: list[Path] = []
+    paths = [path_of(run) for run in runs]
+    try:
+        for run, path, directory in zip(runs, paths, staged, strict=True):
+            parent = _parent(root, path.parent)
+            target = parent / path.name
+            if os.path.lexists(target):
+                target = parent / alternative_name(path.name, run.id)
+            directory.rename(target)
+            committed.append(target)
+            _sync_directory(parent)
+    except BaseException:
+        for target, directory in zip(committed, staged, strict=False):
+            target.rename(directory)
+        for path in paths:
+            _remove_empty(root, path.parent)
+        raise
+    return committed
+
+
+def _parent(root: Path, path: PurePosixPath) -> Path:
+    """Make the levels above a run; none of them may be a link that leads out of the tree."""
+    parent = root
+    for name in path.parts:
+        child = parent / name
+        try:
+            child.mkdir()
+        except FileExistsError as error:
+            if child.is_symlink() or not child.is_dir():
+                raise StoreUnavailableError(
+                    f"{child} is a link or a file, a directory is needed to write runs into",
+                    hint="move it away",
+                ) from error
+        else:
+            _sync_directory(parent)
+        parent = child
+    return parent
+
+
+def _move_own_files(directory: Path, trash: Path) -> None:
+    trash.mkdir()
+    for name in OWN_FILES:  # the document first: without it the rest is no run
+        try:
+            (directory / name).rename(trash / name)
+        except FileNotFoundError:
+            continue
+    _sync_directory(directory)
+
+
+def _remove_empty(root: Path, path: PurePosixPath) -> None:
+    while path.parts:
+        try:
+            (root / path).rmdir()
+        except OSError:  # other runs are in it
+            return
+        path = path.parent
+
+
+def _remove_leftovers(root: Path) -> None:
+    """Remove what killed writers left, once it is so old that no living one works on it."""
+    oldest = time.time() - _OLD_SECONDS
+    with os.scandir(root) as entries:
+        left = [entry.path for entry in entries if entry.name.startswith((_UNFINISHED, _REMOVED))]
+    for path in left:
+        try:
+            # A large attachment may take long: its own time counts, the directory's stands still meanwhile.
+            changed = [os.lstat(path).st_mtime, *(file.lstat().st_mtime for file in Path(path).rglob("*"))]
+        except OSError:
+            continue
+        if max(changed) < oldest:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _sync_directory(directory: Path) -> None:
+    if sys.platform == "win32":  # directories can't be opened there
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _errors_translated(root: Path, verb: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"{root} cannot be {verb}: {error.strerror or error}",
+            hint="check free space, permissions and that the path is a directory",
+        ) from error
