@@ -1,0 +1,1 @@
+"""Fingerprint sources for KITT: what machine a benchmark ran on."""
