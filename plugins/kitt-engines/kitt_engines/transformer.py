@@ -1,7 +1,7 @@
 """A decoder-only transformer in NumPy.
 
-Pre-norm blocks (RMS norm, multi-head causal attention, feed-forward with GELU), sinusoidal positions, tied
-input and output embeddings, float32. One function, `Transformer.forward`, serves prefill and decode: it is given
+Pre-norm blocks (RMS norm, multi-head causal attention, feed-forward with GELU), sinusoidal positions,
+float32. One function, `Transformer.forward`, serves prefill and decode: it is given
 new tokens and a cache of the keys and values of all earlier ones.
 """
 
@@ -74,8 +74,8 @@ class Transformer:
         self._positions = _sinusoids(size.context, size.width)
         self._blocks = tuple(_block(random, size) for _ in range(size.layers))
         self._final_norm = np.ones(size.width, dtype=np.float32)
-        # A tied embedding with entries of unit size would give logits that are far too sharp to sample.
-        self._logit_scale = np.float32(2 / math.sqrt(size.width))
+        # Not tied to the embedding: with random weights a tied one would repeat the last token for ever.
+        self._output = _matrix(random, size.width, VOCABULARY, scale=2 / math.sqrt(size.width))
 
     @property
     def parameters(self) -> int:
@@ -110,7 +110,7 @@ class Transformer:
             hidden = _normalised(state, block.feed_forward_norm) @ block.feed_forward_in
             state = state + _gelu(hidden) @ block.feed_forward_out
         cache.length = end
-        logits: Array = (_normalised(state, self._final_norm) @ self._embedding.T) * self._logit_scale
+        logits: Array = _normalised(state, self._final_norm) @ self._output
         return logits
 
     def _attention(self, layer: int, block: _Block, state: Array, cache: KeyValueCache) -> Array:
@@ -118,10 +118,10 @@ class Transformer:
         heads, start = self.size.heads, cache.length
         end = start + count
         projected = (state @ block.query_key_value).reshape(count, 3, heads, width // heads)
-        query, key, value = projected.transpose(1, 2, 0, 3)
-        cache.keys[layer, :, start:end] = key
-        cache.values[layer, :, start:end] = value
-        scores = query @ cache.keys[layer, :, :end].transpose(0, 2, 1)
+        query: Array = projected[:, 0].transpose(1, 0, 2)
+        cache.keys[layer, :, start:end] = projected[:, 1].transpose(1, 0, 2)
+        cache.values[layer, :, start:end] = projected[:, 2].transpose(1, 0, 2)
+        scores: Array = query @ cache.keys[layer, :, :end].transpose(0, 2, 1)
         scores *= np.float32(1 / math.sqrt(width // heads))
         if count > 1:
             ahead = np.arange(end)[None, :] > np.arange(start, end)[:, None]
@@ -129,7 +129,7 @@ class Transformer:
         scores -= scores.max(axis=-1, keepdims=True)
         np.exp(scores, out=scores)
         scores /= scores.sum(axis=-1, keepdims=True)
-        mixed = (scores @ cache.values[layer, :, :end]).transpose(1, 0, 2).reshape(count, width)
+        mixed: Array = (scores @ cache.values[layer, :, :end]).transpose(1, 0, 2).reshape(count, width)
         output: Array = mixed @ block.attention_output
         return output
 
@@ -146,7 +146,7 @@ class Transformer:
                 block.feed_forward_out,
             )
         ]
-        return [self._embedding, self._final_norm, *of_blocks]
+        return [self._embedding, *of_blocks, self._final_norm, self._output]
 
 
 def _block(random: np.random.Generator, size: ModelSize) -> _Block:

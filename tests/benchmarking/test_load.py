@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from kitt_core.benchmarking.load import ClosedLoop, LoadResult, failure_lines
+from kitt_core.benchmarking.workload import Workload
+from kitt_core.engine import GenerationRequest
+from kitt_core.errors import EngineError
+
+from .scripted import ScriptedSession, Step, VirtualClock, words
+
+REQUESTS = [GenerationRequest(str(number), max_tokens=3) for number in range(7)]
+
+
+def run(session: ScriptedSession, clock: VirtualClock, concurrency: int) -> LoadResult:
+    return asyncio.run(ClosedLoop(session, clock, clock()).run(REQUESTS, concurrency=concurrency))
+
+
+def test_requests_overlap_up_to_the_concurrency() -> None:
+    clock = VirtualClock()
+    session = ScriptedSession(clock, concurrent=True)
+    result = run(session, clock, 3)
+    assert session.most_in_flight == 3
+    assert [sample.request for sample in result.samples] == REQUESTS
+
+
+def test_a_session_that_cannot_overlap_is_asked_one_by_one() -> None:
+    clock = VirtualClock()
+    session = ScriptedSession(clock, concurrent=False)
+    result = run(session, clock, 3)
+    assert session.most_in_flight == 1
+    assert result.duration_seconds == pytest.approx(7 * 0.020)
+    assert [sample.started_at for sample in result.samples] == pytest.approx([n * 0.02 for n in range(7)])
+
+
+def test_failed_requests_stay_in_their_places() -> None:
+    clock = VirtualClock()
+    session = ScriptedSession(clock, words(1), [Step(1, error=EngineError("no"))], words(1))
+    result = run(session, clock, 1)
+    assert failure_lines(result.samples) == ["request 2: no"]
+    assert len(result.samples) == 7
+    assert len(result.successful) == 6
+
+
+def test_no_requests_take_no_time() -> None:
+    clock = VirtualClock()
+    result = asyncio.run(ClosedLoop(ScriptedSession(clock), clock).run([]))
+    assert result == LoadResult((), 0.0)
+
+
+def test_prompts_differ_from_their_first_characters_on_and_have_the_length_asked_for() -> None:
+    workload = Workload(iterations=12, warmups=3, prompt_characters=1000)
+    prompts = [request.prompt for request in (*workload.warmup_requests(), *workload.measured_requests())]
+    assert {len(prompt) for prompt in prompts} == {1000}
+    assert len({prompt[:16] for prompt in prompts}) == 15
+    again = [request.prompt for request in workload.measured_requests()]
+    assert again == prompts[3:]

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from kitt_core.benchmarking.document import build_document, encode
+from kitt_core.benchmarking.latency import Latency
+from kitt_core.benchmarking.memory import Memory
+from kitt_core.benchmarking.outputs import OutputWriter
+from kitt_core.benchmarking.runner import RunOptions, RunProgress, SuiteRun, run_suite
+from kitt_core.benchmarking.suites import PlannedBenchmark, Suite
+from kitt_core.benchmarking.throughput import Throughput
+from kitt_core.benchmarking.workload import Workload
+from kitt_core.engine import Usage
+from kitt_core.errors import EngineError
+
+from .scripted import ScriptedSession, Step, VirtualClock, words
+
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+SMALL = Suite(
+    name="small",
+    summary="",
+    plan=(
+        PlannedBenchmark(Latency(Workload(iterations=2, warmups=1)), runs=2),
+        PlannedBenchmark(Throughput(Workload(iterations=3, warmups=0, concurrency=4))),
+    ),
+)
+ONE_REQUEST = PlannedBenchmark(Latency(Workload(iterations=1, warmups=0)))
+MEMORY = PlannedBenchmark(Memory())
+GOOD = words(10, 5, usage=Usage(4, 2))
+
+
+def run(
+    *scripts: list[Step],
+    suite: Suite = SMALL,
+    options: RunOptions | None = None,
+    outputs: OutputWriter | None = None,
+    events: list[RunProgress] | None = None,
+    concurrent: bool = False,
+) -> SuiteRun:
+    clock = VirtualClock()
+    session = ScriptedSession(clock, *(scripts or (GOOD,)), concurrent=concurrent)
+    return asyncio.run(
+        run_suite(
+            session,
+            suite,
+            options=options,
+            on_progress=None if events is None else events.append,
+            outputs=outputs,
+            clock=clock,
+            now=lambda: NOON,
+        )
+    )
+
+
+def test_entries_have_the_keys_of_the_format() -> None:
+    result = run()
+    assert [(e["test_name"], e["run_number"]) for e in result.entries] == [
+        ("latency", 1),
+        ("latency", 2),
+        ("throughput", 1),
+    ]
+    assert list(result.entries[0])[:8] == [
+        "test_name",
+        "test_version",
+        "run_number",
+        "passed",
+        "metrics",
+        "errors",
+        "warmup_times",
+        "timestamp",
+    ]
+    assert result.entries[0]["timestamp"] == "2026-01-02T12:00:00.000000+00:00"
+    assert result.entries[0]["token_count_source"] == "engine"
+    assert result.passed
+    assert result.total_time_seconds == pytest.approx(9 * 0.015)
+
+
+def test_the_settings_say_which_concurrency_there_was() -> None:
+    assert run().entries[2]["settings"]["concurrency"] == 1
+    assert run(concurrent=True).entries[2]["settings"]["concurrency"] == 4
+
+
+def test_progress_counts_every_request_once() -> None:
+    events: list[RunProgress] = []
+    run(events=events)
+    assert [event.requests_done for event in events if event.benchmark == "throughput"] == [6, 7, 8, 9]
+    assert events[0] == RunProgress("latency", 1, 0, 9)
+    assert {event.requests_total for event in events} == {9}
+
+
+def test_warm_ups_and_repeats_are_the_users() -> None:
+    events: list[RunProgress] = []
+    result = run(options=RunOptions(skip_warmup=True, runs_override=1), events=events)
+    assert [entry["warmup_times"] for entry in result.entries] == [[], []]
+    assert (events[-1].requests_done, events[-1].requests_total) == (5, 5)
+
+
+def test_a_failed_request_fails_its_entry_and_nothing_else() -> None:
+    result = run(GOOD, GOOD, [Step(1, error=EngineError("timed out"))], GOOD)
+    assert [entry["passed"] for entry in result.entries] == [False, True, True]
+    assert result.entries[0]["errors"] == ["request 2: timed out"]
+    assert (result.passed, result.passed_count, result.stopped) == (False, 2, None)
+
+
+def test_outputs_hold_each_measured_request(tmp_path: Path) -> None:
+    writer = OutputWriter(tmp_path)
+    run(outputs=writer)
+    (attachment,) = writer.close()
+    with attachment.open() as content:
+        lines = [json.loads(line) for line in gzip.decompress(content.read()).splitlines()]
+    assert [(line["benchmark"], line["run_number"], line["iteration"]) for line in lines] == [
+        ("latency", 1, 1),
+        ("latency", 1, 2),
+        ("latency", 2, 1),
+        ("latency", 2, 2),
+        ("throughput", 1, 1),
+        ("throughput", 1, 2),
+        ("throughput", 1, 3),
+    ]
+
+
+@pytest.mark.parametrize("interruption", [asyncio.CancelledError(), KeyboardInterrupt()])
+def test_an_interrupted_run_keeps_what_was_measured(interruption: BaseException, tmp_path: Path) -> None:
+    writer = OutputWriter(tmp_path)
+    result = run(*[GOOD] * 5, [*words(1), Step(1, error=interruption)], outputs=writer)
+    assert [entry["passed"] for entry in result.entries] == [True, False]
+    assert result.entries[1]["errors"] == ["interrupted"]
+    assert (result.stopped, result.interrupted, result.passed) == ("interrupted", True, False)
+    (attachment,) = writer.close()
+    with attachment.open() as content:
+        assert len(gzip.decompress(content.read()).splitlines()) == 3, "one of the run that was cut short"
+
+
+def test_cancelling_the_task_from_outside_gives_the_partial_result() -> None:
+    clock = VirtualClock()
+    session = ScriptedSession(clock, GOOD, concurrent=True)
+
+    async def cancelled() -> tuple[SuiteRun, int]:
+        task = asyncio.current_task()
+        assert task is not None
+
+        def cancel(event: RunProgress) -> None:
+            if event.requests_done == 7:
+                task.cancel()
+
+        result = await run_suite(session, SMALL, on_progress=cancel, clock=clock)
+        await asyncio.sleep(0)
+        return result, task.cancelling()
+
+    result, cancelling = asyncio.run(cancelled())
+    assert result.interrupted
+    assert [entry["passed"] for entry in result.entries] == [True, True, False]
+    assert cancelling == 0, "the task can go on and store the result"
+    assert session.in_flight == 0
+
+
+def run_until_the_engine_is_gone(*plan: PlannedBenchmark) -> SuiteRun:
+    clock = VirtualClock()
+
+    def read() -> dict[str, float]:
+        raise EngineError("the engine is gone")
+
+    session = ScriptedSession(clock, GOOD, memory=read)
+    return asyncio.run(run_suite(session, Suite("m", "", plan), clock=clock))
+
+
+def test_an_engine_that_gives_up_ends_the_run_with_what_there_is() -> None:
+    result = run_until_the_engine_is_gone(ONE_REQUEST, MEMORY)
+    assert [entry["passed"] for entry in result.entries] == [True, False]
+    assert result.entries[1]["errors"] == ["the engine is gone"]
+    assert (result.stopped, result.interrupted) == ("the engine is gone", False)
+
+
+def test_before_the_first_answer_there_is_no_result() -> None:
+    with pytest.raises(EngineError, match="gone"):
+        run_until_the_engine_is_gone(MEMORY)
+    with pytest.raises(KeyboardInterrupt):
+        run([Step(1, error=KeyboardInterrupt())])
+
+
+def test_the_document_has_its_keys_in_order() -> None:
+    document = build_document(
+        run(),
+        kitt_version="0.1.0",
+        engine="reference",
+        model="tiny",
+        engine_info={"dtype": "float32"},
+        system_info={"fingerprint": "f"},
+        labels={"team": "a"},
+        config={"engine_options": {"seed": 0}},
+    )
+    assert list(document) == [
+        "kitt_version",
+        "suite_name",
+        "timestamp",
+        "engine",
+        "model",
+        "passed",
+        "total_benchmarks",
+        "passed_count",
+        "failed_count",
+        "total_time_seconds",
+        "results",
+        "labels",
+        "engine_info",
+        "config",
+        "system_info",
+    ]
+    assert document["timestamp"] == "2026-01-02T12:00:00.000000+00:00"
+    assert (document["total_benchmarks"], document["passed_count"], document["failed_count"]) == (3, 3, 0)
+    assert document["config"] == {
+        "skip_warmup": False,
+        "runs_override": None,
+        "engine_options": {"seed": 0},
+    }
+
+
+def test_a_stopped_run_has_not_passed_and_says_why() -> None:
+    document = build_document(
+        run_until_the_engine_is_gone(ONE_REQUEST, MEMORY),
+        kitt_version="0",
+        engine="e",
+        model="m",
+        engine_info={},
+        system_info={},
+    )
+    assert document["passed"] is False
+    assert document["stopped"] == "the engine is gone"
+    assert "labels" not in document
+
+
+def test_the_bytes_are_indented_ascii_with_a_final_newline() -> None:
+    assert encode({"a": "é", "b": [1.5]}) == b'{\n  "a": "\\u00e9",\n  "b": [\n    1.5\n  ]\n}\n'
