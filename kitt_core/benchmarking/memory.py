@@ -17,7 +17,10 @@ from kitt_core.engine import Chunk, EngineSession, GenerationRequest
 __all__ = ["Memory"]
 
 _INTERVAL_SECONDS: Final = 0.02
-_GPU: Final = "gpu_memory_gb"
+_EXPECTED: Final = {
+    "gpu_memory_gb": "the engine reports no GPU memory",
+    "host_memory_gb": "the engine reports no host memory",
+}
 
 
 @frozen
@@ -39,7 +42,7 @@ class Memory(Benchmark):
         for name, readings in watched.readings.items():
             metrics[f"overall_peak_{name}"] = rounded(max(readings))
             metrics[f"overall_avg_{name}"] = rounded(mean(readings))
-        missing = {} if _GPU in watched.readings else {_GPU: "the engine reports no GPU memory"}
+        missing = {name: why for name, why in _EXPECTED.items() if name not in watched.readings}
         return BenchmarkOutcome(
             metrics=metrics,
             errors=failures(before, measured),

@@ -72,7 +72,7 @@ def _analysis(samples: Sequence[RequestSample], tolerance_pct: float) -> tuple[M
     if not warm:
         reason = "no request of the second half succeeded"
         return {}, dict.fromkeys(_NAMES, reason)
-    metrics: Metrics = {"warm_latency_ms": rounded(warm)}
+    metrics: Metrics = {}
     missing: dict[str, str] = {}
     cold = latencies[0]
     if cold is None:
@@ -80,6 +80,7 @@ def _analysis(samples: Sequence[RequestSample], tolerance_pct: float) -> tuple[M
     else:
         metrics["cold_latency_ms"] = rounded(cold)
         metrics["warmup_penalty_pct"] = rounded((cold - warm) / warm * 100)
+    metrics["warm_latency_ms"] = rounded(warm)
     limit = warm * (1 + tolerance_pct / 100)
     stabilized_after = max(
         (number for number, latency in enumerate(latencies, 1) if latency is not None and latency > limit),

@@ -116,7 +116,10 @@ def test_memory_is_read_while_requests_are_answered_but_not_in_warm_ups() -> Non
     assert readings.taken == [9.0, 1.0, 3.0, 2.0], "before, first chunk, and after each 20 ms"
     assert outcome.metrics["overall_peak_cache_gb"] == 3.0
     assert outcome.metrics["overall_avg_cache_gb"] == 2.0
-    assert outcome.not_measured == {"gpu_memory_gb": "the engine reports no GPU memory"}
+    assert outcome.not_measured == {
+        "gpu_memory_gb": "the engine reports no GPU memory",
+        "host_memory_gb": "the engine reports no host memory",
+    }
 
 
 def test_memory_is_skipped_with_a_reason_where_nothing_can_be_read() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import signal
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -158,6 +159,19 @@ def test_cancelling_the_task_from_outside_gives_the_partial_result() -> None:
     assert [entry["passed"] for entry in result.entries] == [True, True, False]
     assert cancelling == 0, "the task can go on and store the result"
     assert session.in_flight == 0
+
+
+def test_ctrl_c_under_asyncio_run_gives_the_partial_result() -> None:
+    clock = VirtualClock()
+    session = ScriptedSession(clock, GOOD, concurrent=True)
+
+    def press(event: RunProgress) -> None:
+        if event.requests_done == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    result = asyncio.run(run_suite(session, SMALL, on_progress=press, clock=clock))
+    assert result.interrupted
+    assert [entry["passed"] for entry in result.entries] == [True, False]
 
 
 def run_until_the_engine_is_gone(*plan: PlannedBenchmark) -> SuiteRun:

@@ -1,8 +1,8 @@
 """A decoder-only transformer in NumPy.
 
 Pre-norm blocks (RMS norm, multi-head causal attention, feed-forward with GELU), sinusoidal positions,
-float32. One function, `Transformer.forward`, serves prefill and decode: it is given
-new tokens and a cache of the keys and values of all earlier ones.
+float32. One function, `Transformer.forward`, serves prefill and decode: it is given new tokens and a cache of
+the keys and values of all earlier ones.
 """
 
 from __future__ import annotations
