@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Final
 from attrs import field, frozen
 
 from kitt_core import codec
-from kitt_core.errors import InvalidDocumentError, StoreUnavailableError
+from kitt_core.errors import StoreUnavailableError
 from kitt_core.identity import check_run_id
 from kitt_core.model import Attachment, StoredRun
 from kitt_core.rundir.content import DOCUMENT, IDENTITY, OUTPUTS
@@ -117,7 +117,9 @@ class FoundRun:
             return f"{IDENTITY} cannot be read: {error.strerror}"
         try:
             return _identity(codec.parse(content))
-        except (InvalidDocumentError, ValueError, TypeError, KeyError) as error:
+        except KeyError as error:
+            return f"{IDENTITY} cannot be used: {error} is missing"
+        except (ValueError, TypeError) as error:
             return f"{IDENTITY} cannot be used: {error}"
 
     def _derived(self, document: bytes, problem: str | None) -> Identity:
@@ -248,7 +250,10 @@ def _identity(noted: dict[str, Any]) -> Identity:
     sha256 = noted["sha256"]
     if not isinstance(sha256, str) or not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise ValueError(f"sha256 is {json.dumps(sha256)[:80]}")
-    return Identity(check_run_id(noted["id"]), parse_timestamp(noted["created_at"]), sha256)
+    created_at = noted["created_at"]
+    if not isinstance(created_at, str):
+        raise TypeError("created_at is no text")
+    return Identity(check_run_id(noted["id"]), parse_timestamp(created_at), sha256)
 
 
 def _content(path: Path) -> bytes:
