@@ -1,0 +1,266 @@
+"""`main`: global options, errors, exit codes, signals."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from kitt_core.cli.lazy import HintedUsageError, LazyCommand, LazyGroup
+from kitt_core.cli.messages import logging_to_stderr, say_error
+from kitt_core.cli.state import State
+from kitt_core.errors import KittError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+__all__ = ["cli", "main"]
+
+_INTERRUPTED: Final = 128 + 2
+_TERMINATED: Final = 128 + 15
+_BROKEN_PIPE: Final = 128 + 13  # what a shell reports of a program that SIGPIPE ended
+_COMPLETE: Final = "_KITT_COMPLETE"
+_LEVELS: Final = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
+
+_COMMANDS: Final = {
+    "run": LazyCommand("kitt_core.cli.run:run", "Benchmark an engine and store the result."),
+    "storage": LazyCommand("kitt_core.cli.storage:storage", "Look at stored runs and look after the store."),
+    "fingerprint": LazyCommand("kitt_core.cli.fingerprint:fingerprint", "Show what identifies this machine."),
+    "plugins": LazyCommand("kitt_core.cli.plugins:plugins", "Show what is installed and its options."),
+    "config": LazyCommand("kitt_core.cli.config:config", "Show settings and where they come from."),
+    "doctor": LazyCommand("kitt_core.cli.doctor:doctor", "Show what is wrong here, for bug reports."),
+    "completion": LazyCommand("kitt_core.cli.completion:completion", "Print a completion script for a shell."),
+}
+
+
+class _Root(LazyGroup):
+    """KITT's own commands, and those of plugins behind them."""
+
+    def summaries(self, ctx: click.Context) -> dict[str, str]:
+        from kitt_core.plugins import COMMANDS
+
+        own = super().summaries(ctx)
+        return own | {name: "(plugin)" for name in _state(ctx).plugins.names(COMMANDS) if name not in own}
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        found = super().get_command(ctx, cmd_name)
+        if found is not None:
+            return found
+        from kitt_core.plugins import COMMANDS
+
+        plugins = _state(ctx).plugins
+        if cmd_name not in plugins.names(COMMANDS):
+            return None
+        command: click.Command = plugins.find(COMMANDS, cmd_name).load()
+        return command
+
+
+def _state(ctx: click.Context) -> State:
+    return ctx.ensure_object(State)
+
+
+def _complete_backend(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    from kitt_core.plugins import STORAGE
+
+    del parameter
+    return [CompletionItem(n) for n in _state(ctx).plugins.names(STORAGE) if n.startswith(incomplete)]
+
+
+def _pairs(ctx: click.Context, parameter: click.Parameter, texts: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{text!r} is not KEY=VALUE", ctx, parameter)
+        pairs[key] = value
+    return pairs
+
+
+def _version(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+    from kitt_core import __version__
+
+    del parameter
+    if value and not ctx.resilient_parsing:
+        click.echo(f"kitt {__version__}")
+        ctx.exit()
+
+
+@click.command(cls=_Root, lazy=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--backend",
+    metavar="NAME|URI",
+    shell_complete=_complete_backend,
+    help="The store: a backend's name, a URI such as sqlite:///runs.db, or a path.",
+)
+@click.option(
+    "-O", "options", metavar="KEY=VALUE", multiple=True, callback=_pairs, help="An option of the backend."
+)
+@click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Read this file instead of the project's kitt.toml.",
+)
+@click.option("-v", "--verbose", count=True, help="Say more on stderr; twice for even more.")
+@click.option("-q", "--quiet", is_flag=True, help="Only errors on stderr.")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version."
+)
+@click.pass_context
+def cli(
+    ctx: click.Context,
+    /,
+    *,
+    backend: str | None,
+    options: dict[str, str],
+    config_file: Path | None,
+    verbose: int,
+    quiet: bool,
+) -> None:
+    """Keep the results of AI inference benchmarks: every run verbatim and queryable."""
+    if quiet and verbose:
+        raise HintedUsageError("--quiet and --verbose exclude each other", "give one of them", ctx)
+    state = _state(ctx)
+    state.backend, state.options, state.config_file = backend, options, config_file
+    state.verbosity = -1 if quiet else verbose
+    ctx.with_resource(logging_to_stderr(_LEVELS.get(state.verbosity, logging.DEBUG)))
+
+
+def main(argv: Sequence[str] | None = None, *, state: State | None = None) -> int:
+    """Run one command and return its exit code; what goes wrong is one line on stderr, never a traceback.
+
+    A command's return value, if it is a whole number, is the exit code.
+
+    Args:
+        argv: The arguments without the program's name; the process's without it.
+        state: What the command is given; an embedder or a test may bring its own plugin manager so.
+    """
+    _prepare_streams()
+    with _terminable() as received:
+        code = _guarded(list(sys.argv[1:] if argv is None else argv), state or State())
+    if code == _INTERRUPTED and received:
+        return _TERMINATED
+    return code
+
+
+def _guarded(arguments: list[str], state: State) -> int:
+    try:
+        code = _called(arguments, state)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+        return _BROKEN_PIPE
+    except (KeyboardInterrupt, click.Abort) as error:
+        return _aborted(error)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a user never sees a raw traceback
+        return _failed(error)
+    return code
+
+
+def _called(arguments: list[str], state: State) -> int:
+    if instruction := os.environ.get(_COMPLETE):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(cli, {"obj": state}, "kitt", _COMPLETE, instruction)
+    try:
+        with cli.make_context("kitt", arguments, obj=state) as ctx:
+            result = cli.invoke(ctx)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _aborted(error: BaseException) -> int:
+    # At a prompt click turns both Ctrl-C and "no" into Abort; only the context tells them apart.
+    interrupted = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
+    say_error("interrupted" if interrupted else "aborted; nothing was changed")
+    return _INTERRUPTED if interrupted else 1
+
+
+def _failed(error: Exception) -> int:
+    if isinstance(error, KittError):
+        say_error(error.message, error.hint)
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        meant = getattr(error, "possibilities", None)  # click would put them into the sentence
+        say_error(_sentence(error.message if meant else error.format_message()), _usage_hint(error))
+        return error.exit_code
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    say_error(f"internal error: {what}", "set KITT_DEBUG=1 to see the traceback, and report it, please")
+    return 1
+
+
+def _sentence(text: str) -> str:
+    line = " ".join(text.split()).rstrip(".")
+    return line[:1].lower() + line[1:] if line[1:2].islower() else line
+
+
+def _usage_hint(error: click.ClickException) -> str | None:
+    if isinstance(error, HintedUsageError) and error.hint:
+        return error.hint
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    if ctx is None:
+        return None
+    if meant := getattr(error, "possibilities", None):
+        return f"did you mean {meant[0]}?"
+    name = getattr(error, "option_name", None)
+    if ctx.parent is not None and any(name in parameter.opts for parameter in cli.params):
+        return f"{name} stands before the command: kitt {name} … {ctx.info_name}"
+    return f"`{ctx.command_path} --help` shows the usage"
+
+
+def _prepare_streams() -> None:
+    # A name that the terminal's encoding lacks must not end a command; pipes and files are UTF-8.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            encoding = None if stream.isatty() or "PYTHONIOENCODING" in os.environ else "utf-8"
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
+
+
+def _forget_stdout() -> None:
+    """Send what is still buffered nowhere, so that the interpreter's exit does not complain."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # no real stream: nothing will be flushed
+        return
+
+
+@contextmanager
+def _terminable() -> Iterator[list[int]]:
+    """Let SIGTERM end a command as Ctrl-C does; the list is not empty if it came."""
+    received: list[int] = []
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        # Whoever handles Ctrl-C now (an event loop does) knows how to stop in good order.
+        handler = signal.getsignal(signal.SIGINT)
+        if callable(handler):
+            handler(signal.SIGINT, frame)
+        else:
+            raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, terminate)
+    except ValueError:  # not the main thread: signals are somebody else's
+        yield received
+        return
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""How one value is written in each format: pure functions, without input or output."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from kitt_core.timestamps import to_utc
+
+__all__ = ["as_json", "for_markdown", "for_spreadsheet", "instant", "number", "plain", "printable", "readable"]
+
+_SIGNIFICANT: Final = 4
+_LARGEST_PLAIN: Final = 1e15
+_SMALLEST_PLAIN: Final = 1e-4
+# What JSON lets pass but a terminal acts on: C1 controls, marks of direction, line separators.
+_ACTIVE: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_MARKS: Final = re.compile(r"[\\`*\[\]<>|#~&!$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[-+](?=\s)|^\d+(?=[.)]\s)")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def instant(moment: datetime) -> str:
+    """Return a time in ISO 8601, UTC, with a ``Z``."""
+    return to_utc(moment).isoformat().replace("+00:00", "Z")
+
+
+def number(value: float) -> str:
+    """Return a number as a person reads it: whole ones as they are, others with four significant digits."""
+    if isinstance(value, int) or not math.isfinite(value):
+        return str(value)
+    size = abs(value)
+    if size and not _SMALLEST_PLAIN <= size < _LARGEST_PLAIN:
+        return f"{value:.{_SIGNIFICANT}g}"
+    before = math.floor(math.log10(size)) + 1 if size else 1
+    return f"{value:.{max(0, _SIGNIFICANT - before)}f}" if value != int(value) else str(int(value))
+
+
+def readable(value: Any) -> str:
+    """Return a value as a table shows it; an absent one is a hyphen."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return number(value)
+    if isinstance(value, datetime):
+        return to_utc(value).strftime("%Y-%m-%d %H:%M:%S") if value.year > 999 else instant(value)
+    return _text(value)
+
+
+def plain(value: Any) -> str:
+    """Return a value as tab-separated text holds it: in full, in one line; an absent one is empty."""
+    return printable("" if value is None else _text(value))
+
+
+def for_spreadsheet(value: Any) -> str:
+    """Return a value as CSV holds it; a text that a spreadsheet would take for a formula gets an apostrophe."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    text = _text(value)
+    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
+
+
+def for_markdown(text: str) -> str:
+    """Return ``text`` so that Markdown shows it as it is, in a table's cell, too."""
+    return _MARKS.sub(r"\\\g<0>", printable(text))
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with everything escaped that is no visible character or space."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def as_json(value: Any, *, indent: int | None = None) -> str:
+    """Return a value as JSON: times as text, numbers that JSON lacks as null."""
+    text = json.dumps(_jsonable(value), ensure_ascii=False, indent=indent, allow_nan=False)
+    return _ACTIVE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return instant(value)
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        return as_json(value)
+    return str(value)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, datetime):
+        return instant(value)
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, value))
+    if isinstance(value, Decimal | Path | date):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")

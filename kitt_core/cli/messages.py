@@ -1,0 +1,76 @@
+"""Everything that goes to stderr: errors, hints, notes and what the loggers say."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+__all__ = ["debugging", "logging_to_stderr", "say", "say_error"]
+
+_OURS: Final = ("kitt_", "kitt.")
+
+
+def debugging() -> bool:
+    """Return whether ``KITT_DEBUG`` asks for tracebacks."""
+    return os.environ.get("KITT_DEBUG", "") not in {"", "0"}
+
+
+def say(text: str) -> None:
+    """Write one line to stderr; control characters in it are escaped.
+
+    A stderr that can't be written to loses the line: there is nobody left to be told.
+    """
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+
+def say_error(message: str, hint: str | None = None) -> None:
+    """Write ``error: …`` and, if there is a cure, ``hint: …``; the traceback before them if it is asked for."""
+    if debugging() and sys.exc_info()[0] is not None:
+        with suppress(OSError, ValueError):
+            traceback.print_exc()
+    say(f"error: {message}")
+    if hint:
+        say(f"hint: {hint}")
+
+
+class _StderrHandler(logging.Handler):
+    """Shows what KITT and its plugins log; other libraries' logs are their own business."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.name.startswith(_OURS) and bool(super().filter(record))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = record.getMessage()
+            error = record.exc_info[1] if record.exc_info else None
+            if error is not None:
+                text = f"{text}: {type(error).__name__}: {' '.join(str(error).split())}"
+            # The command goes on, so that even a logged error is no more than a warning to its user.
+            say(f"{'warning' if record.levelno >= logging.WARNING else record.levelname.lower()}: {text}")
+            if error is not None and debugging():
+                traceback.print_exception(error)
+        except Exception:  # noqa: BLE001 - logging must not end the command
+            self.handleError(record)
+
+
+@contextmanager
+def logging_to_stderr(handler_level: int) -> Iterator[None]:
+    """Show logs of ``handler_level`` and above inside the block."""
+    root = logging.getLogger()
+    handler = _StderrHandler(handler_level)
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(min(before, handler_level))
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(before)

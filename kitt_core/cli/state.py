@@ -1,0 +1,97 @@
+"""What every command is given: the global options and what follows from them, made when it is needed."""
+
+from __future__ import annotations
+
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from attrs import define, field
+
+from kitt_core.cli.messages import say
+
+if TYPE_CHECKING:
+    from kitt_core.config import Configuration
+    from kitt_core.plugins import PluginManager
+    from kitt_core.storage import ResultStore
+    from kitt_core.stores import Selection
+
+__all__ = ["State", "pass_state"]
+
+
+@define(slots=False)
+class State:
+    """The global options of one call of ``kitt``.
+
+    Attributes:
+        backend: ``--backend``, None if it was not given.
+        options: ``-O KEY=VALUE`` by key.
+        config_file: ``--config``, None for the project's file.
+        verbosity: -1 for ``-q``, 0, or the number of ``-v``.
+    """
+
+    backend: str | None = None
+    options: dict[str, str] = field(factory=dict)
+    config_file: Path | None = None
+    verbosity: int = 0
+
+    @cached_property
+    def plugins(self) -> PluginManager:
+        """The plugin manager of this call."""
+        from kitt_core.plugins import PluginManager
+
+        return PluginManager()
+
+    @cached_property
+    def configuration(self) -> Configuration:
+        """The configuration files and the environment.
+
+        Raises:
+            InputNotFoundError: The file of ``--config`` does not exist.
+            ConfigurationError: A file cannot be used.
+        """
+        from kitt_core.config import load_configuration
+
+        return load_configuration(self.config_file)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person reads stdout."""
+        return sys.stdout.isatty()
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether progress bars are wanted: a person sees stderr and did not ask for silence."""
+        return self.verbosity >= 0 and sys.stderr.isatty()
+
+    def selection(self) -> Selection:
+        """Return which store is meant, and who said so.
+
+        Raises:
+            PluginError: The backend is not installed, disabled or broken.
+            ConfigurationError: The target or an option cannot be used.
+        """
+        from kitt_core.stores import select_store
+
+        return select_store(self.backend, self.options, self.configuration, self.plugins)
+
+    def open_store(self) -> ResultStore:
+        """Open the store that is meant; the caller closes it.
+
+        Raises:
+            PluginError: The backend is not installed, disabled or broken.
+            ConfigurationError: The target or an option cannot be used.
+            StoreUnavailableError: It can't be opened.
+        """
+        return self.selection().open()
+
+    def note(self, text: str) -> None:
+        """Tell the user what was done, on stderr; ``-q`` silences it."""
+        if self.verbosity >= 0:
+            say(text)
+
+
+pass_state = click.make_pass_decorator(State)
+"""Gives a command its `State` as the first argument."""
