@@ -1,0 +1,204 @@
+"""The formats ``json``, ``jsonl``, ``csv`` and ``markdown``.
+
+The first two keep what was saved, the other two are made of it. Text from a document is data in all of them:
+a spreadsheet must not compute it and a web page must not render it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import json
+import math
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from io import TextIOWrapper
+from typing import Any, BinaryIO, Final
+
+from kitt_core import codec
+from kitt_core.errors import InvalidDocumentError
+from kitt_core.exporting import Exporter
+from kitt_core.hookspecs import hookimpl
+from kitt_core.model import BenchmarkRow, RunRows, StoredRun
+from kitt_core.registry import Registry
+from kitt_core.rows import clean_text, derive_rows
+from kitt_core.timestamps import format_utc
+
+_IN_MEMORY: Final = 8 << 20
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+_RUN_COLUMNS: Final = ("run_id", "model", "engine", "suite_name", "timestamp", "kitt_version")
+_ENTRY_COLUMNS: Final = ("test_name", "test_version", "run_number", "passed")
+_LONGEST_TEXT: Final = 200
+_EXACT: Final = 2.0**53
+
+
+@hookimpl
+def kitt_register_exporter(registry: Registry[Exporter]) -> None:
+    """Register the formats."""
+    registry.add(
+        Exporter("json", write_json, ".json", single=True, summary="The document, byte for byte; one run a file.")
+    )
+    registry.add(Exporter("jsonl", write_jsonl, ".jsonl", summary="A document a line."))
+    registry.add(Exporter("csv", write_csv, ".csv", summary="A row per result entry, a column per metric."))
+    registry.add(Exporter("markdown", write_markdown, ".md", summary="A table per run, to paste into GitHub."))
+
+
+def write_json(runs: Iterable[StoredRun], stream: BinaryIO) -> None:
+    """Write the bytes that were saved; the format holds one run."""
+    for run in runs:
+        stream.write(run.document)
+
+
+def write_jsonl(runs: Iterable[StoredRun], stream: BinaryIO) -> None:
+    """Write each document as one line: key order, number spelling and duplicate keys stay."""
+    for run in runs:
+        # A JSON text has no raw line break inside a string, so each one stands between two tokens.
+        tokens = run.document.removeprefix(codecs.BOM_UTF8).replace(b"\r", b" ").replace(b"\n", b" ").strip()
+        stream.write(tokens + b"\n")
+
+
+def write_csv(runs: Iterable[StoredRun], stream: BinaryIO) -> None:
+    """Write a row per result entry.
+
+    Raises:
+        InvalidDocumentError: A stored document can't be read.
+    """
+    columns = dict.fromkeys((*_RUN_COLUMNS, *_ENTRY_COLUMNS))
+    # Which columns there are is known after the last run, so the rows wait on the disk.
+    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, mode="w+", encoding="utf-8") as spool:
+        for run in runs:
+            for cells in _csv_rows(run):
+                columns |= dict.fromkeys(cells)
+                spool.write(json.dumps(cells) + "\n")
+        spool.seek(0)
+        text = TextIOWrapper(stream, encoding="utf-8", newline="", write_through=True)
+        writer = csv.writer(text)  # ends lines with CR LF: only so it quotes a lone CR in a cell
+        writer.writerow(map(_inert, columns))
+        for line in spool:
+            cells = json.loads(line)
+            writer.writerow([cells.get(column, "") for column in columns])
+        text.detach()
+
+
+def write_markdown(runs: Iterable[StoredRun], stream: BinaryIO) -> None:
+    """Write a heading and a pipe table per run.
+
+    Raises:
+        InvalidDocumentError: A stored document can't be read.
+    """
+    for position, run in enumerate(runs):
+        lines = _markdown_lines(run)
+        stream.write(("\n" * (position > 0) + "\n".join(lines) + "\n").encode())
+
+
+def _parsed(run: StoredRun) -> tuple[Mapping[str, Any], RunRows]:
+    try:
+        document = codec.parse(run.document)
+    except InvalidDocumentError as error:
+        raise InvalidDocumentError(
+            f"run {run.id} cannot be read: {error.message}", hint="`kitt storage verify` looks for damage"
+        ) from error
+    return document, derive_rows(document, strict=False)
+
+
+def _csv_rows(run: StoredRun) -> Iterator[dict[str, str]]:
+    document, rows = _parsed(run)
+    of_run = {
+        "run_id": _inert(run.id),
+        "model": _cell(rows.run.model),
+        "engine": _cell(rows.run.engine),
+        "suite_name": _cell(rows.run.suite_name),
+        "timestamp": "" if rows.run.timestamp is None else format_utc(rows.run.timestamp),
+        "kitt_version": _cell(rows.run.kitt_version),
+    }
+    results = document.get("results")
+    entries = [entry for entry in results if isinstance(entry, Mapping)] if isinstance(results, list) else []
+    for row, entry in zip(rows.benchmarks, entries, strict=True):
+        of_entry = {name: _cell(getattr(row, name)) for name in _ENTRY_COLUMNS}
+        metrics = entry.get("metrics")
+        values = dict(_flattened(metrics)) if isinstance(metrics, Mapping) else {}
+        # A metric that is called like a column of the run must not replace it.
+        yield {name: _cell(value) for name, value in values.items()} | of_run | of_entry
+
+
+def _flattened(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in metrics.items():
+        name = prefix + clean_text(key)
+        if isinstance(value, Mapping):
+            yield from _flattened(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return _inert(clean_text(value))
+    if isinstance(value, Decimal):
+        return str(value)
+    return json.dumps(value, default=str)
+
+
+def _inert(text: str) -> str:
+    """Return ``text`` so that no spreadsheet takes it for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _markdown_lines(run: StoredRun) -> Iterator[str]:
+    _, rows = _parsed(run)
+    row = rows.run
+    yield f"### {_code(row.model)} · {_code(row.engine)} · {_code(row.suite_name)}"
+    yield ""
+    when = "" if row.timestamp is None else f", {row.timestamp:%Y-%m-%d %H:%M:%S} UTC"
+    status = "PASSED" if row.passed else "FAILED"
+    gpu = f", GPU {_code(rows.hardware.gpu_model)}" if rows.hardware and rows.hardware.gpu_model else ""
+    yield f"Run {_code(run.id)}{when}, {status} ({row.passed_count or 0}/{row.total_benchmarks or 0}){gpu}"
+    if not rows.benchmarks:
+        return
+    entries: dict[str | None, list[BenchmarkRow]] = {}
+    for benchmark in rows.benchmarks:
+        entries.setdefault(benchmark.test_name, []).append(benchmark)
+    widest = max(map(len, entries.values()))
+    yield ""
+    yield "| " + " | ".join(["Benchmark", "Metric", *(f"Run {n}" for n in range(1, widest + 1))]) + " |"
+    yield "|---|---|" + "--:|" * widest
+    for name, benchmarks in entries.items():
+        yield from _markdown_rows(_code(name), benchmarks, widest)
+
+
+def _markdown_rows(name: str, benchmarks: list[BenchmarkRow], width: int) -> Iterator[str]:
+    states = ["passed" if benchmark.passed else "failed" for benchmark in benchmarks]
+    measured = [dict(benchmark.metrics) for benchmark in benchmarks]
+    metrics = dict.fromkeys(metric for values in measured for metric in values)
+    lines = [("", states)]
+    lines += [(_code(metric), [_number(values.get(metric)) for values in measured]) for metric in metrics]
+    for label, cells in lines:
+        padding = [""] * (width - len(cells))
+        yield "| " + " | ".join([name, label, *cells, *padding]) + " |"
+
+
+def _code(text: str | None) -> str:
+    """Return ``text`` as a code span: the one place where GitHub makes no link, mention or markup of it."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text or "").split())
+    if not line:
+        return "-"
+    if len(line) > _LONGEST_TEXT:
+        line = f"{line[: _LONGEST_TEXT - 1]}…"
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    space = " " if "`" in (line[0], line[-1]) else ""
+    # Inside a table the backslashes before a pipe are read before the code span is.
+    line = re.sub(r"(\\*)\|", lambda match: match[1] * 2 + r"\|", line)
+    return f"{fence}{space}{line}{space}{fence}"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    if not math.isfinite(value):
+        return str(value)
+    if value == int(value) and abs(value) < _EXACT:
+        return str(int(value))
+    return f"{value:.0f}" if 1000 <= abs(value) < _EXACT else f"{value:.4g}"

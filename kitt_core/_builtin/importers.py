@@ -1,0 +1,150 @@
+"""The importer ``kitt``: documents in files, JSON lines and run directories, of any KITT."""
+
+from __future__ import annotations
+
+import codecs
+import logging
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Final, NoReturn
+
+from kitt_core import codec
+from kitt_core.errors import InvalidDocumentError
+from kitt_core.hookspecs import hookimpl
+from kitt_core.importing import ImportCandidate, Importer
+from kitt_core.registry import Registry
+from kitt_core.rundir.content import DOCUMENT, IDENTITY
+from kitt_core.rundir.reading import FoundRun, find_runs, read_attachments
+
+logger = logging.getLogger(__name__)
+
+_ONE: Final = ".json"
+_LINES: Final = ".jsonl"
+
+
+@hookimpl
+def kitt_register_importer(registry: Registry[Importer]) -> None:
+    """Register the importer."""
+    registry.add(
+        Importer(
+            name="kitt",
+            recognises=recognises,
+            find=find,
+            read_stream=read_stream,
+            summary="KITT's documents: .json and .jsonl files, run directories and whole trees of them.",
+        )
+    )
+
+
+def recognises(path: Path) -> bool:
+    """Whether ``path`` is a directory, or a file that is named like JSON or JSON lines."""
+    return path.is_dir() or path.suffix.lower() in {_ONE, _LINES}
+
+
+def find(path: Path) -> Iterator[ImportCandidate]:
+    """Yield the documents of a file or directory, those of a directory in the order of their paths."""
+    if path.is_dir():
+        yield from _in_directory(path)
+    elif path.suffix.lower() == _LINES:
+        yield from _in_lines_file(path)
+    else:
+        yield ImportCandidate(str(path), path.read_bytes)
+
+
+def read_stream(stream: BinaryIO, source: str) -> Iterator[ImportCandidate]:
+    """Yield the stream's one document, or its lines if the first is an object and more follow."""
+    first = stream.readline()
+    following = _to_next_text(stream) if _is_object(first) else []
+    if following and following[-1].strip():
+        yield from _lines(chain([first, *following], stream), source)
+        return
+    document = b"".join([first, *following, stream.read()])
+    yield ImportCandidate(source, lambda: document)
+
+
+def _in_directory(root: Path) -> Iterator[ImportCandidate]:
+    skipped: list[ImportCandidate] = []
+    is_tree = False
+
+    def skip(path: PurePosixPath, reason: str) -> None:
+        if (root / path).is_symlink():
+            logger.info("%s %s", root / path, reason)
+        else:
+            skipped.append(_refused(str(root / path), InvalidDocumentError(f"it {reason}")))
+
+    for run in find_runs(root, on_skip=skip):
+        is_tree = True
+        yield _of_run_directory(run)
+    if not is_tree:
+        files = (path for path in root.iterdir() if path.suffix.lower() == _ONE and path.is_file())
+        for path in sorted(files):
+            yield ImportCandidate(str(path), path.read_bytes)
+    yield from skipped
+
+
+def _of_run_directory(run: FoundRun) -> ImportCandidate:
+    source = str(run.directory / DOCUMENT)
+    try:
+        document = run.document()
+        # Without run.json the tree derives an id from the path, which means nothing in another store.
+        identity = run.identity() if (run.directory / IDENTITY).is_file() else None
+    except OSError as error:
+        return _refused(source, error)
+    if identity is not None and (identity.problem or identity.sha256 != codec.digest(document)):
+        logger.warning("%s is not the document that %s names; it gets a new id", source, IDENTITY)
+        identity = None
+    return ImportCandidate(
+        source,
+        lambda: document,
+        run_id=identity.id if identity else None,
+        created_at=identity.created_at if identity else None,
+        attachments=tuple(read_attachments(run)),
+    )
+
+
+def _in_lines_file(path: Path) -> Iterator[ImportCandidate]:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        yield _refused(str(path), error)
+        return
+    with file:
+        yield from _lines(file, str(path))
+
+
+def _lines(lines: Iterator[bytes] | BinaryIO, source: str) -> Iterator[ImportCandidate]:
+    for number, line in enumerate(lines, 1):
+        # The mark belongs to the file, the line's end to the format: neither is of the document.
+        document = (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).rstrip(b"\r\n")
+        if document.strip():
+            yield ImportCandidate(f"{source}:{number}", _constant(document))
+
+
+def _to_next_text(stream: BinaryIO) -> list[bytes]:
+    """Return the lines up to and with the next one that is not blank."""
+    lines: list[bytes] = []
+    while line := stream.readline():
+        lines.append(line)
+        if line.strip():
+            break
+    return lines
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        codec.parse(line)
+    except InvalidDocumentError:
+        return False
+    return True
+
+
+def _constant(document: bytes) -> Callable[[], bytes]:
+    return lambda: document
+
+
+def _refused(source: str, error: Exception) -> ImportCandidate:
+    def read() -> NoReturn:
+        raise error
+
+    return ImportCandidate(source, read)
