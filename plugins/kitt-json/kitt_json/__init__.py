@@ -1,0 +1,1 @@
+"""Storage backend ``json`` for KITT: runs as plain files."""

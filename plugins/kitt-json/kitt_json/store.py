@@ -1,0 +1,231 @@
+"""The store: a ``kitt-results`` tree behind the storage contract.
+
+Nothing is remembered between calls, so that files which others write, move or remove are seen at once. What is
+said of a tree's form and safety stands in `kitt_core.rundir`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
+
+from kitt_core import codec, fallbacks
+from kitt_core.errors import StoreUnavailableError
+from kitt_core.model import Attachment, CheckedRun, Finding, SchemaStatus, Severity, StoredRun
+from kitt_core.query import Filters, RunFilter
+from kitt_core.rows import derive_rows
+from kitt_core.rundir import (
+    FoundRun,
+    delete_run,
+    find_runs,
+    locate,
+    prepare_root,
+    read_attachments,
+    write_run,
+    write_runs,
+)
+from kitt_core.rundir.content import DOCUMENT, IDENTITY
+from kitt_core.storage import Capability, ResultStore
+from kitt_core.verification import DocumentCheck
+from kitt_json.tree import tree_of
+
+__all__ = ["JSONResultStore"]
+
+
+class JSONResultStore(ResultStore):
+    """Keeps runs as directories of a ``kitt-results`` tree; reads those of older KITTs too.
+
+    Args:
+        path: The directory that holds the tree, or the tree itself if it is called ``kitt-results``. It need
+            not exist: the first save makes it.
+
+    Raises:
+        StoreUnavailableError: The path is a file.
+    """
+
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        {Capability.DELETE, Capability.CONCURRENT, Capability.ATTACHMENTS}
+    )
+
+    def __init__(self, path: str | os.PathLike[str] = ".") -> None:
+        self._root = tree_of(Path(path))
+        self._closed = False
+        for place in (self._root.parent, self._root):
+            if _is_in_the_way(place):
+                raise StoreUnavailableError(
+                    f"{place} is a file, the json backend needs a directory",
+                    hint="name the directory that holds kitt-results",
+                )
+
+    @property
+    def location(self) -> str:
+        """Where the tree is."""
+        return str(self._root)
+
+    @property
+    def run_tree(self) -> Path:
+        """The tree's root: a run that `kitt run` wrote there is in this store already."""
+        return self._root
+
+    def write_run(self, run: CheckedRun) -> None:
+        """Store one checked run, whole and durably."""
+        self._check_open()
+        write_run(self._root, run)
+
+    def write_runs(self, runs: Sequence[CheckedRun]) -> None:
+        """Store several checked runs; an error leaves none of them."""
+        self._check_open()
+        write_runs(self._root, runs)
+
+    def get_document(self, run_id: str) -> bytes | None:
+        """Return the bytes that were saved, None if there is no such run.
+
+        Raises:
+            StoreUnavailableError: The run is there, and its document can't be read.
+        """
+        run = self._located(run_id)
+        if run is None:
+            return None
+        try:
+            return run.document()
+        except FileNotFoundError:  # removed since
+            return None
+        except OSError as error:
+            raise StoreUnavailableError(f"run {run_id} in {run.path} cannot be read: {error.strerror}") from error
+
+    def attachments(self, run_id: str) -> Iterator[Attachment]:
+        """Yield the files of the run's ``outputs/``."""
+        run = self._located(run_id)
+        return iter(()) if run is None else read_attachments(run)
+
+    def scan(self, filters: Filters = None) -> Iterator[StoredRun]:
+        """Yield the runs that match, of those that were there when the scan began."""
+        wanted = RunFilter.of(filters)
+        self._check_open()
+        return fallbacks.select(_read_each(list(find_runs(self._root)), _id_test(wanted)), wanted)
+
+    def delete_result(self, run_id: str) -> bool:
+        """Remove the run's directory with everything in it."""
+        run = self._located(run_id)
+        if run is None or not delete_run(run):
+            return False
+        # Copies made by hand have the same id: left alone, they would bring the run back.
+        while copy := locate(self._root, [run_id], trust_names=True):
+            delete_run(copy[1])
+        return True
+
+    def verify(self, *, rebuild: bool = False) -> Iterator[Finding]:
+        """Yield what is wrong: documents, ``run.json`` files, ids that are there twice, what can't be read."""
+        del rebuild  # nothing is derived here
+        self._check_open()
+        skipped: list[Finding] = []
+        runs = list(find_runs(self._root, on_skip=lambda path, why: skipped.append(_skipped(path, why))))
+        yield from skipped
+        check = DocumentCheck()
+        seen: dict[str, FoundRun] = {}
+        for run in runs:
+            yield from _verified(run, check, seen)
+
+    def initialize(self) -> None:
+        """Make the tree's directory."""
+        self._check_open()
+        prepare_root(self._root)
+
+    def schema_status(self) -> SchemaStatus:
+        """Return the version of the tree's form, and how many bytes its files have."""
+        size = sum(_sizes(self._root))
+        without = sum(not (run.directory / IDENTITY).exists() for run in find_runs(self._root))
+        notes = (f"{without} runs of an older KITT or another tool, without {IDENTITY}",) if without else ()
+        return SchemaStatus(version=1, newest=1, notes=notes, size_bytes=size)
+
+    def close(self) -> None:
+        """Refuse further calls; there is nothing to release."""
+        self._closed = True
+
+    def _located(self, run_id: str) -> FoundRun | None:
+        self._check_open()
+        located = locate(self._root, [run_id])
+        return None if located is None else located[1]
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreUnavailableError(f"{self.location} is closed", hint="open it again")
+
+
+def _is_in_the_way(place: Path) -> bool:
+    try:
+        return place.exists() and not place.is_dir()
+    except OSError:  # the first call that needs it says what is wrong
+        return False
+
+
+def _id_test(wanted: RunFilter) -> Callable[[FoundRun], bool]:
+    """Return a test that needs no document, where ids are asked for."""
+    if wanted.id is None:
+        return lambda run: True  # noqa: ARG005 - every run passes
+    test = fallbacks.matches(RunFilter(id=wanted.id))
+    nothing = derive_rows({}, strict=False)
+
+    def passes(run: FoundRun) -> bool:
+        identity = run.identity()
+        return test(fallbacks.Facts(identity.id, identity.created_at, identity.sha256, nothing))
+
+    return passes
+
+
+def _read_each(runs: Iterable[FoundRun], wanted: Callable[[FoundRun], bool]) -> Iterator[StoredRun]:
+    seen: set[str] = set()
+    for run in runs:
+        try:
+            if not wanted(run):
+                continue
+            stored = run.read()
+        except OSError:  # removed since, or unreadable: `verify` names it
+            continue
+        if stored.id not in seen:  # a directory that was copied by hand is the same run
+            seen.add(stored.id)
+            yield stored
+
+
+def _verified(run: FoundRun, check: DocumentCheck, seen: dict[str, FoundRun]) -> Iterator[Finding]:
+    try:
+        stored = run.read()
+        problem = run.identity().problem
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield Finding(None, Severity.DAMAGE, f"{run.path}/{DOCUMENT} cannot be read: {error.strerror}")
+        return
+    if problem is not None:
+        yield Finding(stored.id, Severity.DAMAGE, f"{run.path}: {problem}")
+    first = seen.setdefault(stored.id, run)
+    if first is not run:
+        same = _digest(first) == codec.digest(stored.document)
+        what = f"{run.path} has the id of {first.path} and is not listed"
+        yield Finding(stored.id, Severity.NOTICE if same else Severity.DAMAGE, what)
+        return
+    for finding in check(stored):
+        yield Finding(finding.run_id, finding.severity, f"{run.path}: {finding.what}")
+
+
+def _digest(run: FoundRun) -> str | None:
+    try:
+        return codec.digest(run.document())
+    except OSError:
+        return None
+
+
+def _skipped(path: PurePosixPath, reason: str) -> Finding:
+    link = "link" in reason
+    return Finding(None, Severity.NOTICE if link else Severity.DAMAGE, f"{path} {reason}")
+
+
+def _sizes(root: Path) -> Iterator[int]:
+    for directory, _, names in os.walk(root):
+        for name in names:
+            try:
+                yield Path(directory, name).lstat().st_size
+            except OSError:  # removed since
+                continue
