@@ -40,16 +40,16 @@ class MemoryStore(ResultStore):
         """Store one checked run."""
         self.write_runs([run])
 
-    def write_runs(self, runs: Sequence[CheckedRun]) -> None:
+    def write_runs(self, checked: Sequence[CheckedRun]) -> None:
         """Store several checked runs, or none."""
-        files = {run.id: tuple(map(_copied, run.attachments)) for run in runs}
+        files = {run.id: tuple(map(_copied, run.attachments)) for run in checked}
         with self._lock:
             self._check_open()
-            for run in runs:
+            for run in checked:
                 if run.id in self._runs:
                     raise RunExistsError(f"run {run.id} is in memory already")
             self._attachments |= files
-            self._runs |= {run.id: StoredRun(run.id, run.document, run.created_at, run.sha256) for run in runs}
+            self._runs |= {run.id: StoredRun(run.id, run.document, run.created_at, run.sha256) for run in checked}
 
     def get_document(self, run_id: str) -> bytes | None:
         """Return the bytes that were saved, None if there is no such run."""

@@ -189,7 +189,7 @@ class ResultStore(abc.ABC):
                 raise
             self.save_checked(missing)
 
-    def write_runs(self, runs: Sequence[CheckedRun]) -> None:
+    def write_runs(self, checked: Sequence[CheckedRun]) -> None:
         """Store several checked runs; a backend with ``ATOMIC_BATCH`` overrides it with one transaction.
 
         Raises:
@@ -197,7 +197,7 @@ class ResultStore(abc.ABC):
         """
         written: list[str] = []
         try:
-            for run in runs:
+            for run in checked:
                 self.write_run(run)
                 written.append(run.id)
         except BaseException:

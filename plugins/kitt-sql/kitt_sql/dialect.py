@@ -1,0 +1,99 @@
+"""Where the two databases differ in a query, one strategy object each."""
+
+from __future__ import annotations
+
+import abc
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Integer, Text, bindparam, column, func, literal_column, select
+
+from kitt_sql.ddl import SQLITE_MACROS
+from kitt_sql.tables import runs
+
+__all__ = ["QueryDialect", "SQLiteDialect"]
+
+
+class QueryDialect(abc.ABC):
+    """How one database compares text and takes lists.
+
+    Attributes:
+        macros: Replace the macros of the migrations.
+        list_tables: A statement whose rows are the names of the tables that an unqualified name means.
+    """
+
+    macros: Mapping[str, str]
+    list_tables: str
+
+    @abc.abstractmethod
+    def among(self, text: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+        """Return that ``text`` is one of the list bound as ``name``, one parameter however long the list is."""
+
+    @abc.abstractmethod
+    def list_value(self, values: Sequence[str]) -> Any:
+        """Return the list as `among` wants it bound."""
+
+    @abc.abstractmethod
+    def like(self, text: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+        """Return that ``text`` fits the pattern bound as ``name``, case-sensitively."""
+
+    @abc.abstractmethod
+    def pattern_value(self, pattern: str) -> str:
+        """Return a pattern in which only ``*`` is special as `like` wants it bound."""
+
+    @abc.abstractmethod
+    def folded(self, text: ColumnElement[Any]) -> ColumnElement[str]:
+        """Return ``text`` as `str.casefold` gives it."""
+
+    @abc.abstractmethod
+    def contains(self, text: ColumnElement[str], name: str) -> ColumnElement[bool]:
+        """Return that ``text`` has the part bound as ``name``."""
+
+    @abc.abstractmethod
+    def code_points(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return ``text`` so that it sorts and compares by code point."""
+
+    @abc.abstractmethod
+    def scan_position(self) -> ColumnElement[int]:
+        """Return a number of each row of ``runs`` that grows with every insert."""
+
+
+class SQLiteDialect(QueryDialect):
+    """SQLite: binary collation is code-point order already; ``kitt_casefold`` is defined by the engine."""
+
+    macros = SQLITE_MACROS
+    list_tables = "SELECT name FROM sqlite_master WHERE type = 'table'"
+
+    def among(self, text: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+        """Use the rows of a JSON array."""
+        rows = func.json_each(bindparam(name, type_=Text)).table_valued(column("value", Text))
+        return text.in_(select(rows.c.value))
+
+    def list_value(self, values: Sequence[str]) -> str:
+        """Give a JSON array."""
+        return json.dumps(list(values), ensure_ascii=False)
+
+    def like(self, text: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+        """Use GLOB: LIKE ignores case."""
+        return text.op("GLOB", is_comparison=True)(bindparam(name, type_=Text))
+
+    def pattern_value(self, pattern: str) -> str:
+        """Put GLOB's other special characters into brackets."""
+        return pattern.replace("[", "[[]").replace("?", "[?]")
+
+    def folded(self, text: ColumnElement[Any]) -> ColumnElement[str]:
+        """Use the engine's own function: SQLite's ``lower`` knows ASCII only."""
+        return func.kitt_casefold(text, type_=Text)
+
+    def contains(self, text: ColumnElement[str], name: str) -> ColumnElement[bool]:
+        """Use ``instr``."""
+        return func.instr(text, bindparam(name, type_=Text)) > 0
+
+    def code_points(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Nothing to do."""
+        return text
+
+    def scan_position(self) -> ColumnElement[int]:
+        """Use the row's number."""
+        return literal_column(f"{runs.name}.rowid", Integer)

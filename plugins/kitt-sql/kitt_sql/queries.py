@@ -1,0 +1,224 @@
+"""The statements that read: listings, counts, groups and scans, each built once per shape.
+
+A listing is ordered by a key and then by the id; missing keys come last, so a page that follows a cursor is
+read in two phases, first the rest of the runs that have the key, then those that lack it.
+"""
+
+from __future__ import annotations
+
+import enum
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Integer,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    case,
+    distinct,
+    func,
+    nulls_last,
+    or_,
+    select,
+)
+
+from kitt_core.query import Order, Statistic
+from kitt_sql.conditions import Shape, finite, metric_named, needs_hardware, where
+from kitt_sql.dialect import QueryDialect
+from kitt_sql.tables import benchmarks, hardware, metrics, run_documents, runs
+
+__all__ = [
+    "SIMPLE_STATISTICS",
+    "SUMMARY_COLUMNS",
+    "OrderShape",
+    "Phase",
+    "count_runs",
+    "group_counts",
+    "group_metric",
+    "last_position",
+    "list_page",
+    "scan_page",
+]
+
+SUMMARY_COLUMNS: Final = (
+    *(
+        runs.c[name]
+        for name in (
+            "id",
+            "model",
+            "engine",
+            "suite_name",
+            "timestamp",
+            "passed",
+            "total_benchmarks",
+            "passed_count",
+            "failed_count",
+            "total_time_seconds",
+            "kitt_version",
+            "created_at",
+        )
+    ),
+    hardware.c.gpu_model,
+    hardware.c.fingerprint,
+)
+"""The columns of a `RunSummary`, in its order."""
+
+SIMPLE_STATISTICS: Final[tuple[Statistic, ...]] = ("avg", "min", "max", "sum", "count")
+"""What the database computes itself; the others need the values."""
+
+_GROUPS: Final[dict[str, ColumnElement[Any]]] = {
+    **{name: runs.c[name] for name in ("model", "engine", "suite_name", "passed", "kitt_version")},
+    **{name: hardware.c[name] for name in ("gpu_model", "environment_type", "fingerprint")},
+    "test_name": benchmarks.c.test_name,
+}
+
+OrderShape = tuple[str, int, bool]
+"""An `Order` without its metric's name: field, splits of the name, descending."""
+
+
+class Phase(enum.Enum):
+    """Which part of an ordered listing a statement reads."""
+
+    ALL = "all"
+    AFTER_KEY = "after a run that has the key"
+    MISSING = "all runs that lack the key"
+    AFTER_MISSING = "after a run that lacks the key"
+
+
+def order_shape(order: Order) -> OrderShape:
+    """Return the order's shape."""
+    return order.field, (order.metric or "").count("/"), order.descending
+
+
+@lru_cache(maxsize=256)
+def list_page(shape: Shape, order: OrderShape, phase: Phase, dialect: QueryDialect) -> Select[Any]:
+    """Return the listing: the columns of `SUMMARY_COLUMNS`, then the order's key.
+
+    Parameters: the filter's; ``order_name…`` for a metric's; ``key`` and ``key_id`` after a cursor; ``limit``
+    (-1 is all) and ``offset``.
+    """
+    source: FromClause = runs.outerjoin(hardware, hardware.c.run_id == runs.c.id)
+    field, splits, descending = order
+    key, source = _order_key(field, splits, source, dialect)
+    run_id = dialect.code_points(runs.c.id)
+    statement = select(*SUMMARY_COLUMNS, key.label("order_key")).select_from(source).where(*where(shape, dialect))
+    statement = statement.where(*_phase_conditions(phase, key, run_id, descending))
+    if phase in {Phase.ALL, Phase.AFTER_KEY}:
+        statement = statement.order_by(nulls_last(key.desc() if descending else key.asc()))
+    return (
+        statement.order_by(run_id.desc() if descending else run_id.asc())
+        .limit(bindparam("limit", type_=Integer))
+        .offset(bindparam("offset", type_=Integer))
+    )
+
+
+def _order_key(
+    field: str, splits: int, source: FromClause, dialect: QueryDialect
+) -> tuple[ColumnElement[Any], FromClause]:
+    if field == "metric":
+        means = (
+            select(benchmarks.c.run_id, func.avg(metrics.c.metric_value).label("mean"))
+            .select_from(benchmarks.join(metrics, metrics.c.benchmark_id == benchmarks.c.id))
+            .where(metric_named("order", splits), finite(metrics.c.metric_value))
+            .group_by(benchmarks.c.run_id)
+            .subquery()
+        )
+        return means.c.mean, source.outerjoin(means, means.c.run_id == runs.c.id)
+    column = runs.c[field]
+    if field == "total_time_seconds":
+        return case((finite(column), column)), source
+    return (dialect.code_points(column) if isinstance(column.type, Text) else column), source
+
+
+def _phase_conditions(
+    phase: Phase, key: ColumnElement[Any], run_id: ColumnElement[Any], descending: bool
+) -> list[ColumnElement[bool]]:
+    last_id = bindparam("key_id", type_=Text)
+    beyond_id = run_id < last_id if descending else run_id > last_id
+    match phase:
+        case Phase.ALL:
+            return []
+        case Phase.MISSING:
+            return [key.is_(None)]
+        case Phase.AFTER_MISSING:
+            return [key.is_(None), beyond_id]
+        case Phase.AFTER_KEY:
+            last = bindparam("key", type_=key.type)
+            # The first condition says nothing new, but lets the database enter the index at the cursor.
+            bound, beyond = (key <= last, key < last) if descending else (key >= last, key > last)
+            return [bound, or_(beyond, and_(key == last, beyond_id))]
+
+
+@lru_cache(maxsize=256)
+def count_runs(shape: Shape, dialect: QueryDialect) -> Select[Any]:
+    """Return the number of runs that match."""
+    return select(func.count()).select_from(_source(needs_hardware(shape))).where(*where(shape, dialect))
+
+
+@lru_cache(maxsize=256)
+def group_counts(shape: Shape, group_by: tuple[str, ...], dialect: QueryDialect) -> Select[Any]:
+    """Return the groups, each with the number of its distinct runs."""
+    columns = [_GROUPS[name] for name in group_by]
+    source = _source(_groups_by_hardware(group_by) or needs_hardware(shape))
+    number = func.count()
+    if "test_name" in group_by:
+        source, number = source.join(benchmarks, benchmarks.c.run_id == runs.c.id), func.count(distinct(runs.c.id))
+    return select(*columns, number).select_from(source).where(*where(shape, dialect)).group_by(*columns)
+
+
+@lru_cache(maxsize=256)
+def group_metric(
+    shape: Shape, group_by: tuple[str, ...], splits: int, statistics: tuple[Statistic, ...], dialect: QueryDialect
+) -> Select[Any]:
+    """Return the groups with statistics of one metric's finite values; without statistics, its values.
+
+    Parameters: the filter's, and ``metric_name…``.
+    """
+    columns = [_GROUPS[name] for name in group_by]
+    value = metrics.c.metric_value
+    source = (
+        _source(_groups_by_hardware(group_by) or needs_hardware(shape))
+        .join(benchmarks, benchmarks.c.run_id == runs.c.id)
+        .join(metrics, metrics.c.benchmark_id == benchmarks.c.id)
+    )
+    conditions = (metric_named("metric", splits), finite(value), *where(shape, dialect))
+    if not statistics:
+        return select(*columns, value).select_from(source).where(*conditions)
+    computed = [getattr(func, statistic)(value) for statistic in statistics]
+    return select(*columns, *computed).select_from(source).where(*conditions).group_by(*columns)
+
+
+@lru_cache(maxsize=256)
+def scan_page(shape: Shape, dialect: QueryDialect) -> Select[Any]:
+    """Return the next runs of a scan: position, id, created_at, sha256.
+
+    Parameters: the filter's, ``after``, ``last`` and ``limit``.
+    """
+    position = dialect.scan_position()
+    source = _source(needs_hardware(shape)).outerjoin(run_documents, run_documents.c.run_id == runs.c.id)
+    return (
+        select(position, runs.c.id, runs.c.created_at, run_documents.c.sha256)
+        .select_from(source)
+        .where(position > bindparam("after", type_=Integer), position <= bindparam("last", type_=Integer))
+        .where(*where(shape, dialect))
+        .order_by(position)
+        .limit(bindparam("limit", type_=Integer))
+    )
+
+
+@lru_cache(maxsize=8)
+def last_position(dialect: QueryDialect) -> Select[Any]:
+    """Return the position of the run that was stored last."""
+    return select(func.max(dialect.scan_position())).select_from(runs)
+
+
+def _source(with_hardware: bool) -> FromClause:
+    return runs.outerjoin(hardware, hardware.c.run_id == runs.c.id) if with_hardware else runs
+
+
+def _groups_by_hardware(group_by: tuple[str, ...]) -> bool:
+    return any(_GROUPS[name].table is hardware for name in group_by)

@@ -1,0 +1,146 @@
+"""Connections to a SQLite file as KITT wants them.
+
+WAL, foreign keys on, a busy time-out, transactions that begin where SQLAlchemy says so: ``BEGIN`` for a read
+(a snapshot), ``BEGIN IMMEDIATE`` for a write, because a read that turns into a write fails at once with
+*locked* whatever the time-out.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import quote
+
+from attrs import frozen
+from sqlalchemy import Connection, Engine, create_engine, event, exc, pool
+
+__all__ = ["SQLiteFile", "Synchronous", "make_engine", "writing"]
+
+Synchronous = Literal["FULL", "NORMAL", "EXTRA", "OFF"]
+
+_BEGIN: Final = "kitt_begin"
+
+
+@frozen
+class SQLiteFile:
+    """A database file and how it is opened.
+
+    Attributes:
+        path: The file; it and its directory are made if they are missing.
+        synchronous: SQLite's setting: FULL survives a power cut, NORMAL may lose the last saves then.
+        busy_timeout: Seconds to wait for another process's write.
+        private: Make the file readable by its owner alone (and its directory, if that is made too).
+    """
+
+    path: Path
+    synchronous: Synchronous = "FULL"
+    busy_timeout: float = 5.0
+    private: bool = False
+
+    def is_new(self) -> bool:
+        """Whether there is nothing yet, not even an empty database."""
+        try:
+            return self.path.stat().st_size == 0
+        except FileNotFoundError:
+            return True
+
+    def is_read_only(self) -> bool:
+        """Whether the file is there but may not be written."""
+        return self.path.exists() and not os.access(self.path, os.W_OK)
+
+    def create(self) -> None:
+        """Make the empty file with its mode, before SQLite makes it with another."""
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if self.private else 0o777)
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600 if self.private else 0o666))
+
+    def connect(self) -> sqlite3.Connection:
+        """Open a connection with its pragmas."""
+        read_only = self.is_read_only()
+        if not read_only and not self.path.exists():
+            self.create()
+        connection = sqlite3.connect(
+            self._uri(read_only),
+            uri=True,
+            timeout=self.busy_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        try:
+            self._configure(connection, read_only)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _uri(self, read_only: bool) -> str:
+        # A relative "file:" URI may not begin with two slashes; an absolute path has no such trouble.
+        uri = f"file:{quote(str(self.path.absolute()))}?mode={'ro' if read_only else 'rw'}"
+        # Where neither file nor directory can be written, SQLite can't make the shared memory that WAL needs.
+        if read_only and not os.access(self.path.parent, os.W_OK) and not _sibling(self.path, "-wal").exists():
+            uri += "&immutable=1"
+        return uri
+
+    def _configure(self, connection: sqlite3.Connection, read_only: bool) -> None:
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute(f"PRAGMA synchronous={self.synchronous}")
+        connection.create_function("kitt_casefold", 1, _casefold, deterministic=True)
+        if not read_only:
+            self._use_wal(connection)
+
+    def _use_wal(self, connection: sqlite3.Connection) -> None:
+        # Changing the mode needs the file for itself, and SQLite doesn't wait for it as it does for a write.
+        deadline = time.monotonic() + self.busy_timeout
+        while True:
+            try:
+                if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                    connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+
+def make_engine(file: SQLiteFile) -> Engine:
+    """Return the engine; it connects when it is first used."""
+    engine = create_engine(
+        "sqlite://", creator=file.connect, poolclass=pool.QueuePool, pool_size=5, max_overflow=-1
+    )
+    event.listen(engine, "begin", _begin)
+    event.listen(engine, "connect", _note_process)
+    event.listen(engine, "checkout", _refuse_inherited)
+    return engine
+
+
+def writing(engine: Engine) -> Engine:
+    """Return the same engine, its transactions beginning as writes."""
+    return engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))
+
+
+def _note_process(connection: Any, record: Any) -> None:
+    del connection
+    record.info["pid"] = os.getpid()
+
+
+def _refuse_inherited(connection: Any, record: Any, proxy: Any) -> None:
+    # A connection must not be used on both sides of a fork: SQLite's locks would be lost.
+    del connection
+    if record.info["pid"] != os.getpid():
+        record.dbapi_connection = proxy.dbapi_connection = None
+        raise exc.DisconnectionError("the connection belongs to the parent process")
+
+
+def _casefold(text: str | None) -> str | None:
+    return None if text is None else text.casefold()
+
+
+def _sibling(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)

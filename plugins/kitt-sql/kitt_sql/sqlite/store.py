@@ -1,0 +1,188 @@
+"""The store over one SQLite file."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from typing import Any
+
+from attrs import evolve
+from sqlalchemy import Connection, Text, bindparam, exc, select
+
+from kitt_core.errors import MigrationError, RunExistsError
+from kitt_core.model import CheckedRun, Finding, Progress, RunRows, SchemaState, SchemaStatus, Severity, StoredRun
+from kitt_core.timestamps import format_utc
+from kitt_sql import schema
+from kitt_sql.dialect import SQLiteDialect
+from kitt_sql.records import (
+    columns_of,
+    derived_records,
+    insert_statement,
+    records_of,
+    run_columns,
+    with_benchmark_ids,
+)
+from kitt_sql.sqlite.backup import write_backup
+from kitt_sql.sqlite.engine import SQLiteFile, make_engine, writing
+from kitt_sql.sqlite.errors import translated
+from kitt_sql.store import SqlResultStore
+from kitt_sql.tables import benchmarks, hardware, metrics, run_documents, run_labels, runs
+
+__all__ = ["SQLiteStore"]
+
+logger = logging.getLogger(__name__)
+
+_DOCUMENT = select(runs.c.raw_json).where(runs.c.id == bindparam("run_id", type_=Text))
+_NEXT_BENCHMARK = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'benchmarks'), 0) + 1"
+
+
+class SQLiteStore(SqlResultStore):
+    """Runs in a SQLite file; ``runs.raw_json`` is the document.
+
+    Args:
+        file: The database file, and how it is opened.
+        auto_migrate: Upgrade an older database before the first write, after a backup, with a warning.
+    """
+
+    def __init__(self, file: SQLiteFile, *, auto_migrate: bool = False) -> None:
+        engine = make_engine(file)
+        super().__init__(engine, writing(engine), SQLiteDialect())
+        self._file = file
+        self._auto_migrate = auto_migrate
+        self._migrating = threading.Lock()
+
+    @property
+    def location(self) -> str:
+        """The file's path."""
+        return str(self._file.path)
+
+    def write_run(self, run: CheckedRun) -> None:
+        """Store one checked run in one transaction."""
+        self.write_runs([run])
+
+    def write_runs(self, checked: Sequence[CheckedRun]) -> None:
+        """Store several checked runs in one transaction."""
+        records = [records_of(run) for run in checked]
+        with self._writing() as connection:
+            try:
+                self._insert(connection, runs, [record.run for record in records])
+            except exc.IntegrityError as error:
+                raise RunExistsError(f"a run of this id is in {self.location} already") from error
+            first = connection.exec_driver_sql(_NEXT_BENCHMARK).scalar_one()
+            numbered, measured = with_benchmark_ids(records, first)
+            self._insert(connection, benchmarks, numbered)
+            self._insert(connection, metrics, measured)
+            self._insert(connection, hardware, [row for record in records for row in record.hardware])
+            self._insert(connection, run_documents, [record.document for record in records])
+            self._insert(connection, run_labels, [row for record in records for row in record.labels])
+
+    def rewrite_rows(self, run: StoredRun, rows: RunRows) -> None:
+        """Replace what is derived from a run's document."""
+        derived = derived_records(run.id, rows, format_utc(run.created_at))
+        names = [column.name for column in columns_of(runs)[1:-2]]
+        update = f"UPDATE runs SET {', '.join(f'{name} = ?' for name in names)} WHERE id = ?"  # noqa: S608  # names are ours
+        with self._writing() as connection:
+            connection.exec_driver_sql(update, (*run_columns(rows), run.id))
+            for table in (benchmarks, hardware, run_labels):
+                connection.execute(table.delete().where(table.c.run_id == run.id))
+            first = connection.exec_driver_sql(_NEXT_BENCHMARK).scalar_one()
+            self._insert(
+                connection, benchmarks, [(first + i, *row) for i, row in enumerate(derived["benchmarks"])]
+            )
+            self._insert(connection, metrics, [(first + i, *row) for i, *row in derived["metrics"]])
+            self._insert(connection, hardware, derived["hardware"])
+            self._insert(connection, run_labels, derived["labels"])
+
+    def integrity_findings(self) -> Iterator[Finding]:
+        """Yield what SQLite's own checks find, and runs without a digest."""
+        with self.reading() as connection:
+            problems = [row[0] for row in connection.exec_driver_sql("PRAGMA integrity_check(20)")]
+            broken = list(connection.exec_driver_sql("PRAGMA foreign_key_check"))
+            missing = select(runs.c.id).where(~runs.c.id.in_(select(run_documents.c.run_id)))
+            undigested = [row[0] for row in connection.execute(missing)]
+        for problem in problems:
+            if problem != "ok":
+                yield Finding(None, Severity.DAMAGE, f"integrity check: {problem}")
+        for table, rowid, parent, _ in broken:
+            yield Finding(
+                None, Severity.DAMAGE, f"row {rowid} of {table} refers to a row of {parent} that is not there"
+            )
+        for run_id in undigested:
+            yield Finding(run_id, Severity.DAMAGE, "it has no row in run_documents")
+
+    def migrate(
+        self, *, dry_run: bool = False, backup: bool = True, progress: Progress | None = None
+    ) -> list[str]:
+        """Create or upgrade the tables in one transaction; a database with runs is copied beside itself first."""
+        from kitt_sql.migrate import apply_pending  # yoyo and sqlparse are needed here only
+
+        status = self.schema_status()
+        if status.state in {SchemaState.NEW, SchemaState.FOREIGN}:
+            raise self._refusal(status)
+        if status.state is SchemaState.OLD and backup and not dry_run:
+            with self._translated():
+                copy = write_backup(self._file.path, status.version or 0)
+            logger.warning(
+                "%s is upgraded from schema version %s; its copy is %s", self.location, status.version, copy
+            )
+        with self._exclusive(dry_run=dry_run) as connection:
+            return apply_pending(connection, "sqlite3", self._dialect, progress)
+
+    @contextmanager
+    def _exclusive(self, *, dry_run: bool) -> Iterator[sqlite3.Connection]:
+        """Lend a connection inside the one transaction that a migration is."""
+        with self._migrating, self._translated(), closing(self._file.connect()) as connection:
+            # Inside a transaction the pragma would be ignored, and rebuilding a table would delete its children.
+            connection.execute("PRAGMA foreign_keys=OFF")
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                broken = connection.execute("PRAGMA foreign_key_check").fetchall()
+                if broken:
+                    raise MigrationError(f"{self.location}: the upgrade would break {len(broken)} references")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            connection.execute("ROLLBACK" if dry_run else "COMMIT")
+
+    def schema_status(self) -> SchemaStatus:
+        """Return the schema's version and state; a missing file stays missing."""
+        if not self._file.path.exists():
+            return schema.missing("the file does not exist yet")
+        status = super().schema_status()
+        with self._translated():
+            size = sum(
+                p.stat().st_size for p in self._file.path.parent.glob(f"{self._file.path.name}*") if p.is_file()
+            )
+        return evolve(status, size_bytes=size)
+
+    def _prepare_schema(self, status: SchemaStatus, *, for_writing: bool) -> bool:
+        if status.state is SchemaState.MISSING and self._is_empty():
+            self.migrate()
+            return True
+        if status.state is SchemaState.OLD and self._auto_migrate and for_writing:
+            self.migrate()
+            return True
+        return False
+
+    def _is_empty(self) -> bool:
+        """Whether the database has no table at all, so that making ours can hurt nobody."""
+        if self._file.is_new():
+            return not self._file.is_read_only()
+        with self._translated(), self._engine.connect() as connection:
+            return not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
+
+    def _document_of(self, connection: Connection, run_id: str) -> bytes | None:
+        document = connection.execute(_DOCUMENT, {"run_id": run_id}).scalar()
+        return None if document is None else document.encode()
+
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated(self._file.path)
+
+    def _insert(self, connection: Connection, table: Any, rows: Sequence[tuple[Any, ...]]) -> None:
+        if rows:
+            connection.exec_driver_sql(insert_statement(table, connection.dialect), list(rows))

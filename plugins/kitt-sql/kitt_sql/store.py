@@ -1,0 +1,306 @@
+"""The store over relational tables: what both databases share.
+
+A subclass brings the engine, the driver's errors and the way a run is written; reading, deleting, verifying and
+the care for the schema stand here.
+"""
+
+from __future__ import annotations
+
+import abc
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import Connection, Engine, delete, update
+
+from kitt_core.aggregation import compute
+from kitt_core.errors import InvalidQueryError, SchemaMissingError, SchemaTooNewError, SchemaTooOldError
+from kitt_core.fallbacks import group_order
+from kitt_core.model import Finding, Page, RunRows, RunSummary, SchemaState, SchemaStatus, StoredRun
+from kitt_core.query import Aggregation, Cursor, Filters, Order, OrderKey, RunFilter, check_page
+from kitt_core.storage import Capability, ResultStore
+from kitt_core.timestamps import format_utc, parse_timestamp
+from kitt_sql import queries, schema
+from kitt_sql.conditions import Shape, Values, name_values, read_filter
+from kitt_sql.dialect import QueryDialect
+from kitt_sql.queries import Phase
+from kitt_sql.tables import SCHEMA_VERSION, quick_tests, runs
+from kitt_sql.verification import verify_rows
+
+__all__ = ["SqlResultStore"]
+
+_SCAN_PAGE = 200
+
+
+class SqlResultStore(ResultStore):
+    """Runs in the tables of `kitt_sql.tables`.
+
+    Args:
+        engine: Its transactions are reads.
+        write_engine: Its transactions are writes that exclude other writers from the start.
+        dialect: The database's way of comparing text.
+    """
+
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        {Capability.DELETE, Capability.ATOMIC_BATCH, Capability.MIGRATE, Capability.CONCURRENT}
+    )
+
+    def __init__(self, engine: Engine, write_engine: Engine, dialect: QueryDialect) -> None:
+        self._engine = engine
+        self._write_engine = write_engine
+        self._dialect = dialect
+        self._schema_checked = False
+        self._schema_lock = threading.Lock()
+
+    # What a subclass brings.
+
+    @abc.abstractmethod
+    def _translated(self) -> AbstractContextManager[None]:
+        """Return a context that raises the driver's errors as KITT's."""
+
+    @abc.abstractmethod
+    def _document_of(self, connection: Connection, run_id: str) -> bytes | None:
+        """Return the verbatim bytes."""
+
+    @abc.abstractmethod
+    def rewrite_rows(self, run: StoredRun, rows: RunRows) -> None:
+        """Replace all rows that are derived from a run's document by ``rows``, in one transaction."""
+
+    @abc.abstractmethod
+    def integrity_findings(self) -> Iterator[Finding]:
+        """Yield what the database itself finds: damaged pages, references to nothing, runs without a digest."""
+
+    @abc.abstractmethod
+    def _prepare_schema(self, status: SchemaStatus, *, for_writing: bool) -> bool:
+        """Make an unready schema ready if the store may do so by itself; False leaves it refused."""
+
+    # Connections: each call has its own short transaction.
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Lend a connection inside a transaction that sees one state and changes nothing."""
+        self._check_schema(for_writing=False)
+        with self._translated(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        self._check_schema(for_writing=True)
+        with self._translated(), self._write_engine.begin() as connection:
+            yield connection
+
+    def _check_schema(self, *, for_writing: bool) -> None:
+        if self._schema_checked:
+            return
+        with self._schema_lock:
+            if self._schema_checked:
+                return
+            status = self.schema_status()
+            if status.state is not SchemaState.CURRENT and not self._prepare_schema(
+                status, for_writing=for_writing
+            ):
+                raise self._refusal(status)
+            self._schema_checked = True
+
+    def _refusal(self, status: SchemaStatus) -> Exception:
+        match status.state:
+            case SchemaState.NEW:
+                return SchemaTooNewError(
+                    f"{self.location} has schema version {status.version}; this KITT knows {SCHEMA_VERSION}",
+                    hint="upgrade KITT; the store was left untouched",
+                )
+            case SchemaState.OLD:
+                return SchemaTooOldError(
+                    f"{self.location} has schema version {status.version}; this KITT needs {SCHEMA_VERSION}",
+                    hint="run `kitt storage migrate` (it makes a backup first)",
+                )
+            case SchemaState.FOREIGN:
+                return SchemaTooOldError(
+                    f"{self.location} {'; '.join(status.notes)}", hint="give the path of another store"
+                )
+            case _:
+                return SchemaMissingError(
+                    f"{self.location} holds no KITT tables", hint="create them with `kitt storage init`"
+                )
+
+    # Reading.
+
+    def get_document(self, run_id: str) -> bytes | None:
+        """Return the bytes that were saved, None if there is no such run."""
+        with self.reading() as connection:
+            return self._document_of(connection, run_id)
+
+    def scan(self, filters: Filters = None) -> Iterator[StoredRun]:
+        """Yield the runs that match, in the order of their saving; those saved meanwhile are not among them."""
+        shape, values = self._read_filter(filters)
+        return self._scan(shape, values)
+
+    def _scan(self, shape: Shape, values: Values) -> Iterator[StoredRun]:
+        statement = queries.scan_page(shape, self._dialect)
+        with self.reading() as connection:
+            last = connection.execute(queries.last_position(self._dialect)).scalar()
+        after = -1
+        while last is not None:
+            with self.reading() as connection:
+                bounds = {"after": after, "last": last, "limit": _SCAN_PAGE}
+                page = connection.execute(statement, values | bounds).all()
+            if not page:
+                return
+            for position, run_id, created_at, sha256 in page:
+                after = position
+                document = self.get_document(run_id)
+                if document is not None:
+                    yield StoredRun(run_id, document, created_at, sha256 or "")
+
+    def list_results(
+        self,
+        filters: Filters = None,
+        *,
+        order_by: str = "-timestamp",
+        limit: int | None = None,
+        offset: int = 0,
+        after: str | None = None,
+    ) -> Page[RunSummary]:
+        """Return one page of summaries, read from rows alone."""
+        shape, values = self._read_filter(filters)
+        order = Order.parse(order_by)
+        check_page(limit, offset)
+        start = None if after is None else Cursor.decode(after, order)
+        if order.metric is not None:
+            values |= {f"order{suffix}": value for suffix, value in name_values(order.metric).items()}
+        wanted = None if limit is None else limit + 1
+        with self.reading() as connection:
+            rows = self._page_rows(connection, shape, values, order, start, wanted, offset)
+        lines = rows if limit is None else rows[:limit]
+        cursor = None
+        if lines and len(rows) > len(lines):
+            cursor = Cursor(str(order), _cursor_key(lines[-1][-1]), lines[-1][0]).encode()
+        return Page([RunSummary(*line[:-1]) for line in lines], cursor)
+
+    def _page_rows(
+        self,
+        connection: Connection,
+        shape: Shape,
+        values: Values,
+        order: Order,
+        start: Cursor | None,
+        limit: int | None,
+        offset: int,
+    ) -> list[Any]:
+        def read(phase: Phase, limit: int | None, offset: int) -> list[Any]:
+            statement = queries.list_page(shape, queries.order_shape(order), phase, self._dialect)
+            bounds: Values = {"limit": -1 if limit is None else limit, "offset": offset}
+            if start is not None:
+                bounds |= {"key": _bound_key(start.key, order), "key_id": start.run_id}
+            return list(connection.execute(statement, values | bounds).all())
+
+        if start is None:
+            return read(Phase.ALL, limit, offset)
+        if start.key is None:
+            return read(Phase.AFTER_MISSING, limit, offset)
+        most = None if limit is None else limit + offset
+        rows = read(Phase.AFTER_KEY, most, 0)
+        if most is None or len(rows) < most:
+            rows += read(Phase.MISSING, None if most is None else most - len(rows), 0)
+        return rows[offset:]
+
+    def count(self, filters: Filters = None) -> int:
+        """Return how many runs match."""
+        shape, values = self._read_filter(filters)
+        with self.reading() as connection:
+            return int(connection.execute(queries.count_runs(shape, self._dialect), values).scalar_one())
+
+    def aggregate(
+        self,
+        group_by: str | Sequence[str],
+        metrics: str | Sequence[str] | None = None,
+        *,
+        statistics: str | Sequence[str] = ("avg",),
+        filters: Filters = None,
+    ) -> list[dict[str, Any]]:
+        """Return a row per group, computed from rows alone."""
+        shape, values = self._read_filter(filters)
+        wanted = Aggregation.of(group_by, metrics, statistics)
+        with self.reading() as connection:
+            counted = connection.execute(queries.group_counts(shape, wanted.group_by, self._dialect), values).all()
+            columns = [self._metric_column(connection, shape, values, wanted, name) for name in wanted.metrics]
+        return [
+            dict(zip(wanted.group_by, group, strict=True))
+            | {"count": number}
+            | {
+                f"{name}_{statistic}": column.get(tuple(group), {}).get(
+                    statistic, 0 if statistic == "count" else None
+                )
+                for name, column in zip(wanted.metrics, columns, strict=True)
+                for statistic in wanted.statistics
+            }
+            for *group, number in sorted(counted, key=lambda row: group_order(tuple(row[:-1])))
+        ]
+
+    def _metric_column(
+        self, connection: Connection, shape: Shape, values: Values, wanted: Aggregation, name: str
+    ) -> dict[tuple[Any, ...], dict[str, Any]]:
+        """Return one metric's statistics by group."""
+        bound = values | {f"metric{suffix}": value for suffix, value in name_values(name).items()}
+        simple = set(wanted.statistics) <= set(queries.SIMPLE_STATISTICS)
+        computed = wanted.statistics if simple else ()
+        statement = queries.group_metric(shape, wanted.group_by, name.count("/"), computed, self._dialect)
+        width = len(wanted.group_by)
+        if simple:
+            return {
+                tuple(row[:width]): dict(zip(wanted.statistics, row[width:], strict=True))
+                for row in connection.execute(statement, bound)
+            }
+        grouped: dict[tuple[Any, ...], list[float]] = {}
+        for row in connection.execute(statement, bound):
+            grouped.setdefault(tuple(row[:width]), []).append(row[width])
+        return {
+            group: {statistic: compute(statistic, numbers) for statistic in wanted.statistics}
+            for group, numbers in grouped.items()
+        }
+
+    # Removing and looking after.
+
+    def delete_result(self, run_id: str) -> bool:
+        """Remove a run with its rows, and the references of quick tests to it."""
+        with self._writing() as connection:
+            connection.execute(update(quick_tests).where(quick_tests.c.result_id == run_id).values(result_id=None))
+            return connection.execute(delete(runs).where(runs.c.id == run_id)).rowcount > 0
+
+    def verify(self, *, rebuild: bool = False) -> Iterator[Finding]:
+        """Yield what is wrong: documents, rows that differ from theirs, broken references.
+
+        ``rebuild`` writes the rows of such runs anew from their documents.
+        """
+        return verify_rows(self, rebuild=rebuild)
+
+    def initialize(self) -> None:
+        """Create the tables, or upgrade them."""
+        self.migrate()
+
+    def schema_status(self) -> SchemaStatus:
+        """Return the schema's version and state; changes nothing."""
+        with self._translated(), self._engine.connect() as connection:
+            return schema.inspect(connection, self._dialect)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def _read_filter(self, filters: Filters) -> tuple[Shape, Values]:
+        return read_filter(RunFilter.of(filters), self._dialect)
+
+
+def _cursor_key(key: Any) -> OrderKey:
+    return format_utc(key) if isinstance(key, datetime) else key
+
+
+def _bound_key(key: OrderKey, order: Order) -> Any:
+    if isinstance(key, str) and order.field in {"timestamp", "created_at"}:
+        try:
+            return parse_timestamp(key)
+        except ValueError as error:
+            raise InvalidQueryError(f"the cursor holds {key!r}, expected a time") from error
+    return key

@@ -1,0 +1,94 @@
+"""Whether a database's rows are those that its documents give, and whether they hang together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from attrs import asdict, evolve, fields
+from sqlalchemy import Connection, select
+
+from kitt_core.model import BenchmarkRow, Finding, HardwareRow, MetricRow, RunRow, RunRows, Severity, StoredRun
+from kitt_core.verification import DocumentCheck
+from kitt_sql.tables import benchmarks, hardware, metrics, run_labels, runs
+
+if TYPE_CHECKING:
+    from kitt_sql.store import SqlResultStore
+
+__all__ = ["stored_rows", "verify_rows"]
+
+
+def verify_rows(store: SqlResultStore, *, rebuild: bool) -> Iterator[Finding]:
+    """Yield the findings of every run, then those of the database as a whole."""
+    check = DocumentCheck()
+    for run in store.scan():
+        yield from check(run)
+        if check.rows is not None:
+            yield from _compare(store, run, check.rows, rebuild=rebuild)
+    yield from store.integrity_findings()
+
+
+def _compare(store: SqlResultStore, run: StoredRun, derived: RunRows, *, rebuild: bool) -> Iterator[Finding]:
+    with store.reading() as connection:
+        stored = stored_rows(connection, run.id)
+    if stored is None:  # deleted meanwhile
+        return
+    for what in _differences(stored, evolve(derived, problems=())):
+        if rebuild:
+            store.rewrite_rows(run, derived)
+            yield Finding(run.id, Severity.NOTICE, f"rebuilt from the document: {what}")
+            return
+        yield Finding(run.id, Severity.DAMAGE, what)
+
+
+def _differences(stored: RunRows, derived: RunRows) -> Iterator[str]:
+    for name, value in asdict(derived.run).items():
+        found = getattr(stored.run, name)
+        if found != value:
+            yield f"runs.{name} is {found!r}, its document gives {value!r}"
+    if len(stored.benchmarks) != len(derived.benchmarks):
+        yield f"{len(stored.benchmarks)} rows in benchmarks, its document gives {len(derived.benchmarks)}"
+    elif stored.benchmarks != derived.benchmarks:
+        pairs = zip(stored.benchmarks, derived.benchmarks, strict=True)
+        position, entry = next((i, ours) for i, (theirs, ours) in enumerate(pairs) if theirs != ours)
+        yield f"the rows of results[{position}] ({entry.test_name}) are not those that its document gives"
+    if stored.hardware != derived.hardware:
+        yield "its row in hardware is not the one that its document gives"
+    if dict(stored.labels) != dict(derived.labels):
+        yield "its rows in run_labels are not those that its document gives"
+
+
+def stored_rows(connection: Connection, run_id: str) -> RunRows | None:
+    """Return a run's rows as they lie in the database, None if there is no such run."""
+    run = connection.execute(select(*_columns(runs, RunRow)).where(runs.c.id == run_id)).one_or_none()
+    if run is None:
+        return None
+    machines = connection.execute(
+        select(*_columns(hardware, HardwareRow)).where(hardware.c.run_id == run_id)
+    ).all()
+    labels = select(run_labels.c.key, run_labels.c.value).where(run_labels.c.run_id == run_id)
+    return RunRows(
+        run=RunRow(*run),
+        benchmarks=tuple(_stored_benchmarks(connection, run_id)),
+        hardware=HardwareRow(*machines[0]) if machines else None,
+        labels=tuple((key, value) for key, value in connection.execute(labels)),
+    )
+
+
+def _stored_benchmarks(connection: Connection, run_id: str) -> Iterator[BenchmarkRow]:
+    columns = [benchmarks.c[name] for name in ("test_name", "test_version", "run_number", "passed", "timestamp")]
+    statement = (
+        select(benchmarks.c.id, *columns, metrics.c.id, metrics.c.metric_name, metrics.c.metric_value)
+        .select_from(benchmarks.outerjoin(metrics, metrics.c.benchmark_id == benchmarks.c.id))
+        .where(benchmarks.c.run_id == run_id)
+        .order_by(benchmarks.c.id, metrics.c.id)
+    )
+    for _, rows in groupby(connection.execute(statement), key=lambda row: row[0]):
+        entries = list(rows)
+        measured = tuple(MetricRow(row[-2], row[-1]) for row in entries if row[-3] is not None)
+        yield BenchmarkRow(*entries[0][1:6], metrics=measured)
+
+
+def _columns(table: Any, row_type: type[Any]) -> list[Any]:
+    return [table.c[attribute.name] for attribute in fields(row_type)]
