@@ -11,6 +11,7 @@ from typing import Final
 
 __all__ = [
     "INTERNAL_PREFIX",
+    "LEVELS",
     "LONGEST_NAME",
     "alternative_name",
     "id_suffixes",
@@ -22,6 +23,9 @@ __all__ = [
 
 LONGEST_NAME: Final = 100
 """Bytes of UTF-8 that `safe_name` returns at most."""
+
+LEVELS: Final = 3
+"""How many levels a path of `run_path` has."""
 
 INTERNAL_PREFIX: Final = ".kitt-"
 """What begins like this in a tree is KITT's own: lock, unfinished and removed runs. No run is called so."""
@@ -82,9 +86,9 @@ def id_suffixes(run_id: str) -> tuple[str, str]:
     return usual, alternative_name(usual, run_id)
 
 
-def is_regular(path: PurePosixPath) -> bool:
-    """Return whether a path has the form that `run_path` gives: then its end tells which run it may be."""
-    return len(path.parts) == 3 and _REGULAR.fullmatch(path.name) is not None
+def is_regular(name: str) -> bool:
+    """Return whether a run's directory is called as `run_path` does it: then its end tells which run it may be."""
+    return _REGULAR.fullmatch(name) is not None
 
 
 def _id_tail(run_id: str) -> str:

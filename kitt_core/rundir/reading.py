@@ -22,13 +22,16 @@ from kitt_core.errors import StoreUnavailableError
 from kitt_core.identity import check_run_id
 from kitt_core.model import Attachment, StoredRun
 from kitt_core.rundir.content import DOCUMENT, IDENTITY, OUTPUTS
-from kitt_core.rundir.names import INTERNAL_PREFIX, id_suffixes, is_regular
+from kitt_core.rundir.names import INTERNAL_PREFIX, LEVELS, id_suffixes, is_regular
 from kitt_core.timestamps import parse_timestamp
 
 __all__ = ["FoundRun", "Identity", "OnSkip", "find_runs", "holds_runs_below", "locate", "read_attachments"]
 
 OnSkip = Callable[[PurePosixPath, str], None]
 """Told of what was not looked at: the path relative to the root, and why."""
+
+Prune = Callable[[str, int], bool]
+"""Whether not to look into a directory, by its name and its level below the root (from 1)."""
 
 _HALF_ID: Final = 16
 _LAST_SECOND: Final = 253402300799.0  # of the year 9999; file systems know later ones
@@ -166,8 +169,8 @@ def locate(root: Path, run_ids: Collection[str], *, trust_names: bool = False) -
     """
     endings = tuple(suffix for run_id in run_ids for suffix in id_suffixes(run_id))
 
-    def others(path: PurePosixPath) -> bool:
-        return is_regular(path) and not path.name.endswith(endings)
+    def others(name: str, depth: int) -> bool:
+        return depth == LEVELS and not name.endswith(endings) and is_regular(name)
 
     found = _first(_walk(root, _ignore, others), run_ids)
     if found is None and not trust_names:
@@ -193,45 +196,47 @@ def read_attachments(run: FoundRun) -> Iterator[Attachment]:
 
 def holds_runs_below(run: FoundRun) -> bool:
     """Return whether the run's directory has other runs in it."""
-    below = _walk(run.directory, _ignore, lambda path: path == PurePosixPath(OUTPUTS))
+    below = _walk(run.directory, _ignore, lambda name, depth: depth == 1 and name == OUTPUTS)
     return any(found.path.parts for found in below)
 
 
-def _walk(root: Path, on_skip: OnSkip, prune: Callable[[PurePosixPath], bool]) -> Iterator[FoundRun]:
-    pending = [PurePosixPath()]
+def _walk(root: Path, on_skip: OnSkip, prune: Prune) -> Iterator[FoundRun]:
+    # Paths are texts here: a path object per directory would take most of the time.
+    pending: list[tuple[str, ...]] = [()]
     while pending:
-        path = pending.pop()
+        parts = pending.pop()
         try:
-            directories, is_run = _listed(root, path, on_skip)
+            directories, is_run = _listed(root, parts, on_skip)
         except FileNotFoundError:
             continue  # nothing was stored yet, or the directory was removed in between
         except OSError as error:
-            if not path.parts:
+            if not parts:
                 raise StoreUnavailableError(f"{root} cannot be read: {error.strerror}") from error
-            on_skip(path, f"cannot be read: {error.strerror}")
+            on_skip(PurePosixPath(*parts), f"cannot be read: {error.strerror}")
             continue
         if is_run:
-            yield FoundRun(root, path)
+            yield FoundRun(root, PurePosixPath(*parts))
             # An attachment may be called metrics.json; it is no run.
-            directories = [name for name in directories if name != OUTPUTS or not path.parts]
-        below = (path / name for name in sorted(directories, reverse=True))
-        pending.extend(child for child in below if not prune(child))
+            directories = [name for name in directories if name != OUTPUTS or not parts]
+        depth = len(parts) + 1
+        kept = [name for name in directories if not prune(name, depth)]
+        pending.extend((*parts, name) for name in sorted(kept, reverse=True))
 
 
-def _listed(root: Path, path: PurePosixPath, on_skip: OnSkip) -> tuple[list[str], bool]:
+def _listed(root: Path, parts: tuple[str, ...], on_skip: OnSkip) -> tuple[list[str], bool]:
     directories: list[str] = []
     is_run = False
-    with os.scandir(root / path) as entries:
+    with os.scandir(root.joinpath(*parts)) as entries:
         for entry in entries:
             if entry.is_symlink():
-                on_skip(path / entry.name, "is a link, which is not followed")
+                on_skip(PurePosixPath(*parts, entry.name), "is a link, which is not followed")
             elif entry.is_dir(follow_symlinks=False):
                 if not entry.name.startswith((INTERNAL_PREFIX, ".git")):
                     directories.append(entry.name)
             elif entry.name == DOCUMENT:
                 is_run = entry.is_file(follow_symlinks=False)
                 if not is_run:
-                    on_skip(path / entry.name, "is no regular file")
+                    on_skip(PurePosixPath(*parts, entry.name), "is no regular file")
     return directories, is_run
 
 
@@ -276,8 +281,8 @@ def _numbers_counted(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts]
 
 
-def _never(path: PurePosixPath) -> bool:
-    del path
+def _never(name: str, depth: int) -> bool:
+    del name, depth
     return False
 
 
