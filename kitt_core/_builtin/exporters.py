@@ -21,9 +21,10 @@ from kitt_core import codec
 from kitt_core.errors import InvalidDocumentError
 from kitt_core.exporting import Exporter
 from kitt_core.hookspecs import hookimpl
-from kitt_core.model import BenchmarkRow, RunRows, StoredRun
+from kitt_core.model import RunRows, StoredRun
 from kitt_core.registry import Registry
 from kitt_core.rows import clean_text, derive_rows
+from kitt_core.service.pivot import BenchmarkTable, pivot
 from kitt_core.timestamps import format_utc
 
 _IN_MEMORY: Final = 8 << 20
@@ -156,28 +157,23 @@ def _markdown_lines(run: StoredRun) -> Iterator[str]:
     status = "PASSED" if row.passed else "FAILED"
     gpu = f", GPU {_code(rows.hardware.gpu_model)}" if rows.hardware and rows.hardware.gpu_model else ""
     yield f"Run {_code(run.id)}{when}, {status} ({row.passed_count or 0}/{row.total_benchmarks or 0}){gpu}"
-    if not rows.benchmarks:
+    tables = list(pivot(rows.benchmarks))
+    if not tables:
         return
-    entries: dict[str | None, list[BenchmarkRow]] = {}
-    for benchmark in rows.benchmarks:
-        entries.setdefault(benchmark.test_name, []).append(benchmark)
-    widest = max(map(len, entries.values()))
+    width = max(len(table.passed) for table in tables)
     yield ""
-    yield "| " + " | ".join(["Benchmark", "Metric", *(f"Run {n}" for n in range(1, widest + 1))]) + " |"
-    yield "|---|---|" + "--:|" * widest
-    for name, benchmarks in entries.items():
-        yield from _markdown_rows(_code(name), benchmarks, widest)
+    yield "| " + " | ".join(["Benchmark", "Metric", *(f"Run {n}" for n in range(1, width + 1))]) + " |"
+    yield "|---|---|" + "--:|" * width
+    for table in tables:
+        yield from _markdown_rows(table, width)
 
 
-def _markdown_rows(name: str, benchmarks: list[BenchmarkRow], width: int) -> Iterator[str]:
-    states = ["passed" if benchmark.passed else "failed" for benchmark in benchmarks]
-    measured = [dict(benchmark.metrics) for benchmark in benchmarks]
-    metrics = dict.fromkeys(metric for values in measured for metric in values)
-    lines = [("", states)]
-    lines += [(_code(metric), [_number(values.get(metric)) for values in measured]) for metric in metrics]
-    for label, cells in lines:
+def _markdown_rows(table: BenchmarkTable, width: int) -> Iterator[str]:
+    lines = [("", ["passed" if passed else "failed" for passed in table.passed])]
+    lines += [(_code(metric), list(map(_number, values))) for metric, values in table.metrics.items()]
+    for metric, cells in lines:
         padding = [""] * (width - len(cells))
-        yield "| " + " | ".join([name, label, *cells, *padding]) + " |"
+        yield "| " + " | ".join([_code(table.name), metric, *cells, *padding]) + " |"
 
 
 def _code(text: str | None) -> str:

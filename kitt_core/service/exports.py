@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -126,7 +125,7 @@ def _only_one(runs: Iterable[StoredRun], exporter: Exporter) -> Iterator[StoredR
             f"several runs are selected, and {exporter.name} holds one",
             hint="give a directory (-o DIR/) for a file each, or --format jsonl",
         )
-    yield from chain([first], iterator)
+    yield first
 
 
 def _make(directory: Path) -> None:

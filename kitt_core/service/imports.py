@@ -189,7 +189,7 @@ def _candidates(
             if not found:
                 raise InputNotFoundError(
                     "there are no results in it",
-                    hint="in a directory metrics.json is found at any depth, else *.json; files may be .json or .jsonl",
+                    hint="in a directory metrics.json is found at any depth, else *.json is taken",
                 )
         except OSError as error:
             yield _refused(path, InvalidDocumentError(f"cannot be read: {error.strerror or error}"))

@@ -1,0 +1,92 @@
+"""Options that say which runs are meant, the same for every command."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+import click
+
+from kitt_core.query import GROUP_FIELDS, ORDER_FIELDS, STATISTICS, RunFilter
+
+__all__ = ["comma_separated", "filter_options", "group_help", "order_help", "run_limit", "statistics_help"]
+
+R = TypeVar("R")
+
+_ANY: Final = "Repeat it for any of several; * stands for anything."
+
+group_help: Final = f"Fields: {', '.join(GROUP_FIELDS)}."
+order_help: Final = f"{', '.join(ORDER_FIELDS)} or metric:NAME; a leading - for descending."
+statistics_help: Final = f"Statistics: {', '.join(STATISTICS)}."
+
+
+def _labels(ctx: click.Context, parameter: click.Parameter, texts: Sequence[str]) -> dict[str, list[str]] | None:
+    labels: dict[str, list[str]] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{text!r} is not KEY=VALUE", ctx, parameter)
+        labels.setdefault(key, []).append(value)
+    return labels or None
+
+
+_OPTIONS: Final = (
+    click.option("--model", metavar="TEXT", multiple=True, help=f"The document's model. {_ANY}"),
+    click.option("--engine", metavar="TEXT", multiple=True, help=f"The document's engine. {_ANY}"),
+    click.option("--suite", "suite_name", metavar="TEXT", multiple=True, help=f"The suite. {_ANY}"),
+    click.option("--passed/--failed", default=None, help="Whether the run passed."),
+    click.option("--since", metavar="TIME", help="At or after this ISO 8601 date or time; UTC without an offset."),
+    click.option("--until", metavar="TIME", help="Before this ISO 8601 date or time."),
+    click.option(
+        "--where",
+        "metrics",
+        metavar="CONDITION",
+        multiple=True,
+        help="A metric's bound such as 'avg_tps>40' or 'throughput/avg_tps>=40'; repeat it for all of several.",
+    ),
+    click.option(
+        "--label",
+        "labels",
+        metavar="KEY=VALUE",
+        multiple=True,
+        callback=_labels,
+        help="A label; repeat it for all of several labels, or any of several values of one.",
+    ),
+    click.option("--search", metavar="TEXT", help="A part of model, engine, suite, GPU or fingerprint."),
+)
+_NAMES: Final = ("model", "engine", "suite_name", "passed", "since", "until", "metrics", "labels", "search")
+
+
+def filter_options(command: Callable[..., R]) -> Callable[..., R]:
+    """Add the options to a command; it is given them together, as ``filters``.
+
+    Raises:
+        InvalidQueryError: When the command is called and a value can't be read.
+    """
+
+    @functools.wraps(command)
+    def with_filters(*arguments: Any, **values: Any) -> R:
+        given = {name: values.pop(name) for name in _NAMES}
+        filters = RunFilter(**{name: None if value == () else value for name, value in given.items()})
+        return command(*arguments, filters=filters, **values)
+
+    for option in reversed(_OPTIONS):
+        with_filters = option(with_filters)
+    return with_filters
+
+
+def comma_separated(ctx: click.Context, parameter: click.Parameter, texts: Sequence[str]) -> list[str]:
+    """Return the names of an option that is repeated, or given once with commas; for ``callback``."""
+    del ctx, parameter
+    names = (name.strip() for text in texts for name in text.split(","))
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def run_limit(ctx: click.Context, parameter: click.Parameter, text: str) -> int | None:
+    """Return a number of runs; None for the word ``all``. For ``callback``."""
+    if text == "all":
+        return None
+    if not (text.isascii() and text.isdigit()) or int(text) == 0:
+        raise click.BadParameter(f"{text!r} is not a number of runs, or the word all", ctx, parameter)
+    return int(text)

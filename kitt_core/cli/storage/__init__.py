@@ -1,0 +1,34 @@
+"""``kitt storage``: look at stored runs and look after the store."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from kitt_core.cli.lazy import LazyCommand, LazyGroup
+
+__all__ = ["storage"]
+
+_HERE: Final = "kitt_core.cli.storage"
+_COMMANDS: Final = {
+    "list": LazyCommand(f"{_HERE}.listing:list_runs", "List runs."),
+    "show": LazyCommand(f"{_HERE}.show:show", "Show one run with its benchmarks and metrics."),
+    "stats": LazyCommand(f"{_HERE}.figures:stats", "Count runs, models, engines and suites."),
+    "aggregate": LazyCommand(f"{_HERE}.figures:aggregate", "Compute statistics of metrics by group."),
+    "import": LazyCommand(f"{_HERE}.importing:import_files", "Store the documents of files and directories."),
+    "export": LazyCommand(f"{_HERE}.exporting:export", "Write runs to a file, a directory or standard output."),
+    "delete": LazyCommand(f"{_HERE}.delete:delete", "Remove runs."),
+    "init": LazyCommand(f"{_HERE}.schema:init", "Make the store ready: create it, or upgrade an older one."),
+    "migrate": LazyCommand(f"{_HERE}.schema:migrate", "Upgrade the store's schema."),
+    "status": LazyCommand(f"{_HERE}.schema:status", "Show the store, its schema version and size."),
+    "verify": LazyCommand(f"{_HERE}.verify:verify", "Look for damage."),
+}
+
+
+@click.group(cls=LazyGroup, lazy=_COMMANDS)
+def storage() -> None:
+    """Look at stored runs and look after the store.
+
+    A run's id may be shortened to four or more characters of its beginning or end.
+    """

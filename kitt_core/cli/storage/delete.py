@@ -1,0 +1,51 @@
+"""``kitt storage delete``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from kitt_core.cli.cells import readable
+from kitt_core.cli.lazy import HintedUsageError
+from kitt_core.cli.messages import say
+from kitt_core.cli.state import State, pass_state
+from kitt_core.service.lookup import resolve_run_id
+from kitt_core.storage import Capability, ResultStore
+
+__all__ = ["delete"]
+
+
+@click.command()
+@click.argument("run_ids", metavar="ID...", nargs=-1, required=True)
+@click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+@pass_state
+def delete(state: State, run_ids: tuple[str, ...], yes: bool) -> None:
+    """Remove runs with all that belongs to them.
+
+    All ids are looked up before anything is removed, and the runs are named before you are asked.
+    """
+    with state.open_store() as store:
+        store.require(Capability.DELETE, "delete runs")
+        ids = list(dict.fromkeys(resolve_run_id(store, text) for text in run_ids))
+        if not yes:
+            _confirm(store, ids)
+        for run_id in ids:
+            removed = store.delete_result(run_id)
+            state.note(f"deleted {run_id}" if removed else f"{run_id} was deleted by someone else meanwhile")
+
+
+def _confirm(store: ResultStore, ids: Sequence[str]) -> None:
+    if not sys.stdin.isatty():
+        raise HintedUsageError(
+            f"{len(ids)} of the runs in {store.location} would be deleted, and nobody is there to be asked",
+            "give --yes to delete without being asked",
+        )
+    known = {run.id: run for run in store.list_results({"id": ids})}
+    for run_id in ids:
+        run = known.get(run_id)
+        facts = (run.model, run.engine, run.suite_name, run.timestamp) if run else ("cannot be read",)
+        say("  ".join([run_id, *map(readable, facts)]))
+    what = "this run" if len(ids) == 1 else f"these {len(ids)} runs"
+    click.confirm(f"Delete {what} from {store.location}?", abort=True, err=True)

@@ -1,0 +1,79 @@
+"""``kitt storage export``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+from kitt_core.cli.filters import filter_options
+from kitt_core.cli.progress import progress_bar
+from kitt_core.cli.render import open_output
+from kitt_core.cli.state import State, pass_state
+from kitt_core.query import RunFilter
+from kitt_core.service.exports import choose_exporter, export_to_directory, export_to_stream, select_runs
+from kitt_core.service.lookup import resolve_run_id
+
+__all__ = ["complete_format", "export"]
+
+
+def complete_format(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the formats that begin so; for ``shell_complete``."""
+    from kitt_core.plugins import EXPORTERS
+
+    del parameter
+    names = ctx.ensure_object(State).plugins.names(EXPORTERS)
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+@click.command()
+@click.argument("run_ids", metavar="[ID]...", nargs=-1)
+@filter_options
+@click.option(
+    "--format",
+    "output_format",
+    metavar="NAME",
+    shell_complete=complete_format,
+    help="json, jsonl, csv, markdown or a plugin's; without it what the file's extension says, else json.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE|DIR|-",
+    default="-",
+    help="A file; a directory, for a file per run; or standard output (-).",
+)
+@pass_state
+def export(
+    state: State, run_ids: tuple[str, ...], filters: RunFilter, output_format: str | None, output: str
+) -> None:
+    """Write the runs that have one of the ids and match the filters; all runs without both.
+
+    json is the document byte for byte, one run a file: several go to a directory, or to another format. A new
+    directory needs a / at the end of its name, unless there is neither an extension nor a --format.
+    """
+    directory = _is_directory(output, output_format)
+    to_file = output != "-" and not directory
+    exporter = choose_exporter(state.plugins, output_format, Path(output) if to_file else None)
+    with state.open_store() as store:
+        ids = list(dict.fromkeys(resolve_run_id(store, text) for text in run_ids))
+        runs = select_runs(store, ids, filters)
+        with progress_bar(state, "Exporting") as progress:
+            if directory:
+                count = export_to_directory(exporter, runs, Path(output), progress=progress)
+            else:
+                with open_output(Path(output)) as stream:
+                    count = export_to_stream(exporter, runs, stream, progress=progress)
+    if output != "-":
+        state.note(f"{count} {'run' if count == 1 else 'runs'} written to {output}")
+
+
+def _is_directory(output: str, output_format: str | None) -> bool:
+    if output == "-":
+        return False
+    path = Path(output)
+    if path.exists():
+        return path.is_dir()
+    return output.endswith(("/", os.sep)) or (output_format is None and not path.suffix)

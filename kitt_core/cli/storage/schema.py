@@ -1,0 +1,64 @@
+"""``kitt storage init``, ``migrate`` and ``status``: the store itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kitt_core.cli.progress import progress_bar
+from kitt_core.cli.render import output_options, write_object, write_rows
+from kitt_core.cli.state import State, pass_state
+
+__all__ = ["init", "migrate", "status"]
+
+
+@click.command()
+@pass_state
+def init(state: State) -> None:
+    """Make the store ready: create what is missing, upgrade what is old.
+
+    It may be called again; what is ready stays as it is.
+    """
+    with state.open_store() as store:
+        store.initialize()
+        state.note(f"{store.location} is ready, schema version {store.schema_status().version}")
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Apply the migrations and roll them back.")
+@click.option("--no-backup", is_flag=True, help="Don't copy the store first.")
+@output_options
+@pass_state
+def migrate(state: State, dry_run: bool, no_backup: bool, output_format: str | None, output: Path | None) -> None:
+    """Upgrade the store's schema to the version that this KITT writes.
+
+    A store that holds runs is copied first. Prints the names of the migrations.
+    """
+    with state.open_store() as store:
+        with progress_bar(state, "Migrating") as progress:
+            names = store.migrate(dry_run=dry_run, backup=not no_backup, progress=progress)
+        write_rows(("migration",), ({"migration": name} for name in names), output_format, output)
+        what = "would be applied" if dry_run else "applied"
+        state.note(f"{len(names)} migrations {what}" if names else f"{store.location} is up to date")
+
+
+@click.command()
+@output_options
+@pass_state
+def status(state: State, output_format: str | None, output: Path | None) -> None:
+    """Show where the store is, its schema version, what an upgrade would do, and its size."""
+    selection = state.selection()
+    with selection.open() as store:
+        found = store.schema_status()
+        values = {
+            "backend": selection.backend.name,
+            "location": store.location,
+            "state": str(found.state),
+            "version": found.version,
+            "newest": found.newest,
+            "pending": list(found.pending),
+            "size_bytes": found.size_bytes,
+            "notes": list(found.notes),
+        }
+        write_object(values, output_format, output)
