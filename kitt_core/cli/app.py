@@ -17,6 +17,7 @@ import click
 
 from kitt_core.cli.lazy import HintedUsageError, LazyCommand, LazyGroup
 from kitt_core.cli.messages import logging_to_stderr, say_error
+from kitt_core.cli.pairs import as_pairs
 from kitt_core.cli.state import State
 from kitt_core.errors import KittError
 
@@ -49,7 +50,14 @@ class _Root(LazyGroup):
         from kitt_core.plugins import COMMANDS
 
         own = super().summaries(ctx)
-        return own | {name: "(plugin)" for name in _state(ctx).plugins.names(COMMANDS) if name not in own}
+        plugins = _state(ctx).plugins
+        found = {
+            status.name: status.distribution
+            for status in plugins.statuses(load=False)
+            if status.kind == COMMANDS.name
+        }
+        names = (name for name in plugins.names(COMMANDS) if name not in own)
+        return own | {name: f"From {found.get(name, 'the application')}." for name in names}
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         found = super().get_command(ctx, cmd_name)
@@ -77,16 +85,6 @@ def _complete_backend(ctx: click.Context, parameter: click.Parameter, incomplete
     return [CompletionItem(n) for n in _state(ctx).plugins.names(STORAGE) if n.startswith(incomplete)]
 
 
-def _pairs(ctx: click.Context, parameter: click.Parameter, texts: Sequence[str]) -> dict[str, str]:
-    pairs = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise click.BadParameter(f"{text!r} is not KEY=VALUE", ctx, parameter)
-        pairs[key] = value
-    return pairs
-
-
 def _version(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
     from kitt_core import __version__
 
@@ -104,7 +102,7 @@ def _version(ctx: click.Context, parameter: click.Parameter, value: Any) -> None
     help="The store: a backend's name, a URI such as sqlite:///runs.db, or a path.",
 )
 @click.option(
-    "-O", "options", metavar="KEY=VALUE", multiple=True, callback=_pairs, help="An option of the backend."
+    "-O", "options", metavar="KEY=VALUE", multiple=True, callback=as_pairs, help="An option of the backend."
 )
 @click.option(
     "--config",

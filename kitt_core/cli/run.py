@@ -1,0 +1,170 @@
+"""``kitt run``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kitt_core.cli.cells import printable
+from kitt_core.cli.pairs import as_pairs
+from kitt_core.cli.progress import progress_bar
+from kitt_core.cli.render import output_options, write_object, write_rows, write_text
+from kitt_core.cli.state import State, pass_state
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from kitt_core.benchmarking.runner import RunProgress
+    from kitt_core.service.running import FinishedRun, RunPlan
+
+__all__ = ["run"]
+
+_INTERRUPTED = 130
+
+
+def _complete_engine(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    from kitt_core.plugins import ENGINES
+
+    del parameter
+    names = ctx.ensure_object(State).plugins.names(ENGINES)
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+@click.command()
+@click.option("-e", "--engine", shell_complete=_complete_engine, help="What answers the requests [reference].")
+@click.option("-m", "--model", help="The model, in the engine's own words.")
+@click.option("-s", "--suite", help="Which benchmarks run: quick or performance [quick].")
+@click.option("--base-url", metavar="URL", help="The server, for engines that need one.")
+@click.option(
+    "--engine-option",
+    "engine_options",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=as_pairs,
+    help="An option of the engine; `kitt plugins show` lists them.",
+)
+@click.option(
+    "--label", "labels", metavar="KEY=VALUE", multiple=True, callback=as_pairs, help="Put a label on the run."
+)
+@click.option("--runs", type=click.IntRange(min=1), help="Run each benchmark so often.")
+@click.option("--skip-warmup", is_flag=True, help="Send no warm-up requests.")
+@click.option(
+    "--results-dir",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where run directories go [kitt-results].",
+)
+@output_options
+@pass_state
+def run(
+    state: State,
+    /,
+    *,
+    engine: str | None,
+    model: str | None,
+    suite: str | None,
+    base_url: str | None,
+    engine_options: dict[str, str],
+    labels: dict[str, str],
+    runs: int | None,
+    skip_warmup: bool,
+    results_dir: Path | None,
+    output_format: str | None,
+    output: Path | None,
+) -> int:
+    """Benchmark an engine, store the result and write its run directory.
+
+    Without any option a small built-in model runs the suite "quick", which takes about ten seconds and needs
+    neither a model nor a network.
+
+    \b
+    Examples:
+      kitt run
+      kitt run -e openai --base-url http://localhost:8000/v1 -m llama-3-8b
+      kitt run -s performance --label commit=abc1234 --format json
+    """
+    from kitt_core.benchmarking.runner import RunOptions
+    from kitt_core.benchmarking.suites import suite_named
+    from kitt_core.config import Setting
+    from kitt_core.fingerprint import collect_system_info
+    from kitt_core.plugins import FINGERPRINTS
+    from kitt_core.service.engines import select_engine
+    from kitt_core.service.running import DEFAULT_RESULTS_DIR, RunPlan
+
+    settings = state.configuration
+    chosen = suite_named(str((settings.run("suite", suite) or Setting("quick", "default")).value))
+    selected = select_engine(
+        settings, state.plugins, name=engine, model=model, base_url=base_url, options=engine_options
+    )
+    directory = settings.run("results_dir", results_dir) or Setting(DEFAULT_RESULTS_DIR, "default")
+    plan = RunPlan(
+        engine=selected,
+        suite=chosen,
+        system_info=collect_system_info(state.plugins.all(FINGERPRINTS)).sections,
+        results_dir=Path(directory.value).expanduser(),
+        options=RunOptions(skip_warmup=skip_warmup, runs_override=runs),
+        labels=labels,
+    )
+    finished = _perform(state, plan)
+    _show(finished, output_format, output)
+    if output_format in {None, "table"}:
+        _show_places(finished)
+    return _judge(finished)
+
+
+def _perform(state: State, plan: RunPlan) -> FinishedRun:
+    from kitt_core.service.running import perform
+
+    with state.open_store() as store, progress_bar(state, "starting") as bar:
+
+        def report(progress: RunProgress) -> None:
+            bar.describe(progress.benchmark)
+            bar(progress.requests_done, progress.requests_total)
+
+        return perform(plan, store, state.plugins, on_progress=report)
+
+
+def _show(finished: FinishedRun, output_format: str | None, output: Path | None) -> None:
+    from kitt_core.cli import run_table
+
+    objects = run_table.benchmark_objects(finished.run.rows.benchmarks, finished.measured.entries)
+    facts: dict[str, Any] = {
+        "id": finished.run.id,
+        "location": finished.location,
+        "directory": str(finished.directory),
+        "passed": finished.measured.passed,
+    }
+    if output_format in {"json", "jsonl"}:
+        whole = facts | {"stopped": finished.measured.stopped, "benchmarks": objects}
+        write_object(whole, output_format, output)
+    elif output_format == "csv":
+        write_rows(run_table.METRIC_COLUMNS, run_table.metric_rows(objects), output_format, output)
+    else:
+        write_rows(run_table.TABLE_COLUMNS, run_table.table_rows(objects), output_format, output)
+
+
+def _show_places(finished: FinishedRun) -> None:
+    places = {"run": finished.run.id, "stored": finished.location, "files": finished.directory}
+    write_text("".join(f"{printable(f'{key:<8}{value}')}\n" for key, value in places.items()))
+
+
+def _judge(finished: FinishedRun) -> int:
+    from kitt_core.cli.messages import say_error
+
+    measured = finished.measured
+    look = f"`kitt storage show {shlex.quote(finished.run.id)}` shows what happened"
+    if measured.interrupted:
+        say_error("interrupted; what was measured until then is stored", look)
+        return _INTERRUPTED
+    if measured.passed:
+        return 0
+    failed = len(measured.entries) - measured.passed_count
+    first = next((error for entry in measured.entries for error in entry["errors"]), measured.stopped)
+    what = f"{failed} of {len(measured.entries)} benchmarks failed" + (f": {first}" if first else "")
+    say_error(what, look)
+    return 1

@@ -1,0 +1,237 @@
+"""From an engine and a suite to a stored run.
+
+What was measured is not to be lost: it is in ``kitt-results/`` before the store is asked, and if even that is
+not possible, in a file of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import shlex
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import Factory, evolve, field, frozen
+
+from kitt_core import __version__, rundir
+from kitt_core.benchmarking.document import build_document, encode
+from kitt_core.benchmarking.outputs import OutputWriter
+from kitt_core.benchmarking.runner import RunOptions, RunProgress, SuiteRun, run_suite
+from kitt_core.benchmarking.suites import Suite
+from kitt_core.engine import EngineSession
+from kitt_core.errors import EngineError, KittError, StoreUnavailableError
+from kitt_core.identity import new_run_id
+from kitt_core.model import CheckedRun, SchemaState
+from kitt_core.plugins import PluginManager
+from kitt_core.service.engines import EngineSelection
+from kitt_core.storage import Capability, ResultStore, check_run
+
+__all__ = ["DEFAULT_RESULTS_DIR", "FinishedRun", "RunPlan", "check_places", "perform"]
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_RESULTS_DIR: Final = "kitt-results"
+
+
+@frozen
+class RunPlan:
+    """What is to be measured and where its files go.
+
+    Attributes:
+        engine: The engine with its options.
+        suite: The benchmarks.
+        system_info: The machine's fingerprint.
+        results_dir: The tree of run directories.
+        options: What the user changed of the suite.
+        labels: The user's labels.
+    """
+
+    engine: EngineSelection
+    suite: Suite
+    system_info: Mapping[str, Any] = field(repr=False)
+    results_dir: Path
+    options: RunOptions = Factory(RunOptions)
+    labels: Mapping[str, str] = Factory(dict)
+
+
+@frozen
+class FinishedRun:
+    """A run that is stored.
+
+    Attributes:
+        run: The run as it was stored.
+        measured: What the suite gave.
+        location: The store, for people.
+        directory: The run's directory.
+    """
+
+    run: CheckedRun
+    measured: SuiteRun = field(repr=False)
+    location: str
+    directory: Path
+
+
+@frozen
+class _Measured:
+    suite: SuiteRun
+    model: str
+    engine_info: dict[str, Any]
+
+
+def perform(
+    plan: RunPlan,
+    store: ResultStore,
+    plugins: PluginManager,
+    *,
+    on_progress: Callable[[RunProgress], None] | None = None,
+) -> FinishedRun:
+    """Run the suite, write the run's directory, store the run and tell the listeners.
+
+    Not to be called inside a running event loop. An interruption after the first answered request ends the
+    measurement; what was measured until then is stored.
+
+    Args:
+        plan: What to measure.
+        store: Where to store it.
+        plugins: Knows the listeners.
+        on_progress: Told how far the suite is.
+
+    Raises:
+        EngineError: The engine cannot be used; nothing was measured and nothing is stored.
+        StoreUnavailableError: The store or the directory cannot be used. If something was measured by then,
+            the message says where it is and the hint how to import it.
+        SchemaError: The store's schema does not fit; nothing was measured.
+    """
+    check_places(store, plan.results_dir)
+    with tempfile.TemporaryDirectory(prefix="kitt-run-") as scratch:
+        with OutputWriter(Path(scratch)) as outputs:
+            measured = asyncio.run(_measure(plan, on_progress, outputs))
+            attachments = outputs.close()
+        run = check_run(encode(_document(plan, measured)), run_id=new_run_id(), attachments=attachments)
+        directory = _keep(run, store, plan.results_dir)
+    plugins.announce_saved(evolve(run, attachments=()), store.location)
+    return FinishedRun(run, measured.suite, store.location, directory)
+
+
+def check_places(store: ResultStore, results_dir: Path) -> None:
+    """Find out whether a run can be stored, before time is spent on it; changes nothing itself.
+
+    Raises:
+        StoreUnavailableError: The store cannot be used, or ``results_dir`` cannot be written to.
+        SchemaError: The schema does not fit.
+    """
+    # An old schema may be one that the store upgrades at its first write, so only the write can tell.
+    if store.schema_status().state is not SchemaState.OLD:
+        store.get_document(new_run_id())
+    place = results_dir.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        what = "is not writable" if place.is_dir() else "is no directory"
+        raise StoreUnavailableError(
+            f"results cannot be written to {results_dir}: {place} {what}",
+            hint="name another directory with --results-dir",
+        )
+
+
+async def _measure(
+    plan: RunPlan, on_progress: Callable[[RunProgress], None] | None, outputs: OutputWriter
+) -> _Measured:
+    engine = plan.engine.engine
+    try:
+        session = await engine.open(plan.engine.options)
+        try:
+            suite = await run_suite(
+                session, plan.suite, options=plan.options, on_progress=on_progress, outputs=outputs
+            )
+            return _Measured(suite, session.model, _described(session.describe, engine.name))
+        finally:
+            await _close(session, engine.name)
+    except KittError:
+        raise
+    except Exception as error:  # an engine is a stranger's code
+        raise EngineError(
+            f"engine {engine.name} failed: {_reason(error)}", hint="KITT_DEBUG=1 shows the traceback"
+        ) from error
+
+
+async def _close(session: EngineSession, name: str) -> None:
+    try:
+        await session.aclose()
+    except Exception as error:  # noqa: BLE001 - what was measured counts more than a clean goodbye
+        logger.warning("engine %s did not close: %s", name, _reason(error))
+
+
+def _described(describe: Callable[[], Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """Return what the session says of itself; nothing that it says may cost the run."""
+    try:
+        facts: dict[str, Any] = json.loads(json.dumps(dict(describe()), default=str))
+    except Exception as error:  # noqa: BLE001 - an engine is a stranger's code
+        logger.warning("engine %s does not describe itself: %s", name, _reason(error))
+        return {"name": name}
+    return facts
+
+
+def _document(plan: RunPlan, measured: _Measured) -> dict[str, Any]:
+    return build_document(
+        measured.suite,
+        kitt_version=__version__,
+        engine=plan.engine.engine.name,
+        model=measured.model,
+        engine_info=measured.engine_info,
+        system_info=plan.system_info,
+        labels=plan.labels,
+        config={"engine_options": plan.engine.shown_options()},
+    )
+
+
+def _keep(run: CheckedRun, store: ResultStore, results_dir: Path) -> Path:
+    """Write the run's files and store it; whatever fails, the run is somewhere and the error says where."""
+    if _is_tree(store, results_dir):
+        _save(run, store, lambda: _rescued(run))
+        found = rundir.locate(results_dir, {run.id}, trust_names=True)
+        return results_dir if found is None else found[1].directory
+    try:
+        directory = rundir.write_run(results_dir, run)
+    except KittError as error:
+        _save(run, store, lambda: _rescued(run))
+        raise StoreUnavailableError(
+            f"run {run.id} is in {store.location}, but its files are not written: {error.message}", hint=error.hint
+        ) from error
+    _save(run, store, lambda: directory)
+    return directory
+
+
+def _is_tree(store: ResultStore, results_dir: Path) -> bool:
+    return store.run_tree is not None and store.run_tree.resolve() == results_dir.resolve()
+
+
+def _save(run: CheckedRun, store: ResultStore, place: Callable[[], Path]) -> None:
+    """Store the run; if that fails, say with what command ``place`` can be imported later."""
+    keeps_files = Capability.ATTACHMENTS in store.capabilities
+    try:
+        store.save_checked([run if keeps_files else evolve(run, attachments=())])
+    except Exception as error:  # whatever a store raises, the user must hear where the run is
+        reason, cure = (error.message, error.hint) if isinstance(error, KittError) else (_reason(error), None)
+        command = f"kitt storage import {shlex.quote(str(place()))}"
+        raise StoreUnavailableError(
+            f"the run was measured but is not stored: {reason}",
+            hint=f"`{command}` stores it later" + (f"; {cure}" if cure else ""),
+        ) from error
+
+
+def _rescued(run: CheckedRun) -> Path:
+    """Write the document to a file outside of the tree that failed."""
+    handle, name = tempfile.mkstemp(prefix=f"kitt-{run.id}-", suffix=".json")
+    with os.fdopen(handle, "wb") as file:
+        file.write(run.document)
+    return Path(name)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
