@@ -11,7 +11,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -46,26 +46,28 @@ def write_run(root: Path, run: CheckedRun) -> Path:
 def write_runs(root: Path, runs: Sequence[CheckedRun]) -> list[Path]:
     """Write several runs and return their directories; an error leaves none of them.
 
-    Other processes may see the first before the last is there, and a crash in between leaves the first.
+    Other processes may see the first before the last is there, and a crash in between leaves the first. A run
+    that is given twice is written once.
 
     Raises:
-        RunExistsError: One of the ids is in the tree, or twice in ``runs``.
+        RunExistsError: One of the ids is in the tree, or is given with different bytes.
         InvalidDocumentError: An attachment's name can't be a file's name.
         StoreUnavailableError: The disk is full, writing is denied, an attachment can't be read.
     """
-    for run in runs:
+    distinct = _distinct(runs)
+    for run in distinct:
         _check_attachments(run.attachments)
     staged: list[Path] = []
     with _errors_translated(root, "written to"):
         prepare_root(root)
         try:
-            for run in runs:
+            for run in distinct:
                 staged.append(root / f"{_UNFINISHED}{secrets.token_hex(8)}")
                 _build(staged[-1], run)
             with exclusive(root):
                 _remove_leftovers(root)
-                _refuse_taken(root, [run.id for run in runs])
-                return _commit(root, runs, staged)
+                _refuse_taken(root, {run.id for run in distinct})
+                return _commit(root, distinct, staged)
         finally:
             for directory in staged:
                 shutil.rmtree(directory, ignore_errors=True)
@@ -162,11 +164,16 @@ def _check_attachments(attachments: Sequence[Attachment]) -> None:
         seen.add(name)
 
 
-def _refuse_taken(root: Path, run_ids: Sequence[str]) -> None:
-    twice = next((run_id for run_id in run_ids if run_ids.count(run_id) > 1), None)
-    if twice is not None:
-        raise RunExistsError(f"run {twice} is to be saved twice at once")
-    found = locate(root, set(run_ids), trust_names=True)
+def _distinct(runs: Sequence[CheckedRun]) -> list[CheckedRun]:
+    by_id: dict[str, CheckedRun] = {}
+    for run in runs:
+        if by_id.setdefault(run.id, run).sha256 != run.sha256:
+            raise RunExistsError(f"run {run.id} is given twice, with different content")
+    return list(by_id.values())
+
+
+def _refuse_taken(root: Path, run_ids: Collection[str]) -> None:
+    found = locate(root, run_ids, trust_names=True)
     if found is not None:
         raise RunExistsError(f"run {found[0]} is in {root} already, as {found[1].path}")
 

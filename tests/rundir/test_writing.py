@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import multiprocessing
 import os
 import resource
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from kitt_core.codec import digest
 from kitt_core.errors import InvalidDocumentError, RunExistsError, StoreUnavailableError
 from kitt_core.model import Attachment, CheckedRun
 from kitt_core.rundir import delete_run, find_runs, locate, read_attachments, write_run, write_runs
@@ -66,9 +66,10 @@ def test_an_id_is_stored_once_wherever_it_lies(root: Path, make_run: Make) -> No
     before = tree(root)
     with pytest.raises(RunExistsError, match="already, as a/e/2025-06-01_120005_same"):
         write_run(root, make_run("b", run_id="same"))
-    with pytest.raises(RunExistsError, match="twice"):
+    with pytest.raises(RunExistsError, match="twice, with different content"):
         write_runs(root, [make_run("c", run_id="new"), make_run("d", run_id="new")])
     assert tree(root) == before
+    assert len(write_runs(root, [make_run("c", run_id="new"), make_run("c", run_id="new")])) == 1
 
 
 def test_a_run_without_run_json_keeps_its_derived_id_to_itself(root: Path, make_run: Make) -> None:
@@ -230,25 +231,25 @@ def test_a_full_disk_leaves_nothing_and_the_tree_usable(root: Path) -> None:
     assert sorted(path.split("/")[0] for path in tree(root) if path.count("/") == 2) == ["big", "small"]
 
 
-def save_many(root: Path, worker: int, count: int) -> None:
-    from kitt_core.storage import check_run
-
-    for number in range(count):
-        write_run(
-            root, check_run({"model": "m", "engine": "e", "n": number}, run_id=f"{worker}-{number}-00000000")
-        )
+SAVING = """
+import sys
+from pathlib import Path
+from kitt_core.rundir import write_run
+from kitt_core.storage import check_run
+root, worker = Path(sys.argv[1]), sys.argv[2]
+for number in range(10):
+    write_run(root, check_run({"model": "m", "engine": "e", "n": number}, run_id=f"{worker}-{number}-00000000"))
+"""
 
 
 def test_processes_lose_and_tear_nothing(root: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=save_many, args=(root, worker, 10)) for worker in range(4)]
-    for worker in workers:
-        worker.start()
-    while any(worker.is_alive() for worker in workers):
+    workers = [subprocess.Popen([sys.executable, "-c", SAVING, str(root), str(n)]) for n in range(4)]
+    while any(worker.poll() is None for worker in workers):
         for run in find_runs(root):
-            run.read()
+            stored = run.read()
+            assert digest(stored.document) == stored.sha256
         time.sleep(0.01)
-    assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
+    assert [worker.returncode for worker in workers] == [0, 0, 0, 0]
     assert {run.read().id for run in find_runs(root)} == {f"{w}-{n}-00000000" for w in range(4) for n in range(10)}
 
 

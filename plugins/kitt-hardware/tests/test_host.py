@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from kitt_core.fingerprint import FingerprintSource, collect_system_info, cpu_label
+from kitt_core.registry import Registry
 from kitt_hardware import plugin
 from kitt_hardware.cpu import cpu_model
 from kitt_hardware.disk import first_disk
 from kitt_hardware.environment import environment_type
 from kitt_hardware.host import Machine, describe, this_machine
 from kitt_hardware.memory import memory_type
-
-from kitt_core.fingerprint import FingerprintSource, collect_system_info, cpu_label
-from kitt_core.registry import Registry
 
 EPYC = """processor\t: 0
 vendor_id\t: AuthenticAMD

@@ -12,14 +12,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from kitt_json import plugin
-from kitt_json.plugin import JSONOptions
-from kitt_json.store import JSONResultStore
 
 from kitt_core.backend import StorageBackend
 from kitt_core.errors import InvalidDocumentError, RunExistsError, StoreUnavailableError
 from kitt_core.model import Attachment, Severity
 from kitt_core.registry import Registry
+from kitt_json import plugin
+from kitt_json.plugin import JSONOptions
+from kitt_json.store import JSONResultStore
 
 LEGACY = Path(__file__).parents[4] / "shared/legacy/flat_results.tar.gz"
 OLD = b'{\r\n  "model": "org/name", "engine": "vllm", "results": [], "_id": 1.0e3\r\n}'
