@@ -47,6 +47,11 @@ class Option:
     secret: bool = False
     target: str | None = None
 
+    @property
+    def type_name(self) -> str:
+        """What values it takes, in words."""
+        return _type_name(self.type)
+
     def shown(self, value: object) -> str:
         """Return ``value`` as it may be shown."""
         return REDACTED if self.secret and value is not None else str(value)
@@ -108,7 +113,7 @@ def _converted(option: Option, value: Any, owner: str) -> Any:
         return _converter().structure(value, option.type)
     except Exception as error:  # cattrs raises what the field's type raises
         raise ConfigurationError(
-            f"option {option.name} of {owner} is {option.shown(repr(value))}, expected {_type_name(option.type)}"
+            f"option {option.name} of {owner} is {option.shown(repr(value))}, expected {option.type_name}"
         ) from error
 
 

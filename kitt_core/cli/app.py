@@ -191,6 +191,9 @@ def _failed(error: Exception) -> int:
     if isinstance(error, KittError):
         say_error(error.message, error.hint)
         return error.exit_code
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # a plugin's group, click 8.2
+        click.echo(error, err=True)
+        return 2
     if isinstance(error, click.ClickException):
         meant = getattr(error, "possibilities", None)  # click would put them into the sentence
         say_error(_sentence(error.message if meant else error.format_message()), _usage_hint(error))

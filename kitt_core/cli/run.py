@@ -87,7 +87,7 @@ def run(
       kitt run
       kitt run -e openai --base-url http://localhost:8000/v1 -m llama-3-8b
       kitt run -s performance --label commit=abc1234 --format json
-    """
+    """  # noqa: D301 - \b is the mark that keeps click from filling the lines
     from kitt_core.benchmarking.runner import RunOptions
     from kitt_core.benchmarking.suites import suite_named
     from kitt_core.config import Setting

@@ -1,0 +1,51 @@
+"""``kitt fingerprint``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kitt_core.cli.cells import printable
+from kitt_core.cli.messages import say
+from kitt_core.cli.render import output_options, write_object, write_text
+from kitt_core.cli.state import State, pass_state
+
+__all__ = ["fingerprint"]
+
+
+@click.command()
+@click.option("--verbose", is_flag=True, help="Show everything that was found, and what could not be had.")
+@output_options
+@pass_state
+def fingerprint(state: State, /, *, verbose: bool, output_format: str | None, output: Path | None) -> None:
+    """Show the text that identifies this machine, as it stands in every run's document.
+
+    With --verbose or --format: the whole of what a run's document says of the machine.
+    """
+    from kitt_core.fingerprint import collect_system_info
+    from kitt_core.plugins import FINGERPRINTS
+
+    info = collect_system_info(state.plugins.all(FINGERPRINTS))
+    if verbose:
+        for note in info.notes:
+            say(f"warning: {note}")
+    if not info.fingerprint:
+        say("warning: nothing was found that identifies this machine")
+        say("hint: pip install kitt-hardware")
+    if not verbose and output_format is None:
+        write_text(f"{printable(info.fingerprint)}\n", output)
+    elif output_format in {"json", "jsonl"}:
+        write_object(info.sections, output_format, output)
+    else:
+        write_object(dict(_flat(info.sections)), output_format, output)
+
+
+def _flat(sections: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in sections.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

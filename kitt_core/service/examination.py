@@ -1,0 +1,184 @@
+"""What ``kitt doctor`` finds: versions, plugins, files, the store. Everything is looked at, nothing is changed."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+from kitt_core import __version__
+from kitt_core.config import Configuration, kitt_home
+from kitt_core.errors import KittError
+from kitt_core.model import SchemaState, SchemaStatus
+from kitt_core.options import REDACTED
+from kitt_core.plugins import PluginManager, PluginStatus
+from kitt_core.service.redaction import without_secrets
+from kitt_core.stores import select_store
+
+__all__ = ["Observation", "examine"]
+
+OK: Final = "ok"
+WARNING: Final = "warning"
+ERROR: Final = "error"
+
+_LIBRARIES: Final = ("attrs", "cattrs", "click", "pluggy", "rich")
+_UNUSABLE: Final = {SchemaState.NEW, SchemaState.FOREIGN}
+_SECRET_NAMES: Final = ("DSN", "PASSWORD", "TOKEN", "SECRET", "KEY")
+
+
+@frozen
+class Observation:
+    """One line of the examination.
+
+    Attributes:
+        check: What was looked at.
+        state: ``ok``, ``warning`` or ``error``.
+        text: What was found.
+        hint: The cure, if there is one.
+        exit_code: What it means for the examination's outcome, 0 for nothing.
+    """
+
+    check: str
+    state: str
+    text: str
+    hint: str | None = None
+    exit_code: int = 0
+
+
+def examine(
+    load: Callable[[], Configuration],
+    plugins: PluginManager,
+    backend: str | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Iterator[Observation]:
+    """Yield what is found, the healthy and the broken.
+
+    Args:
+        load: Reads the configuration; its errors are findings.
+        plugins: The manager; all plugins are loaded.
+        backend: The target that was given directly.
+        options: The backend's options that were given directly.
+    """
+    yield from _versions()
+    yield from _plugins(plugins)
+    yield _home()
+    try:
+        configuration = load()
+    except KittError as error:
+        yield _failure("configuration", error)
+        return
+    yield from _configuration(configuration)
+    yield _store_or_failure(configuration, plugins, backend, options or {})
+    yield _writable("results", Path(str(_results_dir(configuration))).expanduser())
+
+
+def _versions() -> Iterator[Observation]:
+    yield Observation("kitt-core", OK, __version__)
+    yield Observation("python", OK, f"{platform.python_version()} ({sys.executable})")
+    yield Observation("platform", OK, platform.platform())
+    yield Observation("sqlite", OK, _sqlite_version())
+    yield Observation("libraries", OK, ", ".join(f"{name} {_installed(name)}" for name in _LIBRARIES))
+
+
+def _sqlite_version() -> str:
+    try:
+        import sqlite3
+    except ImportError:
+        return "this Python was built without it"
+    return sqlite3.sqlite_version
+
+
+def _installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _plugins(plugins: PluginManager) -> Iterator[Observation]:
+    statuses = sorted(plugins.statuses(), key=lambda status: (status.distribution, status.kind, status.name))
+    for distribution, group in groupby(statuses, key=lambda status: status.distribution):
+        members = list(group)
+        whole = [status for status in members if status.state != "failed"]
+        if whole:
+            names = ", ".join(_named(status) for status in whole)
+            yield Observation("plugins", OK, f"{distribution} {members[0].version}: {names}")
+        for status in members:
+            if status.state == "failed":
+                text = f"{status.kind} {status.name} of {distribution} {status.version}: {status.reason}"
+                yield Observation("plugins", WARNING, text, f"repair or upgrade {distribution}")
+
+
+def _named(status: PluginStatus) -> str:
+    return f"{status.kind} {status.name}" + (" (disabled)" if status.state == "disabled" else "")
+
+
+def _home() -> Observation:
+    return _writable("home", kitt_home())
+
+
+def _configuration(configuration: Configuration) -> Iterator[Observation]:
+    files = ", ".join(str(path) for path, _ in configuration.files)
+    yield Observation("configuration", OK, files or "no file; defaults are in effect")
+    for name, value in sorted(configuration.environment.items()):
+        if name.startswith("KITT_"):
+            secret = any(part in name for part in _SECRET_NAMES)
+            yield Observation("environment", OK, f"{name}={REDACTED if secret else without_secrets(value)}")
+
+
+def _store_or_failure(
+    configuration: Configuration, plugins: PluginManager, backend: str | None, options: Mapping[str, str]
+) -> Observation:
+    target = configuration.backend(backend)
+    named = f"{without_secrets(str(target.value))} (from {target.origin})"
+    try:
+        with select_store(backend, options, configuration, plugins).open() as store:
+            return _store(f"{named}: {store.location}", store.schema_status())
+    except KittError as error:
+        return _failure("store", error)
+
+
+def _store(named: str, status: SchemaStatus) -> Observation:
+    text = f"{named}, schema {status.state}"
+    if status.version is not None:
+        text += f", version {status.version} of {status.newest}"
+    if status.size_bytes is not None:
+        text += f", {status.size_bytes} bytes"
+    text = "; ".join((text, *status.notes))
+    if status.state in _UNUSABLE:
+        hint = "upgrade kitt-core" if status.state is SchemaState.NEW else "name another store with --backend"
+        return Observation("store", ERROR, text, hint, exit_code=4)
+    if status.state is SchemaState.OLD:
+        return Observation("store", WARNING, text, "`kitt storage migrate` upgrades it")
+    if status.state is SchemaState.MISSING:
+        return Observation("store", OK, text, "`kitt storage init` makes it ready")
+    return Observation("store", OK, text)
+
+
+def _failure(check: str, error: KittError) -> Observation:
+    return Observation(check, ERROR, error.message, error.hint, exit_code=error.exit_code)
+
+
+def _results_dir(configuration: Configuration) -> object:
+    setting = configuration.run("results_dir")
+    return "kitt-results" if setting is None else setting.value
+
+
+def _writable(check: str, path: Path) -> Observation:
+    """Say whether ``path`` can be written to or made, by looking at the nearest thing that is there."""
+    place = path.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    what = str(path) if place == path.absolute() else f"{path} (not there yet)"
+    if not place.is_dir():
+        return Observation(check, WARNING, f"{what}: {place} is no directory", "move it away or name another one")
+    if not os.access(place, os.W_OK | os.X_OK):
+        return Observation(check, WARNING, f"{what}: {place} is not writable", "change its permissions")
+    return Observation(check, OK, f"{what}, writable")
