@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from io import BytesIO
+from operator import attrgetter
 from typing import ClassVar
 
 from attrs import evolve
@@ -42,7 +43,10 @@ class MemoryStore(ResultStore):
 
     def write_runs(self, checked: Sequence[CheckedRun]) -> None:
         """Store several checked runs, or none."""
-        files = {run.id: tuple(map(_copied, run.attachments)) for run in checked}
+        files = {
+            run.id: tuple(_copied(file) for file in sorted(run.attachments, key=attrgetter("name")))
+            for run in checked
+        }
         with self._lock:
             self._check_open()
             for run in checked:

@@ -78,6 +78,8 @@ def check_run(
     for file in files:
         if not file.name or file.name in {".", ".."} or any(c in "/\\\0" for c in file.name):
             raise InvalidDocumentError(f"attachment {file.name!r} is not a plain file name")
+        if sum(other.name == file.name for other in files) > 1:
+            raise InvalidDocumentError(f"attachment {file.name!r} is given twice, expected names that differ")
     return CheckedRun(
         id=new_run_id() if run_id is None else check_run_id(run_id),
         document=data,
@@ -180,12 +182,13 @@ class ResultStore(abc.ABC):
         """
         if any(run.attachments for run in runs):
             self.require(Capability.ATTACHMENTS, "keep attachments")
+        wanted = _once_each(runs)
         try:
-            self._write(runs)
+            self._write(wanted)
         except RunExistsError:
             # Looked up only now: the usual save has a fresh id and needs no read.
-            missing = [run for run in runs if not self._holds(run)]
-            if len(missing) == len(runs):
+            missing = [run for run in wanted if not self._holds(run)]
+            if len(missing) == len(wanted):
                 raise
             self.save_checked(missing)
 
@@ -383,3 +386,16 @@ class ResultStore(abc.ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _once_each(runs: Sequence[CheckedRun]) -> list[CheckedRun]:
+    """Return the runs without repetitions; no store has to expect an id twice in a batch."""
+    first: dict[str, CheckedRun] = {}
+    for run in runs:
+        if first.setdefault(run.id, run).sha256 != run.sha256:
+            raise RunExistsError(
+                f"run {run.id} is given twice, with different content"
+                f" (SHA-256 {first[run.id].sha256[:12]}… and {run.sha256[:12]}…)",
+                hint="give each document an id of its own",
+            )
+    return list(first.values())

@@ -1,0 +1,1 @@
+"""The storage contract, a module per topic."""

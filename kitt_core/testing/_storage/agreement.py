@@ -1,0 +1,148 @@
+"""Agreement: the same questions to this store and to the one in memory have the same answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pytest
+
+from kitt_core.query import GROUP_FIELDS, ORDER_FIELDS, STATISTICS
+from kitt_core.storage import ResultStore
+from kitt_core.testing._storage.asking import StoreTests
+from kitt_core.testing._storage.corpus import fill, reference
+
+_FILTERS: Final[tuple[Mapping[str, Any], ...]] = (
+    {},
+    {"model": "meta-llama/*"},
+    {"model": ["a", "é", "😀"]},
+    {"model": "a_b"},
+    {"model": "*%"},
+    {"model": "*"},
+    {"engine": "vllm"},
+    {"engine": ["VLLM", "o*a"]},
+    {"engine": "*"},
+    {"suite_name": ""},
+    {"suite_name": ["quick", "standard"]},
+    {"kitt_version": "1.*.0"},
+    {"passed": True},
+    {"passed": False},
+    {"since": "2025-01-01T12:00:00Z"},
+    {"until": "2025-01-01T12:00:00Z"},
+    {"since": "2025-01-01", "until": "2025-02-01"},
+    {"since": "2025-06-15T08:30:00.000001"},
+    {"gpu_model": "NVIDIA *"},
+    {"gpu_model": ""},
+    {"gpu_model": "*"},
+    {"environment_type": "docker"},
+    {"fingerprint": ["fp-1", "fp-2"]},
+    {"labels": {"team": "red"}},
+    {"labels": {"team": "*", "n": ["1", "2"]}},
+    {"labels": {"machine": "machine-0"}},
+    {"metrics": "avg_tps>40"},
+    {"metrics": "avg_tps!=45.5"},
+    {"metrics": "throughput/avg_tps<=20"},
+    {"metrics": ["latency/ttft_ms.p99>=30", "avg_tps<10"]},
+    {"metrics": "peak_gb<0"},
+    {"metrics": "peak_gb=0"},
+    {"metrics": "ok=1"},
+    {"metrics": "x>0"},
+    {"metrics": ["avg_tps>40", "avg_tps<=40"]},
+    {"search": "LLAMA"},
+    {"search": "h100"},
+    {"search": "FP-"},
+    {"search": "é"},
+    {"id": "z*"},
+    {"id": ["A14", "*1", "none"]},
+    {"engine": "ollama", "passed": True, "metrics": "avg_tps>5", "since": "2025-01-01"},
+    {"model": "meta*", "gpu_model": "*H100", "suite_name": "*", "search": "m"},
+    {"model": []},
+)
+_ORDERS: Final = (
+    *ORDER_FIELDS,
+    "metric:avg_tps",
+    "metric:throughput/avg_tps",
+    "metric:ttft_ms.p99",
+    "metric:none",
+)
+_METRICS: Final = ("avg_tps", "throughput/avg_tps", "ttft_ms.p99", "x", "none")
+_GROUPS: Final = (
+    *((name,) for name in GROUP_FIELDS),
+    ("engine", "model"),
+    ("passed", "gpu_model", "suite_name"),
+    ("test_name", "engine"),
+    ("fingerprint", "test_name", "passed"),
+)
+
+
+class AgreementContract(StoreTests):
+    """Forty runs, and every question there is."""
+
+    def test_forty_filters_find_what_the_reference_finds(self, store: ResultStore) -> None:
+        fill(store)
+        with reference() as expected:
+            sizes = [expected.count(filters) for filters in _FILTERS]
+            assert sum(0 < size < sizes[0] for size in sizes) > 30, "the questions don't tell runs apart"
+            for filters, size in zip(_FILTERS, sizes, strict=True):
+                listing = store.list_results(filters, order_by="model")
+                assert list(listing) == list(expected.list_results(filters, order_by="model")), filters
+                assert store.count(filters) == size, filters
+                assert {run.id for run in store.scan(filters)} == {run.id for run in expected.scan(filters)}, (
+                    filters
+                )
+
+    def test_every_order_of_every_page_is_that_of_the_reference(self, store: ResultStore) -> None:
+        fill(store)
+        with reference() as expected:
+            for order in (sign + name for name in _ORDERS for sign in ("", "-")):
+                for limit, offset in ((None, 0), (5, 0), (9, 13), (None, 30)):
+                    given = store.list_results(order_by=order, limit=limit, offset=offset)
+                    wanted = expected.list_results(order_by=order, limit=limit, offset=offset)
+                    assert [s.id for s in given] == [s.id for s in wanted], (order, limit, offset)
+                    assert given.next_cursor is None or wanted.next_cursor is not None, (order, limit, offset)
+
+    def test_filtered_orders_are_those_of_the_reference(self, store: ResultStore) -> None:
+        fill(store)
+        with reference() as expected:
+            for i, filters in enumerate(_FILTERS):
+                order = ("-" if i % 2 else "") + _ORDERS[i % len(_ORDERS)]
+                given = store.list_results(filters, order_by=order, limit=6)
+                assert list(given) == list(expected.list_results(filters, order_by=order, limit=6)), (
+                    filters,
+                    order,
+                )
+
+    def test_query_gives_the_documents_of_the_reference(self, store: ResultStore) -> None:
+        fill(store)
+        with reference() as expected:
+            for filters in _FILTERS[::4]:
+                given = store.query(filters, order_by="-engine", limit=10)
+                assert repr(given) == repr(expected.query(filters, order_by="-engine", limit=10)), filters
+
+    def test_every_grouping_is_that_of_the_reference(self, store: ResultStore) -> None:
+        fill(store)
+        with reference() as expected:
+            for group in _GROUPS:
+                given = store.aggregate(group, _METRICS, statistics=STATISTICS)
+                wanted = expected.aggregate(group, _METRICS, statistics=STATISTICS)
+                assert _close(given) == _close(wanted), group
+
+    def test_filtered_groupings_are_those_of_the_reference(self, store: ResultStore) -> None:
+        fill(store)
+        with reference() as expected:
+            for i, filters in enumerate(_FILTERS):
+                group, metric = _GROUPS[i % len(_GROUPS)], _METRICS[i % len(_METRICS)]
+                given = store.aggregate(group, metric, statistics=("avg", "p90", "count"), filters=filters)
+                wanted = expected.aggregate(group, metric, statistics=("avg", "p90", "count"), filters=filters)
+                assert _close(given) == _close(wanted), (filters, group, metric)
+
+
+def _close(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows with their numbers as comparisons that allow for another order of addition."""
+    return [
+        {
+            name: pytest.approx(value, rel=1e-9, abs=1e-9) if type(value) is float else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]

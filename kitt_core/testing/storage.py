@@ -1,0 +1,52 @@
+"""`StoreContract`: every sentence of the storage contract as a test.
+
+The sentences stand in modules by topic; the class puts them together. Which tests apply follows from the
+store's ``capabilities``: what is declared is tested, what is not declared must be refused.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kitt_core.testing._storage.aggregation import AggregationContract
+from kitt_core.testing._storage.agreement import AgreementContract
+from kitt_core.testing._storage.attachments import AttachmentContract
+from kitt_core.testing._storage.deleting import DeletingContract
+from kitt_core.testing._storage.filters import FilterContract
+from kitt_core.testing._storage.identity import IdentityContract
+from kitt_core.testing._storage.lifecycle import LifecycleContract
+from kitt_core.testing._storage.ordering import OrderingContract
+from kitt_core.testing._storage.paging import PagingContract
+from kitt_core.testing._storage.refusal import RefusalContract
+from kitt_core.testing._storage.rows import RowContract
+from kitt_core.testing._storage.scanning import ScanningContract
+from kitt_core.testing._storage.verbatim import VerbatimContract
+from kitt_core.testing._storage.verifying import VerifyingContract
+
+__all__ = ["CONTRACT_VERSION", "StoreContract"]
+
+CONTRACT_VERSION: Final = 1
+"""Counts up when a test is added that a store which passed before may fail."""
+
+
+class StoreContract(
+    VerbatimContract,
+    IdentityContract,
+    RefusalContract,
+    RowContract,
+    FilterContract,
+    OrderingContract,
+    PagingContract,
+    AggregationContract,
+    AgreementContract,
+    ScanningContract,
+    DeletingContract,
+    AttachmentContract,
+    VerifyingContract,
+    LifecycleContract,
+):
+    """The contract of `kitt_core.storage.ResultStore`.
+
+    A subclass gives the fixture ``store``, which yields an open, empty store and closes it. It may override
+    `reopen`; the tests that need a second handle on the same data are skipped otherwise.
+    """
