@@ -150,7 +150,8 @@ class PluginManager:
             PluginError: It was not accepted; nothing of it stays registered.
         """
         try:
-            self._register(plugin, name, name)
+            # pluggy wants a name for each object; an application may register several.
+            self._register(plugin, f"{name}:{getattr(plugin, '__name__', id(plugin))}", name)
         except PluginError:
             raise
         except Exception as error:  # pluggy's own checks and whatever the plugin's hooks raise
@@ -178,7 +179,7 @@ class PluginManager:
 
     def names(self, kind: Kind[Any]) -> list[str]:
         """Return the names that can be asked for, sorted; imports nothing."""
-        known = {name for name in self._entry_names(kind.group) if name not in self._disabled}
+        known = {entry.name for entry in self._entries(kind.group) if not self._is_disabled(entry)}
         return sorted(known | {record.name for record in self._registry(kind)})
 
     def owner(self, kind: Kind[Any], name: str) -> str:

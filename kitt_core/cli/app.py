@@ -160,6 +160,8 @@ def _guarded(arguments: list[str], state: State) -> int:
     except BrokenPipeError:
         _forget_stdout()
         return _BROKEN_PIPE
+    except OSError as error:
+        return _failed(error) if _stdout_works() else _unwritable(error)
     except (KeyboardInterrupt, click.Abort) as error:
         return _aborted(error)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a user never sees a raw traceback
@@ -200,6 +202,20 @@ def _failed(error: Exception) -> int:
         return error.exit_code
     what = " ".join(f"{type(error).__name__}: {error}".split())
     say_error(f"internal error: {what}", "set KITT_DEBUG=1 to see the traceback, and report it, please")
+    return 1
+
+
+def _stdout_works() -> bool:
+    try:
+        sys.stdout.flush()  # what could not be written is still in the buffer
+    except OSError:
+        return False
+    return True
+
+
+def _unwritable(error: OSError) -> int:
+    _forget_stdout()
+    say_error(f"standard output cannot be written: {error.strerror or error}")
     return 1
 
 

@@ -17,11 +17,12 @@ __all__ = ["config"]
 _COLUMNS: Final = ("key", "value", "origin")
 
 
-config = LazyGroup(
-    name="config",
-    help="Show settings and where they come from.",
-    lazy={"show": LazyCommand(f"{__name__}:show", "Every setting that counts here, with its origin.")},
-)
+_COMMANDS: Final = {"show": LazyCommand(f"{__name__}:show", "Every setting that counts here, with its origin.")}
+
+
+@click.group(cls=LazyGroup, lazy=_COMMANDS)
+def config() -> None:
+    """Show settings and where they come from."""
 
 
 @click.command()

@@ -25,14 +25,15 @@ _LIST_TABLE: Final = ("kind", "name", "distribution", "version", "state", "about
 _OPTION_COLUMNS: Final = ("option", "type", "default", "environment", "secret", "help")
 
 
-plugins = LazyGroup(
-    name="plugins",
-    help="Show what is installed, from where, and with which options.",
-    lazy={
-        "list": LazyCommand(f"{__name__}:list_plugins", "Every plugin: what it brings, whether it loads."),
-        "show": LazyCommand(f"{__name__}:show", "One plugin: what it can do, its options."),
-    },
-)
+_COMMANDS: Final = {
+    "list": LazyCommand(f"{__name__}:list_plugins", "Every plugin: what it brings, whether it loads."),
+    "show": LazyCommand(f"{__name__}:show", "One plugin: what it can do, its options."),
+}
+
+
+@click.group(cls=LazyGroup, lazy=_COMMANDS)
+def plugins() -> None:
+    """Show what is installed, from where, and with which options."""
 
 
 @click.command("list")
@@ -74,7 +75,8 @@ def show(state: State, /, *, name: str, kind: str | None, output_format: str | N
 
 def _show_one(thing: dict[str, Any], output_format: str | None) -> None:
     facts = {key: value for key, value in thing.items() if key != "options" and value not in ("", [])}
-    write_object(facts | {"capabilities": ", ".join(thing["capabilities"])}, output_format)
+    shown = {key: ", ".join(value) if isinstance(value, list) else value for key, value in facts.items()}
+    write_object(shown, output_format)
     if thing["options"]:
         write_text("\n")
         write_rows(_OPTION_COLUMNS, thing["options"], output_format)

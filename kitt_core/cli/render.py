@@ -8,19 +8,15 @@ terminal never gets its control characters, Markdown none of its marks, a spread
 from __future__ import annotations
 
 import csv
-import io
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, ParamSpec, TypeVar, cast
 
 import click
 
 from kitt_core.cli import cells
-from kitt_core.errors import ConfigurationError
 
 __all__ = ["FORMATS", "open_output", "output_options", "write_object", "write_rows", "write_text"]
 
@@ -73,17 +69,18 @@ def write_rows(
         ConfigurationError: The file can't be written.
     """
     narrow = columns if table_columns is None else table_columns
-    with open_output(output) as binary, _text(binary) as stream:
+    with open_output(output) as binary:
+        stream = _Text(binary)
         if output_format == "json":
             _write_array(stream, columns, rows)
         elif output_format == "jsonl":
             for row in rows:
                 stream.write(f"{cells.as_json(_picked(row, columns))}\n")
         elif output_format == "csv":
-            _write_csv(stream, columns, rows, drawn=binary.isatty())
+            _write_csv(stream, columns, rows, drawn=stream.drawn)
         elif output_format == "markdown":
             _write_markdown(stream, narrow, rows)
-        elif binary.isatty():
+        elif stream.drawn:
             _draw(stream, narrow, rows, shorten or {})
         else:
             _write_plain(stream, narrow, rows)
@@ -115,8 +112,8 @@ def write_text(text: str, output: Path | None = None) -> None:
     Raises:
         ConfigurationError: The file can't be written.
     """
-    with open_output(output) as binary, _text(binary) as stream:
-        stream.write(text)
+    with open_output(output) as binary:
+        _Text(binary).write(text)
 
 
 @contextmanager
@@ -132,62 +129,34 @@ def open_output(output: Path | None = None) -> Iterator[BinaryIO]:
         yield stream
         stream.flush()
         return
-    try:
-        with _replacing(output) as file:
-            yield file
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise ConfigurationError(
-            f"{output} cannot be written: {error.strerror or error}", hint="name another file after -o"
-        ) from error
+    from kitt_core.service.output import replaced_file
+
+    with replaced_file(output) as file:
+        yield file
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    if path.exists() and not path.is_file():  # a device or a named pipe cannot be renamed over
-        with path.open("wb") as file:
-            yield file
-        return
-    target = path.resolve()
-    handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        Path(name).chmod(_mode(target))
-        Path(name).replace(target)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
+class _Text:
+    """Text into a stream of bytes; unlike `io.TextIOWrapper` it leaves the stream alone when it goes."""
 
+    def __init__(self, binary: BinaryIO) -> None:
+        self.drawn = binary.isatty()
+        self.encoding = (sys.stdout.encoding or "utf-8") if self.drawn else "utf-8"
+        self._binary = binary
 
-def _mode(target: Path) -> int:
-    """Return the mode of the file that is replaced, or what a new file would get."""
-    if target.exists():
-        return target.stat().st_mode & 0o7777
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return 0o666 & ~mask
+    def write(self, text: str) -> int:
+        # backslashreplace: a lone surrogate becomes \udc80, which is what JSON calls it.
+        self._binary.write(text.encode(self.encoding, "backslashreplace"))
+        return len(text)
 
-
-@contextmanager
-def _text(binary: BinaryIO) -> Iterator[IO[str]]:
-    encoding = (sys.stdout.encoding or "utf-8") if binary.isatty() else "utf-8"
-    # backslashreplace: a lone surrogate becomes \udc80, which is what JSON calls it.
-    stream = io.TextIOWrapper(binary, encoding=encoding, errors="backslashreplace", newline="")
-    try:
-        yield stream
-        stream.flush()
-    finally:
-        stream.detach()
+    def flush(self) -> None:
+        self._binary.flush()
 
 
 def _picked(row: Row, columns: Sequence[str]) -> dict[str, Any]:
     return {name: row.get(name) for name in columns}
 
 
-def _write_array(stream: IO[str], columns: Sequence[str], rows: Iterable[Row]) -> None:
+def _write_array(stream: _Text, columns: Sequence[str], rows: Iterable[Row]) -> None:
     separator = "["
     for row in rows:
         stream.write(f"{separator}\n  {cells.as_json(_picked(row, columns))}")
@@ -195,7 +164,7 @@ def _write_array(stream: IO[str], columns: Sequence[str], rows: Iterable[Row]) -
     stream.write("[]\n" if separator == "[" else "\n]\n")
 
 
-def _write_csv(stream: IO[str], columns: Sequence[str], rows: Iterable[Row], *, drawn: bool) -> None:
+def _write_csv(stream: _Text, columns: Sequence[str], rows: Iterable[Row], *, drawn: bool) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow([cells.for_spreadsheet(name) for name in columns])
     for row in rows:
@@ -203,13 +172,13 @@ def _write_csv(stream: IO[str], columns: Sequence[str], rows: Iterable[Row], *, 
         writer.writerow([cells.printable(value) for value in values] if drawn else values)
 
 
-def _write_plain(stream: IO[str], columns: Sequence[str], rows: Iterable[Row]) -> None:
+def _write_plain(stream: _Text, columns: Sequence[str], rows: Iterable[Row]) -> None:
     stream.write("\t".join(columns) + "\n")
     for row in rows:
         stream.write("\t".join(cells.plain(row.get(name)) for name in columns) + "\n")
 
 
-def _write_markdown(stream: IO[str], columns: Sequence[str], rows: Iterable[Row]) -> None:
+def _write_markdown(stream: _Text, columns: Sequence[str], rows: Iterable[Row]) -> None:
     listed = list(rows)
     stream.write("| " + " | ".join(map(cells.for_markdown, columns)) + " |\n")
     stream.write("|" + "|".join("---:" if _numeric(listed, name) else "---" for name in columns) + "|\n")
@@ -219,7 +188,7 @@ def _write_markdown(stream: IO[str], columns: Sequence[str], rows: Iterable[Row]
 
 
 def _draw(
-    stream: IO[str], columns: Sequence[str], rows: Iterable[Row], shorten: Mapping[str, Callable[[Any], str]]
+    stream: _Text, columns: Sequence[str], rows: Iterable[Row], shorten: Mapping[str, Callable[[Any], str]]
 ) -> None:
     from rich import box
     from rich.console import Console
@@ -237,7 +206,12 @@ def _draw(
         table.add_row(*(Text(cells.printable(text)) for text in texts))
     # The stream is a wrapper of its own, so rich is told that it stands for a terminal; NO_COLOR still counts.
     console = Console(
-        file=stream, force_terminal=True, highlight=False, markup=False, emoji=False, soft_wrap=False
+        file=cast("IO[str]", stream),
+        force_terminal=True,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=False,
     )
     console.print(table)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from kitt_core.stores import Selection
 
 __all__ = ["State", "pass_state"]
+
+logger = logging.getLogger(__name__)
 
 
 @define(slots=False)
@@ -54,7 +57,10 @@ class State:
         """
         from kitt_core.config import load_configuration
 
-        return load_configuration(self.config_file)
+        configuration = load_configuration(self.config_file)
+        for path, _ in configuration.files:
+            logger.info("configuration from %s", path)
+        return configuration
 
     @property
     def is_terminal(self) -> bool:
