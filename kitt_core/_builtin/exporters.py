@@ -120,8 +120,11 @@ def _csv_rows(run: StoredRun) -> Iterator[dict[str, str]]:
         of_entry = {name: _cell(getattr(row, name)) for name in _ENTRY_COLUMNS}
         metrics = entry.get("metrics")
         values = dict(_flattened(metrics)) if isinstance(metrics, Mapping) else {}
-        # A metric that is called like a column of the run must not replace it.
-        yield {name: _cell(value) for name, value in values.items()} | of_run | of_entry
+        yield of_run | of_entry | {_metric_column(name): _cell(value) for name, value in values.items()}
+
+
+def _metric_column(name: str) -> str:
+    return f"metrics.{name}" if name in _RUN_COLUMNS or name in _ENTRY_COLUMNS else name
 
 
 def _flattened(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:

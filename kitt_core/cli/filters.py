@@ -40,7 +40,6 @@ _OPTIONS: Final = (
     click.option("--until", metavar="TIME", help="Before this ISO 8601 date or time."),
     click.option(
         "--where",
-        "metrics",
         metavar="CONDITION",
         multiple=True,
         help="A metric's bound such as 'avg_tps>40' or 'throughput/avg_tps>=40'; repeat it for all of several.",
@@ -55,7 +54,7 @@ _OPTIONS: Final = (
     ),
     click.option("--search", metavar="TEXT", help="A part of model, engine, suite, GPU or fingerprint."),
 )
-_NAMES: Final = ("model", "engine", "suite_name", "passed", "since", "until", "metrics", "labels", "search")
+_NAMES: Final = ("model", "engine", "suite_name", "passed", "since", "until", "where", "labels", "search")
 
 
 def filter_options(command: Callable[..., R]) -> Callable[..., R]:
@@ -67,7 +66,8 @@ def filter_options(command: Callable[..., R]) -> Callable[..., R]:
 
     @functools.wraps(command)
     def with_filters(*arguments: Any, **values: Any) -> R:
-        given = {name: values.pop(name) for name in _NAMES}
+        given: dict[str, Any] = {name: values.pop(name) for name in _NAMES}
+        given["metrics"] = given.pop("where")
         filters = RunFilter(**{name: None if value == () else value for name, value in given.items()})
         return command(*arguments, filters=filters, **values)
 

@@ -67,7 +67,7 @@ def find_candidates(
     Args:
         plugins: Knows the importers. KITT's own is asked last, because it takes any JSON file.
         paths: Files, directories, or ``-`` for standard input.
-        standard_input: What ``-`` reads.
+        standard_input: What ``-`` reads; the process's without it.
 
     Raises:
         InputNotFoundError: A path does not exist; raised before anything is yielded.
@@ -77,7 +77,7 @@ def find_candidates(
         if path != STANDARD_INPUT and not _exists(Path(path)):
             raise InputNotFoundError(f"{path}: no such file or directory")
     importers = sorted(plugins.all(IMPORTERS), key=lambda importer: (importer.name == _OWN, importer.name))
-    return _candidates(given, importers, standard_input or sys.stdin.buffer)
+    return _candidates(given, importers, standard_input)
 
 
 def import_runs(
@@ -178,7 +178,7 @@ class _Import:
 
 
 def _candidates(
-    paths: Sequence[str], importers: Sequence[Importer], standard_input: BinaryIO
+    paths: Sequence[str], importers: Sequence[Importer], standard_input: BinaryIO | None
 ) -> Iterator[ImportCandidate]:
     for path in paths:
         found = False
@@ -197,10 +197,12 @@ def _candidates(
             yield _refused(path, error)
 
 
-def _of_path(text: str, importers: Sequence[Importer], standard_input: BinaryIO) -> Iterator[ImportCandidate]:
+def _of_path(
+    text: str, importers: Sequence[Importer], standard_input: BinaryIO | None
+) -> Iterator[ImportCandidate]:
     path = Path(text)
     if text == STANDARD_INPUT:
-        yield from _of_stream(standard_input, "standard input", importers)
+        yield from _of_stream(standard_input or sys.stdin.buffer, "standard input", importers)
     elif not path.is_file() and not path.is_dir():  # a pipe, such as the shell's <(…)
         with path.open("rb") as stream:
             yield from _of_stream(stream, text, importers)

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Kitt = Callable[..., Any]
+Make = Callable[..., bytes]
+
+
+def test_one_run_goes_to_standard_output_byte_for_byte(kitt: Kitt) -> None:
+    hostile = b'\xef\xbb\xbf{"model": "m", "engine": "e", "a": 1.0e3, "a": NaN,\r\n "t": "\\ud800\\u0000"}'
+    run_id = kitt("import", "-", "--format", "json", stdin=hostile).json["stored"][0]
+    assert kitt("export", run_id).out == hostile
+    assert kitt("export", run_id[-8:], "-o", "-").out == hostile
+    assert kitt("show", run_id[-8:], "--format", "json").out == hostile
+
+
+def test_several_runs_need_a_directory_or_another_format(kitt: Kitt, stored: list[str]) -> None:
+    outcome = kitt("export", *stored[:2])
+    assert (outcome.code, outcome.out) == (2, b"")
+    assert outcome.err.splitlines() == [
+        "error: several runs are selected, and json holds one",
+        "hint: give a directory (-o DIR/) for a file each, or --format jsonl",
+    ]
+
+
+@pytest.mark.parametrize("arguments", [("-o", "out/"), ("-o", "out"), ("-o", "out/", "--format", "json")])
+def test_several_runs_go_to_a_directory(
+    kitt: Kitt, stored: list[str], tmp_path: Path, arguments: list[str]
+) -> None:
+    outcome = kitt("export", "--engine", "vllm", *arguments)
+    assert outcome.code == 0
+    assert "2 runs written to out" in outcome.err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(f"{i}.json" for i in stored[:2])
+
+
+def test_the_extension_names_the_format(kitt: Kitt, stored: list[str], tmp_path: Path) -> None:
+    for name in ("a.jsonl", "a.csv", "a.md"):
+        assert kitt("export", "-o", name).code == 0
+    assert len((tmp_path / "a.jsonl").read_bytes().splitlines()) == 3
+    assert (tmp_path / "a.csv").read_text().startswith("run_id,model,engine,suite_name,")
+    assert (tmp_path / "a.md").read_text().count("### ") == 3
+    assert kitt("export", "-o", "a.txt").code == 2
+
+
+def test_ids_and_filters_select_together(kitt: Kitt, stored: list[str]) -> None:
+    outcome = kitt("export", *(run_id[-8:] for run_id in stored), "--where", "avg_tps>40", "--format", "jsonl")
+    assert sorted(json.loads(line)["model"] for line in outcome.lines) == ["org/b", "other/c"]
+
+
+def test_a_selection_of_nothing_exits_with_3_and_leaves_no_file(
+    kitt: Kitt, stored: list[str], tmp_path: Path
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    for target in ("out/", "out.csv", "-"):
+        outcome = kitt("export", "--model", "nobody", "-o", target, "--format", "csv")
+        assert (outcome.code, outcome.out) == (3, b"")
+        assert outcome.err.startswith("error: no run of ")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(("text", "what"), [("nope-nope", "no run 'nope-nope'"), ("01", "no run '01'")])
+def test_an_unknown_id_exits_with_3(kitt: Kitt, stored: list[str], text: str, what: str) -> None:
+    outcome = kitt("export", text)
+    assert outcome.code == 3
+    assert what in outcome.err
+
+
+def test_an_ambiguous_part_names_the_candidates(kitt: Kitt, stored: list[str]) -> None:
+    outcome = kitt("show", stored[0][:5])
+    assert outcome.code == 3
+    assert all(run_id in outcome.err for run_id in stored)
+
+
+def test_an_unwritable_place_is_a_usage_error(kitt: Kitt, stored: list[str]) -> None:
+    outcome = kitt("export", stored[0], "-o", "missing/a.json")
+    assert outcome.code == 2
+    assert "missing/a.json cannot be written" in outcome.err
+
+
+def test_an_unknown_format_names_the_known_ones(kitt: Kitt, stored: list[str]) -> None:
+    outcome = kitt("export", stored[0], "--format", "parquet")
+    assert outcome.code == 2
+    assert "csv, json, jsonl, markdown" in outcome.err

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import fields
+
+from kitt_core.model import RunSummary
+
+Kitt = Callable[..., Any]
+Make = Callable[..., bytes]
+
+
+def models(kitt: Kitt, *arguments: str) -> list[str]:
+    outcome = kitt("list", "--format", "json", *arguments)
+    assert outcome.code == 0, outcome.err
+    return [row["model"] for row in outcome.json]
+
+
+def test_rows_have_the_names_of_the_summary(kitt: Kitt, stored: list[str]) -> None:
+    row = kitt("list", "--format", "json").json[0]
+    assert list(row) == [attribute.name for attribute in fields(RunSummary)]
+    assert (row["id"], row["timestamp"], row["passed"]) == (stored[2], "2025-03-01T00:00:00Z", True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ((), ["other/c", "org/b", "org/a"]),
+        (("--model", "org/*"), ["org/b", "org/a"]),
+        (("--model", "org/a", "--model", "other/*"), ["other/c", "org/a"]),
+        (("--engine", "tgi"), ["other/c"]),
+        (("--suite", "standard"), []),
+        (("--passed",), ["other/c", "org/b"]),
+        (("--failed",), ["org/a"]),
+        (("--since", "2025-02-01"), ["other/c", "org/b"]),
+        (("--until", "2025-02-01"), ["org/a"]),
+        (("--where", "avg_tps>40"), ["other/c", "org/b"]),
+        (("--where", "avg_tps>40", "--where", "throughput/avg_tps<=45"), ["org/b"]),
+        (("--label", "team=tgi"), ["other/c"]),
+        (("--label", "team=tgi", "--label", "team=vllm"), ["other/c", "org/b", "org/a"]),
+        (("--label", "team=tgi", "--label", "who=me"), []),
+        (("--search", "ORG"), ["org/b", "org/a"]),
+        (("--sort", "metric:avg_tps"), ["org/a", "org/b", "other/c"]),
+        (("--sort", "-model", "--limit", "2"), ["other/c", "org/b"]),
+        (("--limit", "all"), ["other/c", "org/b", "org/a"]),
+    ],
+)
+def test_filters_orders_and_limits_hold(
+    kitt: Kitt, stored: list[str], arguments: tuple[str, ...], found: list[str]
+) -> None:
+    assert models(kitt, *arguments) == found
+
+
+def test_a_page_says_how_to_go_on(kitt: Kitt, stored: list[str]) -> None:
+    first = kitt("list", "--limit", "2", "--format", "json")
+    assert "more runs follow: --after " in first.err
+    cursor = first.err.split("--after ")[1].split(",")[0]
+    last = kitt("list", "--limit", "2", "--after", cursor, "--format", "json")
+    assert [row["id"] for row in first.json + last.json] == stored[::-1]
+    assert last.err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("list", "--since", "yesterdayish"), "'yesterdayish', expected an ISO 8601"),
+        (("list", "--where", "avg_tps"), "metric condition 'avg_tps' cannot be read"),
+        (("list", "--label", "team"), "'team' is not KEY=VALUE"),
+        (("list", "--sort", "modle"), "unknown order 'modle'"),
+        (("list", "--limit", "-1"), "'-1' is not a number of runs"),
+        (("list", "--limit", "0"), "'0' is not a number of runs"),
+        (("list", "--after", "x"), "cursor 'x' does not belong"),
+        (("stats", "--by", "modle"), "cannot group by 'modle'"),
+        (("aggregate", "--by", "engine", "--metric", "x", "--stat", "mean"), "unknown statistic 'mean'"),
+        (("aggregate", "--metric", "x"), "missing option '--by'"),
+        (("list", "--model", "x", "--modle", "y"), "--modle"),
+        (("lst",), "no command 'lst'"),
+    ],
+)
+def test_bad_use_is_one_line_and_exits_with_2(kitt: Kitt, arguments: tuple[str, ...], message: str) -> None:
+    outcome = kitt(*arguments)
+    assert (outcome.code, outcome.out) == (2, b"")
+    first, *hints = outcome.err.splitlines()
+    assert first.startswith("error: ")
+    assert message in first
+    assert len(hints) <= 1
+    assert all(line.startswith("hint: ") for line in hints)
+
+
+def test_piped_listings_are_whole_and_tab_separated(kitt: Kitt, stored: list[str]) -> None:
+    head, *rows = kitt("list").lines
+    assert head.split("\t")[:3] == ["id", "model", "engine"]
+    assert [row.split("\t")[0] for row in rows] == stored[::-1]
+
+
+def test_an_empty_store_is_an_empty_list(kitt: Kitt) -> None:
+    kitt("init")
+    assert models(kitt) == []
+    assert kitt("stats", "--format", "json").json["runs"] == 0
+
+
+def test_show_is_a_readable_page(kitt: Kitt, stored: list[str]) -> None:
+    text = kitt("show", stored[1][-8:]).out.decode()
+    assert f"id\t{stored[1]}\n" in text
+    assert "status\tpassed (1 of 1 passed)\n" in text
+    assert "label team\tvllm\n" in text
+    assert "throughput\tavg_tps\t45.0\n" in text
+
+
+def test_show_writes_a_file_in_the_format_of_its_extension(kitt: Kitt, stored: list[str], tmp_path: Path) -> None:
+    assert kitt("show", stored[0], "-o", "a.csv").code == 0
+    assert (tmp_path / "a.csv").read_text().splitlines()[1].startswith(stored[0])
+    assert kitt("show", stored[0], "--format", "table", "-o", "a.txt").code == 2
+
+
+def test_stats_count(kitt: Kitt, stored: list[str]) -> None:
+    values = kitt("stats", "--format", "json").json
+    assert {name: values[name] for name in ("runs", "passed", "failed", "models", "engines", "suites")} == {
+        "runs": 3,
+        "passed": 2,
+        "failed": 1,
+        "models": 3,
+        "engines": 2,
+        "suites": 1,
+    }
+    assert (values["oldest"], values["newest"]) == ("2025-01-01T00:00:00Z", "2025-03-01T00:00:00Z")
+
+
+def test_stats_by_a_field_count_each_group_the_largest_first(kitt: Kitt, stored: list[str]) -> None:
+    assert kitt("stats", "--by", "engine", "--format", "json").json == [
+        {"engine": "vllm", "count": 2},
+        {"engine": "tgi", "count": 1},
+    ]
+    assert len(kitt("stats", "--by", "engine,model", "--failed", "--format", "json").json) == 1
+
+
+def test_aggregate_computes_statistics_by_group(kitt: Kitt, stored: list[str]) -> None:
+    arguments = ("--by", "engine", "--metric", "avg_tps", "--stat", "avg,p50", "--stat", "count")
+    assert kitt("aggregate", *arguments, "--format", "json").json == [
+        {"engine": "tgi", "count": 1, "avg_tps_avg": 90.0, "avg_tps_p50": 90.0, "avg_tps_count": 1},
+        {"engine": "vllm", "count": 2, "avg_tps_avg": 27.5, "avg_tps_p50": 27.5, "avg_tps_count": 2},
+    ]
+    filtered = kitt(
+        "aggregate", "--by", "model", "--metric", "avg_tps", "--where", "avg_tps>80", "--format", "csv"
+    )
+    assert filtered.lines == ["model,count,avg_tps_avg", "other/c,1,90.0"]
