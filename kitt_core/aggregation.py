@@ -12,7 +12,14 @@ __all__ = ["compute", "mean", "percentile"]
 
 def mean(values: Sequence[float]) -> float | None:
     """Return the arithmetic mean, None of nothing."""
-    return math.fsum(values) / len(values) if values else None
+    if not values:
+        return None
+    try:
+        return math.fsum(values) / len(values)
+    except OverflowError:  # the sum is beyond a double, the mean never is
+        from fractions import Fraction
+
+        return float(sum(map(Fraction, values)) / len(values))
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:
@@ -27,7 +34,18 @@ def percentile(values: Sequence[float], percent: float) -> float | None:
 
 
 def compute(statistic: Statistic, values: Sequence[float]) -> float | int | None:
-    """Return one statistic of finite values; None where it is not defined (of nothing; stddev of one)."""
+    """Return one statistic of finite values.
+
+    None where it is not defined (of nothing; the deviation of one value) or beyond a double.
+    """
+    try:
+        value = _compute(statistic, values)
+    except OverflowError:
+        return None
+    return value if value is None or math.isfinite(value) else None
+
+
+def _compute(statistic: Statistic, values: Sequence[float]) -> float | int | None:
     if statistic == "count":
         return len(values)
     if not values:
@@ -50,5 +68,5 @@ def compute(statistic: Statistic, values: Sequence[float]) -> float | int | None
 def _sample_deviation(values: Sequence[float]) -> float | None:
     if len(values) < 2:
         return None
-    centre = math.fsum(values) / len(values)
+    centre = mean(values) or 0.0
     return math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1))

@@ -135,6 +135,7 @@ class PluginManager:
         self._entry_points: Any = None
         self._attempted: set[tuple[str, str, str]] = set()
         self._failures: dict[tuple[str, str, str], str] = {}
+        self._cures: dict[tuple[str, str, str], str] = {}
         self._registries: dict[str, Registry[Any]] = {}
         self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
         self._pluggy.add_hookspecs(hookspecs)
@@ -261,6 +262,8 @@ class PluginManager:
                 SystemExit,
             ) as error:  # whatever a stranger's module does, it costs only itself
                 self._failures[key] = _reason(error)
+                if isinstance(error, KittError) and error.hint:
+                    self._cures[key] = error.hint
                 logger.debug("plugin %s of %s failed to load", name, _distribution(entry), exc_info=True)
         return True
 
@@ -291,11 +294,12 @@ class PluginManager:
                 raise
 
     def _missing(self, kind: Kind[Any], name: str) -> PluginError:
-        for (group, distribution, failed), reason in self._failures.items():
+        for key, reason in self._failures.items():
+            group, distribution, failed = key
             if group == kind.group and failed == name:
                 return PluginError(
                     f"{kind.name} {name} of {distribution} failed to load: {reason}",
-                    hint=f"repair or upgrade {distribution}",
+                    hint=self._cures.get(key, f"repair or upgrade {distribution}"),
                 )
         if any(self._is_disabled(entry) for entry in self._entries(kind.group, name)):
             return PluginError(f"{kind.name} {name} is disabled", hint=f"take it out of {_DISABLED}")

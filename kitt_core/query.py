@@ -7,10 +7,12 @@ value an `InvalidQueryError` before any store is touched.
 from __future__ import annotations
 
 import base64
+import contextlib
 import difflib
 import json
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final, Literal, cast, get_args
@@ -110,7 +112,8 @@ def _labels(value: object) -> tuple[tuple[str, Patterns], ...] | None:
     if value is None:
         return None
     if isinstance(value, tuple):  # already converted: attrs.evolve gives it back
-        value = dict(value)
+        with contextlib.suppress(TypeError, ValueError):
+            value = dict(value)
     if not isinstance(value, Mapping):
         raise InvalidQueryError(f"filter labels is {value!r}, expected a mapping of label to value")
     return tuple((clean_text(str(key)), _patterns(wanted) or ()) for key, wanted in value.items())
@@ -129,6 +132,14 @@ class MetricCondition:
     name: str = field(converter=clean_text)
     operator: Operator
     value: float
+
+    def __attrs_post_init__(self) -> None:
+        known = get_args(Operator)
+        if self.operator not in known:
+            raise InvalidQueryError(f"operator is {self.operator!r}, expected one of {' '.join(known)}")
+        number = isinstance(self.value, (int, float)) and not isinstance(self.value, bool)
+        if not (number and abs(self.value) <= sys.float_info.max):
+            raise InvalidQueryError(f"metric {self.name} is compared to {self.value!r}, expected a finite number")
 
     @classmethod
     def parse(cls, text: str) -> MetricCondition:
@@ -314,7 +325,7 @@ class Cursor:
             usable = False
         if not usable or cursor.order != str(order):
             raise InvalidQueryError(
-                f"cursor {text[:40]!r} does not belong to a listing ordered by {order}",
+                f"cursor {str(text)[:40]!r} does not belong to a listing ordered by {order}",
                 hint="give the next_cursor of a page of the same order",
             )
         return cursor

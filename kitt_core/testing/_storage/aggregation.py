@@ -104,6 +104,13 @@ class AggregationContract(StoreTests):
         (row,) = store.aggregate("engine", "x", statistics="stddev")
         assert row["x_stddev"] == pytest.approx(1.0, rel=1e-6)
 
+    def test_values_near_the_limit_of_a_double_disturb_nothing(self, store: ResultStore) -> None:
+        put(store, {"a": _entries(1.5e308, 1.5e308, -1.25e308), "b": {**_entries(2.0), "engine": "f"}})
+        (row, other) = store.aggregate("engine", "x", statistics=STATISTICS)
+        assert (row["x_max"], row["x_min"], row["x_count"], row["count"]) == (1.5e308, -1.25e308, 3, 1)
+        assert (other["x_avg"], other["x_sum"]) == (2.0, 2.0)
+        assert len(store.list_results(order_by="metric:x")) == 2
+
     def test_a_metric_named_alone_takes_every_benchmark_that_has_it(self, store: ResultStore) -> None:
         document = run(
             results=[
