@@ -17,13 +17,12 @@ from decimal import Decimal
 from io import TextIOWrapper
 from typing import Any, BinaryIO, Final
 
-from kitt_core import codec
-from kitt_core.errors import InvalidDocumentError
 from kitt_core.exporting import Exporter
 from kitt_core.hookspecs import hookimpl
-from kitt_core.model import RunRows, StoredRun
+from kitt_core.model import StoredRun
 from kitt_core.registry import Registry
-from kitt_core.rows import clean_text, derive_rows
+from kitt_core.rows import clean_text
+from kitt_core.service.parsing import parse_stored
 from kitt_core.service.pivot import BenchmarkTable, pivot
 from kitt_core.timestamps import format_utc
 
@@ -94,18 +93,8 @@ def write_markdown(runs: Iterable[StoredRun], stream: BinaryIO) -> None:
         stream.write(("\n" * (position > 0) + "\n".join(lines) + "\n").encode())
 
 
-def _parsed(run: StoredRun) -> tuple[Mapping[str, Any], RunRows]:
-    try:
-        document = codec.parse(run.document)
-    except InvalidDocumentError as error:
-        raise InvalidDocumentError(
-            f"run {run.id} cannot be read: {error.message}", hint="`kitt storage verify` looks for damage"
-        ) from error
-    return document, derive_rows(document, strict=False)
-
-
 def _csv_rows(run: StoredRun) -> Iterator[dict[str, str]]:
-    document, rows = _parsed(run)
+    document, rows = parse_stored(run)
     of_run = {
         "run_id": _inert(run.id),
         "model": _cell(rows.run.model),
@@ -152,7 +141,7 @@ def _inert(text: str) -> str:
 
 
 def _markdown_lines(run: StoredRun) -> Iterator[str]:
-    _, rows = _parsed(run)
+    _, rows = parse_stored(run)
     row = rows.run
     yield f"### {_code(row.model)} · {_code(row.engine)} · {_code(row.suite_name)}"
     yield ""

@@ -20,7 +20,7 @@ SHOWN_OF_ID: Final = 8
 """Last characters of an id in tables: a UUIDv7 begins with the time, which the runs of a day share."""
 
 _COLUMNS: Final = tuple(attribute.name for attribute in fields(RunSummary))
-_TABLE: Final = ("id", "model", "engine", "suite_name", "timestamp", "passed", "total_benchmarks", "gpu_model")
+_TABLE: Final = ("id", "model", "engine", "suite_name", "timestamp", "passed", "gpu_model")
 
 
 @click.command("list")

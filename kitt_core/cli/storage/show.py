@@ -8,14 +8,13 @@ from typing import Any, Final
 
 import click
 
-from kitt_core import codec
 from kitt_core.cli.lazy import HintedUsageError
 from kitt_core.cli.render import FORMATS, open_output, write_object, write_rows
 from kitt_core.cli.state import State, pass_state
 from kitt_core.model import RunRows
-from kitt_core.rows import derive_rows
 from kitt_core.service.exports import choose_exporter, export_to_stream, select_runs
 from kitt_core.service.lookup import resolve_run_id
+from kitt_core.service.parsing import parse_stored
 from kitt_core.service.pivot import BenchmarkTable, pivot
 from kitt_core.storage import ResultStore
 
@@ -54,7 +53,7 @@ def show(state: State, run_id: str, output_format: str | None, output: Path | No
 
 def _show_table(store: ResultStore, run_id: str) -> None:
     run = next(select_runs(store, [run_id]))
-    rows = derive_rows(codec.parse(run.document), strict=False)
+    _, rows = parse_stored(run)
     files = [file.name for file in store.attachments(run_id)]
     write_object(
         {

@@ -34,11 +34,10 @@ Kitt = Callable[..., Outcome]
 
 
 @pytest.fixture
-def kitt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Kitt:
-    """Call the command line on a SQLite file of the test's own."""
-    for name in ("KITT_BACKEND", "KITT_DB_DSN", "KITT_DISABLED_PLUGINS", "KITT_DEBUG"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("KITT_HOME", str(tmp_path / "home"))
+def kitt(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> Kitt:
+    """Call ``kitt storage`` with the installed plugins, on a SQLite file of the test's own."""
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: str, stdin: bytes = b"") -> Outcome:

@@ -108,3 +108,38 @@ def test_damage_exits_with_1_and_names_the_run(kitt: Kitt, stored: list[str], tm
     assert outcome.code == 1
     assert {row["run_id"] for row in outcome.json} == {stored[0]}
     assert "damage" in {row["severity"] for row in outcome.json}
+
+
+def test_a_run_that_cannot_be_read_is_named_and_can_be_deleted(
+    kitt: Kitt, stored: list[str], tmp_path: Path
+) -> None:
+    with sqlite3.connect(tmp_path / "runs.db") as connection:
+        connection.execute("UPDATE runs SET raw_json = '{' WHERE id = ?", (stored[0],))
+    connection.close()
+    shown = kitt("show", stored[0])
+    assert shown.code == 5
+    assert shown.err.startswith(f"error: run {stored[0]} cannot be read: ")
+    assert kitt("delete", "--yes", stored[0]).code == 0
+    assert kitt("verify").code == 0
+
+
+@pytest.mark.parametrize("content", [b"this is text, not a database", b"SQLite format 3\x00torn"])
+def test_a_file_that_is_no_store_is_left_alone(kitt: Kitt, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "runs.db").write_bytes(content)
+    for command in (("list",), ("init",), ("verify",), ("stats",)):
+        outcome = kitt(*command)
+        assert outcome.code == 4
+        assert outcome.err.startswith("error: ")
+    assert (tmp_path / "runs.db").read_bytes() == content
+
+
+def test_a_store_that_cannot_delete_says_so_before_it_looks(
+    kitt: Kitt, stored: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kitt_core.storage import Capability
+    from kitt_sqlite import SQLiteResultStore
+
+    monkeypatch.setattr(SQLiteResultStore, "capabilities", SQLiteResultStore.capabilities - {Capability.DELETE})
+    outcome = kitt("delete", "--yes", "nope-nope")
+    assert outcome.code == 2
+    assert "cannot delete runs" in outcome.err
