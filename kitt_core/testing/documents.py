@@ -144,7 +144,8 @@ def _standard_entry(i: int) -> dict[str, Any]:
             "memory_gb": {"peak": round(61.3 + i / 11, 2), "avg": 58.75},
         },
         "errors": ["request 3: read timed out after 30 s"] if i == 17 else [],
-        "warmup_times": [1.91, 0.64, 0.52, 0.52, 0.51],
+        "config": {"temperature": 0.0, "max_tokens": 256, "concurrency": 1 + i % 4},
+        "warmup_times": [1.9134928270242154, 0.6412, 0.5230981639120728, 0.5224, 0.5173265221063048],
         "timestamp": f"2025-07-30T10:{10 + i:02}:13.{251 * (i + 7):06}",
     }
 

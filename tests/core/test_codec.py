@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+import math
+import sys
+import types
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from kitt_core import codec
+from kitt_core.errors import InvalidDocumentError
+from kitt_core.testing.documents import nested
+
+
+@pytest.mark.parametrize("data", [b"{}", b"\xff\x00", b"", bytearray(b"{}"), memoryview(b"{}")])
+def test_bytes_pass_encode_unchanged(data: Any) -> None:
+    encoded = codec.encode(data)
+    assert type(encoded) is bytes
+    assert encoded == bytes(data)
+
+
+def test_text_is_encoded_as_utf_8() -> None:
+    assert codec.encode('{"é": "🦙"}') == '{"é": "🦙"}'.encode()
+
+
+def test_any_mapping_is_serialised() -> None:
+    inner = types.MappingProxyType({"x": 1})
+    assert json.loads(codec.encode(types.MappingProxyType({"a": inner, "b": (1, 2)}))) == {
+        "a": {"x": 1},
+        "b": [1, 2],
+    }
+
+
+@pytest.mark.parametrize(
+    ("mapping", "path"),
+    [
+        ({"a": [1, {"b": object()}]}, "$.a[1].b is a object"),
+        ({"a": {2: "x"}}, "a key of $.a is 2"),
+        ({None: 1}, "a key of $ is null"),
+        ({"a": [{1.5: 2}]}, "a key of $.a[0] is 1.5"),
+        ({"a": Decimal(1)}, "$.a is"),
+        ({"a": {1, 2}}, "$.a is a set"),
+    ],
+)
+def test_what_json_cannot_express_is_named(mapping: dict[Any, Any], path: str) -> None:
+    with pytest.raises(InvalidDocumentError) as caught:
+        codec.encode(mapping)
+    assert path in caught.value.message
+
+
+@pytest.mark.parametrize("thing", [None, 1, [], [{}], (b"{}",), object()])
+def test_other_types_are_no_document(thing: Any) -> None:
+    with pytest.raises(InvalidDocumentError, match=type(thing).__name__):
+        codec.encode(thing)
+
+
+def test_of_duplicate_keys_the_last_counts() -> None:
+    assert codec.parse(b'{"a": 1, "a": {"b": 2, "b": 3}}') == {"a": {"b": 3}}
+
+
+def test_non_finite_numbers_are_read() -> None:
+    parsed = codec.parse(b'{"a": NaN, "b": Infinity, "c": -Infinity, "d": 1e400, "e": -1e400}')
+    assert math.isnan(parsed.pop("a"))
+    assert parsed == {"b": math.inf, "c": -math.inf, "d": math.inf, "e": -math.inf}
+
+
+def test_integers_of_any_length_are_read_without_changing_the_interpreter() -> None:
+    limit = sys.get_int_max_str_digits()
+    longest, longer = "9" * limit, "9" * (limit + 1)
+    parsed = codec.parse(f'{{"a": {longest}, "b": {longer}, "c": -{longest}, "d": -{longer}, "e": 1}}'.encode())
+    assert (type(parsed["a"]), type(parsed["c"]), type(parsed["e"])) == (int, int, int)
+    assert parsed["b"] == Decimal(longer)
+    assert parsed["d"] == Decimal("-" + longer)
+    assert sys.get_int_max_str_digits() == limit
+
+
+@pytest.mark.parametrize("objects", [False, True])
+def test_256_levels_are_read_and_257_are_not(objects: bool) -> None:
+    assert codec.parse(nested(256, objects=objects))["model"] == "deep"
+    with pytest.raises(InvalidDocumentError, match="deeper than 256 levels at byte"):
+        codec.parse(nested(257, objects=objects))
+
+
+def test_brackets_in_text_are_no_depth() -> None:
+    text = "[{" * 1000 + '\\"[' + "\\\\"
+    assert codec.parse(f'{{"a": "{text}", "{"[" * 300}": []}}'.encode())["a"].startswith("[{")
+    assert codec.parse(b'{"a": [' + b"[]," * 1000 + b"{}]}")["a"][-1] == {}
+
+
+def test_a_deep_document_after_tricky_text_is_still_counted() -> None:
+    with pytest.raises(InvalidDocumentError, match="deeper than 256"):
+        codec.parse(b'{"a": "\\\\", "b": "\\"", "c": ' + b"[" * 300 + b"]" * 300 + b"}")
+
+
+def test_depth_is_counted_before_parsing() -> None:
+    with pytest.raises(InvalidDocumentError, match="deeper than 256"):
+        codec.parse(b'{"a":' * 200_000)
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"", "no JSON"),
+        (b"\xef\xbb\xbf", "no JSON"),
+        (b"\xef\xbb\xbf\xef\xbb\xbf{}", "no JSON"),
+        (b'{"a": "\xff"}', "byte 7 is not UTF-8"),
+        ('{"a": 1}'.encode("utf-16"), "UTF-8"),
+        ('{"a": 1}'.encode("utf-16-be"), "UTF-16 or UTF-32"),
+        ('{"a": 1}'.encode("utf-32-le"), "UTF-16 or UTF-32"),
+        (b"[1]", "$ is an array of 1, expected an object"),
+        (b'"text"', '$ is "text", expected an object'),
+        (b"null", "$ is null, expected an object"),
+        (b"NaN", "$ is NaN, expected an object"),
+    ],
+)
+def test_what_is_no_object_in_utf_8_is_refused(data: bytes, what: str) -> None:
+    with pytest.raises(InvalidDocumentError) as caught:
+        codec.parse(data)
+    assert what in caught.value.message
+    assert caught.value.message.startswith("$")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({}, "an empty object"),
+        ({"a": 1}, "an object"),
+        ([1, 2], "an array of 2"),
+        ("é\n", '"\\u00e9\\n"'),
+        ("x" * 100, '"' + "x" * 60 + '…"'),
+        (None, "null"),
+        (True, "true"),
+        (1.50, "1.5"),
+        (math.nan, "NaN"),
+        (2**70, str(2**70)),
+        (10**4000, "an integer of 13288 bits"),
+        (Decimal("9" * 5000), "an integer of 5000 digits"),
+        (b"x", "a bytes"),
+    ],
+)
+def test_shown_is_short_and_one_line(value: object, text: str) -> None:
+    assert codec.shown(value) == text

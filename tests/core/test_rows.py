@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from kitt_core import codec
+from kitt_core.errors import InvalidDocumentError
+from kitt_core.model import BenchmarkRow, HardwareRow, MetricRow, RunRow
+from kitt_core.rows import clean_text, derive_rows
+from kitt_core.testing.documents import HOSTILE, MINIMAL, STANDARD, UNFIT, run
+
+
+def metrics_of(**metrics: Any) -> dict[str, float | None]:
+    return dict(derive_rows(run(results=[{"metrics": metrics}])).benchmarks[0].metrics)
+
+
+def test_a_minimal_document_has_the_defaults() -> None:
+    rows = derive_rows(codec.parse(MINIMAL))
+    assert rows.run == RunRow("m", "e", "", None, False, 0, 0, 0, 0.0, "")
+    assert (rows.benchmarks, rows.hardware, rows.labels, rows.problems) == ((), None, (), ())
+
+
+def test_an_empty_entry_has_the_defaults() -> None:
+    rows = derive_rows(run(results=[{}]))
+    assert rows.benchmarks == (BenchmarkRow("", "1.0.0", 1, False, None, ()),)
+
+
+def test_a_standard_document_is_derived_whole() -> None:
+    rows = derive_rows(codec.parse(STANDARD))
+    assert rows.run.timestamp == datetime(2025, 7, 30, 10, 6, 27, 799149, tzinfo=UTC)
+    first = rows.benchmarks[0]
+    assert (first.test_name, first.test_version, first.run_number, first.passed) == (
+        "throughput",
+        "1.0.0",
+        1,
+        True,
+    )
+    assert first.metrics[0] == MetricRow("total_iterations", 5.0)
+    assert rows.hardware == HardwareRow(
+        gpu_model="NVIDIA H100 80GB HBM3",
+        gpu_vram_gb=80,
+        gpu_count=2,
+        cpu_model="AMD EPYC 9654 96-Core Processor",
+        cpu_cores=96,
+        ram_gb=1024,
+        environment_type="bare_metal",
+        fingerprint="h100-80gb-2x_epyc-9654-96c_1024gb-ddr5_linux-6.8",
+    )
+
+
+def test_nested_metrics_are_dotted_and_other_types_are_left_out() -> None:
+    given = {"a": 1, "b": {"c": 2.5, "d": {"e": 3}, "f": {}}, "t": True, "s": "1", "n": None, "l": [1]}
+    assert metrics_of(**given) == {"a": 1.0, "b.c": 2.5, "b.d.e": 3.0}
+
+
+def test_metrics_are_doubles_or_none() -> None:
+    found = metrics_of(
+        nan=math.nan, inf=math.inf, huge=10**400, low=-(10**400), long=Decimal("-" + "9" * 5000), i=7
+    )
+    assert found == {"nan": None, "inf": math.inf, "huge": math.inf, "low": -math.inf, "long": -math.inf, "i": 7.0}
+    assert type(found["i"]) is float
+
+
+def test_equal_names_are_both_kept() -> None:
+    rows = derive_rows(run(results=[{"metrics": {"a": {"b": 1}, "a.b": 2, "a\0": 3, "a\ud800": 4}}]))
+    assert rows.benchmarks[0].metrics == (("a.b", 1.0), ("a.b", 2.0), ("a\ufffd", 3.0), ("a\ufffd", 4.0))
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("plain", "plain"),
+        ("é🦙\uffff", "é🦙\uffff"),
+        ("a\0b", "a\ufffdb"),
+        ("\ud800", "\ufffd"),
+        ("é\udfff\0", "é\ufffd\ufffd"),
+    ],
+)
+def test_clean_text_replaces_what_databases_refuse(text: str, clean: str) -> None:
+    assert clean_text(text) == clean
+
+
+def test_all_text_of_rows_is_clean() -> None:
+    for what in ("U+0000", "lone surrogates"):
+        rows = repr(derive_rows(codec.parse(HOSTILE[what])))
+        assert r"\x00" not in rows
+        assert r"\ud8" not in rows
+        assert r"\udf" not in rows
+
+
+def test_labels_are_texts_and_the_documents_own_win() -> None:
+    document = run(
+        labels={"team": "red", "n": 8, "flag": False, "real": 1.5, "none": None, "list": [], "machine": "own"},
+        system_info={"machine": "m1", "software": "s1", "ram_gb": 4},
+    )
+    expected = {"machine": "own", "software": "s1", "team": "red", "n": "8", "flag": "false", "real": "1.5"}
+    assert dict(derive_rows(document).labels) == expected
+
+
+@pytest.mark.parametrize("gpu", [None, {}])
+def test_without_a_gpu_there_are_no_gpu_values(gpu: object) -> None:
+    hardware = derive_rows(run(system_info={"gpu": gpu, "ram_gb": 8})).hardware
+    assert hardware == HardwareRow(None, None, None, None, None, 8, None, None)
+
+
+def test_a_gpu_without_count_is_one() -> None:
+    hardware = derive_rows(run(system_info={"gpu": {"model": "A100"}})).hardware
+    assert hardware is not None
+    assert hardware.gpu_count == 1
+
+
+def test_a_message_names_path_value_and_what_was_expected() -> None:
+    with pytest.raises(InvalidDocumentError) as caught:
+        derive_rows(run(results=[{}, {"passed": "false"}]))
+    assert str(caught.value) == '$.results[1].passed is "false", expected true or false'
+
+
+@pytest.mark.parametrize(
+    "value", [2**31, -(2**31) - 1, 10**5000, 1.0, "1", True, [], Decimal("9" * 5000)], ids=codec.shown
+)
+def test_an_integer_column_takes_32_bits_only(value: object) -> None:
+    with pytest.raises(InvalidDocumentError, match=r"\$\.total_benchmarks is .*, expected an integer"):
+        derive_rows(run(total_benchmarks=value))
+    rows = derive_rows(run(total_benchmarks=value), strict=False)
+    assert rows.run.total_benchmarks is None
+    assert len(rows.problems) == 1
+
+
+def test_lenient_rows_say_what_did_not_fit() -> None:
+    rows = derive_rows(codec.parse(UNFIT["wrong types"]), strict=False)
+    assert rows.run == RunRow(None, None, None, None, None, None, 0, 0, None, None)
+    paths = [problem.split(" is ")[0] for problem in rows.problems]
+    assert paths[:8] == [
+        "$.model",
+        "$.engine",
+        "$.suite_name",
+        "$.timestamp",
+        "$.passed",
+        "$.total_benchmarks",
+        "$.total_time_seconds",
+        "$.kitt_version",
+    ]
+    assert set(paths[8:]) == {
+        "$.results[0]",
+        "$.results[1].test_name",
+        "$.results[1].metrics",
+        "$.system_info.gpu",
+        "$.system_info.ram_gb",
+    }
