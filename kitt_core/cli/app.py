@@ -160,11 +160,11 @@ def _guarded(arguments: list[str], state: State) -> int:
     except BrokenPipeError:
         _forget_stdout()
         return _BROKEN_PIPE
-    except OSError as error:
-        return _failed(error) if _stdout_works() else _unwritable(error)
     except (KeyboardInterrupt, click.Abort) as error:
         return _aborted(error)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a user never sees a raw traceback
+        if not _stdout_works():
+            _forget_stdout()
         return _failed(error)
     return code
 
@@ -207,16 +207,10 @@ def _failed(error: Exception) -> int:
 
 def _stdout_works() -> bool:
     try:
-        sys.stdout.flush()  # what could not be written is still in the buffer
-    except OSError:
+        sys.stdout.flush()
+    except (OSError, ValueError):
         return False
     return True
-
-
-def _unwritable(error: OSError) -> int:
-    _forget_stdout()
-    say_error(f"standard output cannot be written: {error.strerror or error}")
-    return 1
 
 
 def _sentence(text: str) -> str:

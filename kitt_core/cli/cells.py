@@ -34,10 +34,13 @@ def number(value: float) -> str:
     if isinstance(value, int) or not math.isfinite(value):
         return str(value)
     size = abs(value)
-    if size and not _SMALLEST_PLAIN <= size < _LARGEST_PLAIN:
+    if value == int(value) and size < _LARGEST_PLAIN:
+        return str(int(value))
+    if not _SMALLEST_PLAIN <= size < _LARGEST_PLAIN:
         return f"{value:.{_SIGNIFICANT}g}"
-    before = math.floor(math.log10(size)) + 1 if size else 1
-    return f"{value:.{max(0, _SIGNIFICANT - before)}f}" if value != int(value) else str(int(value))
+    if size >= 10 ** (_SIGNIFICANT - 1):
+        return f"{value:.0f}"
+    return f"{Decimal(f'{value:.{_SIGNIFICANT - 1}e}'):f}"  # rounds before it counts places: 99.999 is 100.0
 
 
 def readable(value: Any) -> str:

@@ -8,6 +8,7 @@ terminal never gets its control characters, Markdown none of its marks, a spread
 from __future__ import annotations
 
 import csv
+import io
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from typing import IO, Any, BinaryIO, Final, ParamSpec, TypeVar, cast
 import click
 
 from kitt_core.cli import cells
+from kitt_core.errors import ConfigurationError
 
 __all__ = ["FORMATS", "open_output", "output_options", "write_object", "write_rows", "write_text"]
 
@@ -124,15 +126,28 @@ def open_output(output: Path | None = None) -> Iterator[BinaryIO]:
         ConfigurationError: The file can't be written.
     """
     if output is None or str(output) == "-":
-        sys.stdout.flush()
-        stream = cast("BinaryIO", sys.stdout.buffer)
-        yield stream
-        stream.flush()
+        with _standard_output() as stream:
+            yield stream
         return
     from kitt_core.service.output import replaced_file
 
     with replaced_file(output) as file:
         yield file
+
+
+@contextmanager
+def _standard_output() -> Iterator[BinaryIO]:
+    stream = cast("BinaryIO", sys.stdout.buffer)
+    try:
+        sys.stdout.flush()
+        yield stream
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise ConfigurationError(
+            f"standard output cannot be written: {error.strerror or error}", hint="write to a file with -o"
+        ) from error
 
 
 class _Text:
@@ -165,11 +180,17 @@ def _write_array(stream: _Text, columns: Sequence[str], rows: Iterable[Row]) -> 
 
 
 def _write_csv(stream: _Text, columns: Sequence[str], rows: Iterable[Row], *, drawn: bool) -> None:
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([cells.for_spreadsheet(name) for name in columns])
+    stream.write(_csv_line(columns))
     for row in rows:
         values = [cells.for_spreadsheet(row.get(name)) for name in columns]
-        writer.writerow([cells.printable(value) for value in values] if drawn else values)
+        stream.write(_csv_line([cells.printable(value) for value in values] if drawn else values))
+
+
+def _csv_line(values: Sequence[str]) -> str:
+    # The writer quotes what its line end consists of, and a lone CR must be quoted, too.
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(values)
+    return f"{line.getvalue()[:-2]}\n"
 
 
 def _write_plain(stream: _Text, columns: Sequence[str], rows: Iterable[Row]) -> None:

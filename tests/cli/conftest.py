@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,11 +77,9 @@ def kitt(capsysbinary: pytest.CaptureFixture[bytes], plugins: PluginManager) -> 
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """Make stdout a terminal of 100 columns."""
-    stream = Terminal()
-    monkeypatch.setattr(sys, "stdout", stream)
+    """A terminal of 100 columns; `redirect_stdout` makes it stdout."""
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("TERM", "xterm")
     for name in ("NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
-    return stream
+    return Terminal()
