@@ -16,10 +16,17 @@ from typing import Any, ClassVar
 from sqlalchemy import Connection, Engine, delete, update
 
 from kitt_core.aggregation import compute
-from kitt_core.errors import InvalidQueryError, SchemaMissingError, SchemaTooNewError, SchemaTooOldError
+from kitt_core.errors import (
+    InvalidQueryError,
+    SchemaMissingError,
+    SchemaTooNewError,
+    SchemaTooOldError,
+    StoreUnavailableError,
+)
 from kitt_core.fallbacks import group_order
 from kitt_core.model import Finding, Page, RunRows, RunSummary, SchemaState, SchemaStatus, StoredRun
 from kitt_core.query import Aggregation, Cursor, Filters, Order, OrderKey, RunFilter, check_page
+from kitt_core.rows import clean_text
 from kitt_core.storage import Capability, ResultStore
 from kitt_core.timestamps import format_utc, parse_timestamp
 from kitt_sql import queries, schema
@@ -51,6 +58,7 @@ class SqlResultStore(ResultStore):
         self._engine = engine
         self._write_engine = write_engine
         self._dialect = dialect
+        self._closed = False
         self._schema_checked = False
         self._schema_lock = threading.Lock()
 
@@ -92,6 +100,8 @@ class SqlResultStore(ResultStore):
             yield connection
 
     def _check_schema(self, *, for_writing: bool) -> None:
+        if self._closed:
+            raise StoreUnavailableError(f"{self.location} is closed", hint="open it again")
         if self._schema_checked:
             return
         with self._schema_lock:
@@ -101,7 +111,9 @@ class SqlResultStore(ResultStore):
             if status.state is not SchemaState.CURRENT and not self._prepare_schema(
                 status, for_writing=for_writing
             ):
-                raise self._refusal(status)
+                status = self.schema_status()  # another process may have made the tables in between
+                if status.state is not SchemaState.CURRENT:
+                    raise self._refusal(status)
             self._schema_checked = True
 
     def _refusal(self, status: SchemaStatus) -> Exception:
@@ -130,7 +142,7 @@ class SqlResultStore(ResultStore):
     def get_document(self, run_id: str) -> bytes | None:
         """Return the bytes that were saved, None if there is no such run."""
         with self.reading() as connection:
-            return self._document_of(connection, run_id)
+            return self._document_of(connection, clean_text(run_id))
 
     def scan(self, filters: Filters = None) -> Iterator[StoredRun]:
         """Yield the runs that match, in the order of their saving; those saved meanwhile are not among them."""
@@ -265,6 +277,7 @@ class SqlResultStore(ResultStore):
 
     def delete_result(self, run_id: str) -> bool:
         """Remove a run with its rows, and the references of quick tests to it."""
+        run_id = clean_text(run_id)
         with self._writing() as connection:
             connection.execute(update(quick_tests).where(quick_tests.c.result_id == run_id).values(result_id=None))
             return connection.execute(delete(runs).where(runs.c.id == run_id)).rowcount > 0
@@ -287,6 +300,7 @@ class SqlResultStore(ResultStore):
 
     def close(self) -> None:
         """Close all connections."""
+        self._closed = True
         self._engine.dispose()
 
     def _read_filter(self, filters: Filters) -> tuple[Shape, Values]:

@@ -122,6 +122,8 @@ class SQLiteStore(SqlResultStore):
         status = self.schema_status()
         if status.state in {SchemaState.NEW, SchemaState.FOREIGN}:
             raise self._refusal(status)
+        if dry_run and status.version is None and not self._file.path.exists():
+            return list(status.pending)  # trying it out would leave a file behind
         if status.state is SchemaState.OLD and backup and not dry_run:
             with self._translated():
                 copy = write_backup(self._file.path, status.version or 0)
@@ -151,8 +153,9 @@ class SQLiteStore(SqlResultStore):
 
     def schema_status(self) -> SchemaStatus:
         """Return the schema's version and state; a missing file stays missing."""
-        if not self._file.path.exists():
-            return schema.missing("the file does not exist yet")
+        with self._translated():
+            if not self._file.path.exists():
+                return schema.missing("the file does not exist yet")
         status = super().schema_status()
         with self._translated():
             size = sum(
@@ -171,8 +174,9 @@ class SQLiteStore(SqlResultStore):
 
     def _is_empty(self) -> bool:
         """Whether the database has no table at all, so that making ours can hurt nobody."""
-        if self._file.is_new():
-            return not self._file.is_read_only()
+        with self._translated():
+            if self._file.is_new():
+                return not self._file.is_read_only()
         with self._translated(), self._engine.connect() as connection:
             return not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
 

@@ -1,0 +1,222 @@
+"""What a user can get wrong with a file: one line that names it, the cause and the cure; nothing half-written."""
+
+import os
+import resource
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+
+from kitt_core import open_store
+from kitt_core.errors import ConfigurationError, KittError, StoreUnavailableError
+from kitt_core.testing import documents
+from kitt_sqlite import SQLiteResultStore
+
+
+def _message(error: pytest.ExceptionInfo[KittError]) -> str:
+    text = str(error.value)
+    assert len(text) <= 300
+    assert "\n" not in text
+    assert "sqlite3." not in text
+    assert "SELECT" not in text
+    assert error.value.hint
+    return text
+
+
+def test_a_directory_given_as_database(tmp_path: Path) -> None:
+    with SQLiteResultStore(tmp_path) as store, pytest.raises(StoreUnavailableError) as error:
+        store.count()
+    assert "is a directory" in _message(error)
+
+
+def test_a_text_file_given_as_database(tmp_path: Path) -> None:
+    path = tmp_path / "notes.db"
+    path.write_text("dear diary, " * 100)
+    before = path.read_bytes()
+    with SQLiteResultStore(path) as store:
+        for call in (store.count, store.schema_status, store.initialize):
+            with pytest.raises(StoreUnavailableError) as error:
+                call()
+            assert "is not a SQLite database" in _message(error)
+    assert path.read_bytes() == before
+
+
+def test_a_database_in_a_place_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with SQLiteResultStore(tmp_path / "file" / "runs.db") as store, pytest.raises(StoreUnavailableError) as error:
+        store.save_result(documents.MINIMAL)
+    assert "cannot be used" in _message(error)
+
+
+def test_a_locked_database(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with SQLiteResultStore(path, busy_timeout=0.05) as store:
+        store.save_result(documents.MINIMAL)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreUnavailableError) as error:
+                store.save_result(documents.MINIMAL)
+            assert "is locked by another process" in _message(error)
+            assert store.count() == 1  # readers don't wait
+            other.execute("ROLLBACK")
+        store.save_result(documents.MINIMAL)
+        assert store.count() == 2
+
+
+def test_a_full_database(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with SQLiteResultStore(path) as store:
+        store.save_result(documents.MINIMAL)
+
+        @event.listens_for(store._engine, "connect")
+        def limit(connection: sqlite3.Connection, record: object) -> None:
+            del record
+            connection.execute("PRAGMA max_page_count=1")  # SQLite raises it to the present size
+
+        store._engine.dispose()
+        before = [run.id for run in store.list_results()]
+
+        def fill() -> None:
+            before.extend(store.save_result(documents.STANDARD + b" " * i) for i in range(100))
+
+        with pytest.raises(StoreUnavailableError) as error:
+            fill()
+        assert "is full" in _message(error)
+        assert sorted(run.id for run in store.list_results()) == sorted(before)
+
+
+_LIMITED = """
+import resource, sys
+from pathlib import Path
+from kitt_core.errors import StoreUnavailableError
+from kitt_core.testing import documents
+from kitt_sqlite import SQLiteResultStore
+
+with SQLiteResultStore(Path(sys.argv[1])) as store:
+    store.save_result(documents.MINIMAL)
+    size = sum(p.stat().st_size for p in Path(sys.argv[1]).parent.iterdir())
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100_000, resource.RLIM_INFINITY))
+    saved = 1
+    try:
+        while saved < 200:
+            store.save_result(documents.STANDARD + b" " * saved)
+            saved += 1
+    except StoreUnavailableError as error:
+        assert store.count() == saved, (store.count(), saved)
+        print(saved, error)
+"""
+
+
+def test_a_limit_on_the_size_of_files(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", _LIMITED, str(tmp_path / "runs.db")], capture_output=True, text=True, check=True
+    )
+    saved, message = result.stdout.strip().split(" ", 1)
+    assert "runs.db cannot" in message
+    with SQLiteResultStore(tmp_path / "runs.db") as store:
+        assert store.count() == int(saved)
+        assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+
+
+def _read_and_write(path: Path) -> tuple[int, str]:
+    with SQLiteResultStore(path) as store:
+        count = store.count()
+        with pytest.raises(StoreUnavailableError) as error:
+            store.save_result(documents.MINIMAL)
+        return count, str(error.value)
+
+
+def _as_nobody(path: Path) -> tuple[int, str]:
+    """Do the same as a user who may not write everything, as root may."""
+    receiver, sender = os.pipe()
+    child = os.fork()
+    if child == 0:
+        answer = "0 the child failed"
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            answer = "{} {}".format(*_read_and_write(path))
+        finally:
+            os.write(sender, answer.encode())
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(sender)
+    with os.fdopen(receiver) as file:
+        count, message = file.read().split(" ", 1)
+    return int(count), message
+
+
+@pytest.mark.parametrize("directory_mode", [0o555, 0o777])
+def test_a_read_only_file_opens_for_reading(directory_mode: int) -> None:
+    directory = Path(tempfile.mkdtemp(prefix="kitt-read-only-"))  # everybody may enter /tmp, not pytest's folder
+    path = directory / "runs.db"
+    try:
+        with SQLiteResultStore(path) as store:
+            store.save_result(documents.MINIMAL)
+        path.chmod(0o444)
+        directory.chmod(directory_mode)
+        count, message = (_as_nobody if os.geteuid() == 0 else _read_and_write)(path)
+        assert count == 1
+        assert "is read-only" in message
+    finally:
+        directory.chmod(0o755)
+        shutil.rmtree(directory)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("KITT_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_the_default_database_is_readable_by_its_owner_alone(home: Path) -> None:
+    old = os.umask(0)
+    try:
+        with SQLiteResultStore() as store:
+            store.save_result(documents.MINIMAL)
+            modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in home.iterdir()}
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert modes["kitt.db"] == 0o600
+    assert set(modes.values()) == {0o600}
+
+
+def test_a_named_database_has_the_mode_that_the_umask_gives(tmp_path: Path) -> None:
+    old = os.umask(0o022)
+    try:
+        with SQLiteResultStore(tmp_path / "runs.db") as store:
+            store.save_result(documents.MINIMAL)
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "runs.db").stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("synchronous", "SOMETIMES", "one of FULL, NORMAL, EXTRA, OFF"),
+        ("busy_timeout", "soon", "a number"),
+        ("busy_timeout", "-1", "between 0 and 86400"),
+        ("auto_migrate", "perhaps", "true or false"),
+        ("pth", "x", "did you mean path"),
+    ],
+)
+def test_a_wrong_option_is_refused_with_what_was_expected(option: str, value: str, expected: str) -> None:
+    with pytest.raises(ConfigurationError, match=expected):
+        open_store("sqlite:///runs.db", **{option: value})
+
+
+@pytest.mark.parametrize("name", ["a b.db", "50%.db", "why?.db", "tag#1.db", "模型.db"])
+def test_any_file_name_is_taken(tmp_path: Path, name: str) -> None:
+    with open_store(f"sqlite:///{tmp_path / name}") as store:
+        store.save_result(documents.MINIMAL)
+    assert (tmp_path / name).is_file()

@@ -1,0 +1,132 @@
+"""What was acknowledged is there, whole, whatever happens to the process that saved it."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, event
+
+from kitt_core.errors import StoreUnavailableError
+from kitt_core.model import Severity
+from kitt_core.testing import documents
+from kitt_sqlite import SQLiteResultStore
+
+_WORKERS = Path(__file__).with_name("workers.py")
+
+
+def _assert_whole(path: Path) -> None:
+    with SQLiteResultStore(path) as store:
+        assert [f for f in store.verify() if f.severity is Severity.DAMAGE] == []
+
+
+@contextmanager
+def _failing_at(store: SQLiteResultStore, statement: int) -> Iterator[list[int]]:
+    """Raise the driver's error instead of running the n-th statement of the store's connections."""
+    executed = [0]
+
+    def count(connection: Connection, cursor: object, sql: str, parameters: object, *rest: object) -> None:
+        del connection, cursor, parameters, rest
+        executed[0] += 1
+        if executed[0] == statement:
+            raise sqlite3.OperationalError(f"made up for {sql[:20]}")
+
+    event.listen(store._engine, "before_cursor_execute", count)
+    try:
+        yield executed
+    finally:
+        event.remove(store._engine, "before_cursor_execute", count)
+
+
+def test_a_save_that_fails_at_any_statement_leaves_no_row_and_a_usable_store(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with SQLiteResultStore(path) as store:
+        store.save_result(documents.STANDARD + b" " * 0)
+        with _failing_at(store, 0) as executed:
+            store.save_result(documents.STANDARD + b" " * 1)
+        statements = executed[0]
+        assert statements >= 6
+        before = _row_counts(path)
+        for n in range(1, statements + 1):
+            with _failing_at(store, n), pytest.raises(StoreUnavailableError):
+                store.save_result(documents.STANDARD + b" " * 2)
+            assert _row_counts(path) == before
+            store.delete_result(store.save_result(documents.MINIMAL))
+    _assert_whole(path)
+
+
+def _row_counts(path: Path) -> dict[str, int]:
+    tables = ("runs", "benchmarks", "metrics", "hardware", "run_documents", "run_labels")
+    with closing(sqlite3.connect(path, timeout=0.05)) as connection:
+        return {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
+
+
+def test_eight_writing_processes_and_two_readers_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    jobs = [("save_many", str(path), str(n), "50") for n in range(8)] + [("read_until", str(path), "400")] * 2
+    processes = [subprocess.Popen([sys.executable, str(_WORKERS), *job]) for job in jobs]
+    assert [process.wait(timeout=120) for process in processes] == [0] * 10
+    with SQLiteResultStore(path) as store:
+        assert store.count() == 400
+    _assert_whole(path)
+
+
+@pytest.mark.parametrize("kills", [10, pytest.param(50, marks=pytest.mark.long)])
+def test_every_acknowledged_run_survives_kill_9(tmp_path: Path, kills: int) -> None:
+    path = tmp_path / "runs.db"
+    acknowledged: list[str] = []
+    for n in range(kills):
+        command = [sys.executable, str(_WORKERS), "save_for_ever", str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            acknowledged.append(process.stdout.readline().strip())
+            time.sleep(0.003 * (n % 10))  # at another point of the loop each time
+            process.send_signal(signal.SIGKILL)
+            lines = process.stdout.read().splitlines(keepends=True)
+        acknowledged += [line.strip() for line in lines if line.endswith("\n")]
+    with SQLiteResultStore(path) as store:
+        stored = {run.id: run.document for run in store.scan()}
+        assert set(acknowledged) <= set(stored)
+        standard = {documents.STANDARD + b" " * i for i in range(300)}
+        assert set(stored.values()) <= standard
+    _assert_whole(path)
+
+
+def test_a_store_used_on_both_sides_of_a_fork_keeps_all_runs(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with SQLiteResultStore(path) as store:
+        store.save_result(documents.MINIMAL, run_id="before")
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                store.save_result(documents.MINIMAL, run_id="child")
+                code = 0
+            finally:
+                os._exit(code)
+        store.save_result(documents.MINIMAL, run_id="parent")
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert store.count({"id": ["before", "child", "parent"]}) == 3
+    _assert_whole(path)
+
+
+def test_deleting_a_run_that_a_quick_test_names_empties_the_reference(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with SQLiteResultStore(path) as store:
+        run_id = store.save_result(documents.MINIMAL)
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("INSERT INTO agents (id, name, hostname) VALUES ('a', 'box', 'localhost')")
+            connection.execute(
+                "INSERT INTO quick_tests (id, agent_id, model_path, engine_name, benchmark_name, result_id)"
+                " VALUES ('q', 'a', 'm', 'e', 'b', ?)",
+                (run_id,),
+            )
+        assert store.delete_result(run_id) is True
+        with closing(sqlite3.connect(path, timeout=0.05)) as connection, connection:
+            assert connection.execute("SELECT result_id FROM quick_tests").fetchone() == (None,)

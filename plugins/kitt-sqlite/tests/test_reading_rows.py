@@ -1,0 +1,128 @@
+"""Listings and groups are answered from rows; the indexes that make them fast are used."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, event
+
+from kitt_core.model import Severity
+from kitt_core.query import MetricCondition
+from kitt_core.testing import documents
+from kitt_sqlite import SQLiteResultStore
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SQLiteResultStore]:
+    with SQLiteResultStore(tmp_path_factory.mktemp("rows") / "runs.db") as store:
+        store.save_results(documents.small(i) for i in range(200))
+        yield store
+
+
+@pytest.fixture
+def statements(store: SQLiteResultStore) -> Iterator[list[tuple[str, object]]]:
+    seen: list[tuple[str, object]] = []
+
+    def note(connection: Connection, cursor: object, sql: str, parameters: object, *rest: object) -> None:
+        del connection, cursor, rest
+        seen.append((sql, parameters))
+
+    event.listen(store._engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(store._engine, "before_cursor_execute", note)
+
+
+def test_listing_counting_and_grouping_read_no_document(
+    store: SQLiteResultStore, statements: list[tuple[str, object]]
+) -> None:
+    filters = {"model": "*", "metrics": ["avg_tps>0"], "since": "2000-01-01", "search": "a"}
+    assert store.list_results(filters, order_by="-metric:avg_tps", limit=10)
+    assert store.count(filters)
+    assert store.aggregate("engine", ["avg_tps"], statistics=["avg", "p50", "p99"], filters=filters)
+    assert statements
+    assert not [sql for sql, _ in statements if "raw_json" in sql or "document" in sql]
+
+
+def test_values_are_bound_and_never_part_of_a_statement(
+    store: SQLiteResultStore, statements: list[tuple[str, object]]
+) -> None:
+    text = "x' OR '1'='1"
+    assert store.count({"model": text, "labels": {text: text}, "search": text}) == 0
+    assert (
+        store.list_results({"metrics": [MetricCondition(f"{text}/{text}", ">", 1)]}, order_by=f"metric:{text}")
+        == []
+    )
+    assert not [sql for sql, _ in statements if "OR '1'" in sql]
+
+
+@pytest.mark.parametrize(
+    ("filters", "order", "index"),
+    [
+        (None, "-timestamp", "idx_runs_timestamp"),
+        ({"model": "m"}, "-timestamp", "idx_runs_model_timestamp"),
+        ({"engine": "e"}, "-timestamp", "idx_runs_engine_timestamp"),
+        ({"suite_name": "s"}, "created_at", "idx_runs_suite_name"),
+        ({"sha256": "0"}, "created_at", "idx_run_documents_sha256"),
+        ({"labels": {"k": "v"}}, "created_at", "idx_run_labels_key_value"),
+    ],
+)
+def test_the_index_is_used(
+    store: SQLiteResultStore,
+    statements: list[tuple[str, object]],
+    filters: dict[str, object] | None,
+    order: str,
+    index: str,
+) -> None:
+    store.list_results(filters, order_by=order, limit=50)
+    sql, parameters = statements[-1]
+    with closing(sqlite3.connect(store.location)) as connection:
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]  # type: ignore[arg-type]
+    assert any(index in step for step in plan), plan
+
+
+def test_a_statement_is_built_once_for_each_shape(store: SQLiteResultStore) -> None:
+    from kitt_sql import queries
+
+    store.count({"model": ["a", "b*"], "passed": True})
+    built = queries.count_runs.cache_info().misses
+    store.count({"model": ["c", "d*"], "passed": False})
+    assert queries.count_runs.cache_info().misses == built
+
+
+def test_verify_finds_and_rebuilds_rows_that_are_not_those_of_the_document(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with SQLiteResultStore(path) as store:
+        ids = [store.save_result(documents.STANDARD + b" " * i) for i in range(6)]
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute("UPDATE runs SET model = 'other' WHERE id = ?", ids[:1])
+            connection.execute("DELETE FROM benchmarks WHERE run_id = ? AND run_number = 1", ids[1:2])
+            connection.execute(
+                "DELETE FROM metrics WHERE id = (SELECT max(m.id) FROM metrics m JOIN benchmarks b"
+                " ON m.benchmark_id = b.id WHERE b.run_id = ?)",
+                ids[2:3],
+            )
+            connection.execute("UPDATE hardware SET ram_gb = 1 WHERE run_id = ?", ids[3:4])
+            connection.execute("INSERT INTO run_labels VALUES (?, 'k', 'v')", ids[4:5])
+        damaged = {f.run_id for f in store.verify() if f.severity is Severity.DAMAGE}
+        assert damaged == set(ids[:5])
+        repaired = [f for f in store.verify(rebuild=True) if "rebuilt" in f.what]
+        assert {f.run_id for f in repaired} == damaged
+        assert {f.severity for f in repaired} == {Severity.NOTICE}
+        assert list(store.verify()) == []
+
+
+def test_verify_finds_changed_documents_orphans_and_missing_digests(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with SQLiteResultStore(path) as store:
+        changed, undigested = (store.save_result(documents.small(i)) for i in range(2))
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE runs SET raw_json = raw_json || ' ' WHERE id = ?", (changed,))
+            connection.execute("DELETE FROM run_documents WHERE run_id = ?", (undigested,))
+            connection.execute("INSERT INTO hardware (run_id) VALUES ('nobody')")
+        found = {(f.run_id, f.what.split()[0]) for f in store.verify() if f.severity is Severity.DAMAGE}
+    assert (changed, "the") in found
+    assert (undigested, "it") in found
+    assert (None, "row") in found
