@@ -147,20 +147,14 @@ def test_ids_are_fixed_for_ever() -> None:
     assert software_id({"ram_gb": 5}) is None
 
 
-@pytest.mark.parametrize(
-    ("one", "other"), [(15, 16), (62, 64), (125, 128), (188, 192), (503, 512), (1007, 1024)]
-)
+@pytest.mark.parametrize(("one", "other"), [(15, 16), (62, 64), (125, 128), (188, 192), (503, 512), (1007, 1024)])
 def test_visible_memory_counts_as_installed_memory(one: int, other: int) -> None:
     assert machine_id({"ram_gb": one}) == machine_id({"ram_gb": other})
 
 
 def test_sections_are_merged_and_the_first_value_stays() -> None:
-    host = source(
-        "host", {"os": "Linux-6", "gpu": None, "cpu": {"model": "Apple M2", "cores": 8}, "zebra": 1}
-    )
-    nvidia = source(
-        "nvidia", {"gpu": {"model": "NVIDIA L4", "vram_gb": 22}, "os": "no", "cpu": {"threads": 8}}
-    )
+    host = source("host", {"os": "Linux-6", "gpu": None, "cpu": {"model": "Apple M2", "cores": 8}, "zebra": 1})
+    nvidia = source("nvidia", {"gpu": {"model": "NVIDIA L4", "vram_gb": 22}, "os": "no", "cpu": {"threads": 8}})
     info = collect_system_info([host, nvidia])
     assert info.notes == ()
     assert list(info.sections) == [
