@@ -25,6 +25,7 @@ MAX_DEPTH: Final = 256
 
 _TOKEN: Final = re.compile(rb'"(?>[^"\\]+|\\.)*+(?:"|\Z)|[\[{\]}]', re.DOTALL)
 _SCALARS: Final = (str, int, float)
+_PLAIN_TYPES: Final = frozenset({str, int, float, bool, type(None)})
 _SHOWN: Final = 60
 
 
@@ -159,10 +160,12 @@ def _keys_are_text(document: Mapping[str, Any]) -> bool:
     while pending:
         value = pending.pop()
         if isinstance(value, Mapping):
-            if not all(isinstance(key, str) for key in value):
-                return False
-            value = value.values()
-        pending.extend([item for item in value if not isinstance(item, _SCALARS) and item is not None])
+            for key in value:
+                if not isinstance(key, str):
+                    return False
+            pending.extend([item for item in value.values() if type(item) not in _PLAIN_TYPES])
+        elif isinstance(value, (list, tuple)):
+            pending.extend([item for item in value if type(item) not in _PLAIN_TYPES])
     return True
 
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 from kitt_core.codec import shown
@@ -50,10 +51,13 @@ def clean_text(text: str) -> str:
     return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+_clean_name = lru_cache(maxsize=4096)(clean_text)  # the same few names in every entry of every run
+
+
 class _Reader:
     """Reads fields of wanted types; what does not fit raises or is noted."""
 
-    def __init__(self, strict: bool) -> None:  # noqa: FBT001  # private, and called in one place
+    def __init__(self, strict: bool) -> None:
         self.strict = strict
         self.problems: list[str] = []
 
@@ -172,11 +176,16 @@ def _metrics(entry: Mapping[str, Any], path: str, reader: _Reader) -> tuple[Metr
 
 
 def _collect_numbers(metrics: Mapping[str, Any], prefix: str, numbers: list[MetricRow]) -> None:
+    # A run has hundreds of them: the parser's exact types are asked for, the commonest first.
     for name, value in metrics.items():
-        if isinstance(value, dict):
-            _collect_numbers(value, f"{prefix}{clean_text(name)}.", numbers)
-        elif _is_number(value):
-            numbers.append(MetricRow(prefix + clean_text(name), _double(value)))
+        kind = type(value)
+        if kind is float:
+            number = value if value == value else None  # only NaN differs from itself
+            numbers.append(MetricRow(prefix + _clean_name(name), number))
+        elif kind is dict:
+            _collect_numbers(value, f"{prefix}{_clean_name(name)}.", numbers)
+        elif kind is int or kind is Decimal:
+            numbers.append(MetricRow(prefix + _clean_name(name), _double(value)))
 
 
 def _hardware(document: Mapping[str, Any], reader: _Reader) -> HardwareRow | None:

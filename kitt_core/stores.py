@@ -15,6 +15,7 @@ from kitt_core.config import Configuration, Setting, load_configuration
 from kitt_core.errors import ConfigurationError
 from kitt_core.options import build_options, describe_options, target_option
 from kitt_core.plugins import STORAGE, PluginManager
+from kitt_core.redaction import without_secrets
 from kitt_core.storage import ResultStore
 
 __all__ = ["Selection", "open_store", "select_store"]
@@ -122,8 +123,10 @@ def _from_uri(backend: StorageBackend, target: str, scheme: str, rest: str) -> d
         return {option.name: target}
     path = rest.removeprefix("//")
     if not path.startswith("/"):
+        path = without_secrets(target).partition("://")[2]
         raise ConfigurationError(
-            f"{target!r} has two slashes before its path, expected three (relative) or four (absolute)",
+            f"{without_secrets(target)!r} has two slashes before its path,"
+            " expected three (relative) or four (absolute)",
             hint=f"write {scheme}:///{path} for the path {path} below this directory",
         )
     if path == "/":
@@ -138,6 +141,6 @@ def _recognised(path: Path, plugins: PluginManager) -> tuple[StorageBackend, dic
             return backend, {option.name: str(path)}
     what = "is no store that an installed backend recognises" if path.exists() else "does not exist"
     raise ConfigurationError(
-        f"{str(path)!r} {what}, expected a backend's name, a URI or the path of a store",
+        f"{without_secrets(str(path))!r} {what}, expected a backend's name, a URI or the path of a store",
         hint=f"installed: {', '.join(plugins.names(STORAGE))}; a new store needs a URI such as sqlite:///runs.db",
     )

@@ -12,7 +12,7 @@ from kitt_core.engine import Engine
 from kitt_core.errors import ConfigurationError
 from kitt_core.options import build_options, describe_options
 from kitt_core.plugins import ENGINES, PluginManager
-from kitt_core.service.redaction import without_secrets
+from kitt_core.redaction import without_secrets
 
 __all__ = ["DEFAULT_ENGINE", "EngineSelection", "select_engine"]
 

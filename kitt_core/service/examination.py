@@ -19,7 +19,7 @@ from kitt_core.errors import KittError
 from kitt_core.model import SchemaState, SchemaStatus
 from kitt_core.options import REDACTED
 from kitt_core.plugins import PluginManager, PluginStatus
-from kitt_core.service.redaction import without_secrets
+from kitt_core.redaction import without_secrets
 from kitt_core.stores import select_store
 
 __all__ = ["Observation", "examine"]

@@ -4,15 +4,15 @@ import asyncio
 from itertools import pairwise
 
 import pytest
-from kitt_engines import tokenizer
-from kitt_engines.reference import ReferenceSession
-from kitt_engines.sizes import ModelSize, size_named
-from kitt_engines.transformer import Array, KeyValueCache
 
 from kitt_core.benchmarking.runner import SuiteRun, run_suite
 from kitt_core.benchmarking.suites import suite_named
 from kitt_core.engine import Chunk, GenerationRequest, Usage
 from kitt_core.errors import EngineError
+from kitt_engines import tokenizer
+from kitt_engines.reference import ReferenceSession
+from kitt_engines.sizes import ModelSize, size_named
+from kitt_engines.transformer import Array, KeyValueCache
 
 SIZE = ModelSize("test", layers=2, width=32, heads=2, context=700)
 

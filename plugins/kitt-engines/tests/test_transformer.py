@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from kitt_engines.sizes import ModelSize
 from kitt_engines.tokenizer import VOCABULARY
 from kitt_engines.transformer import KeyValueCache, Transformer

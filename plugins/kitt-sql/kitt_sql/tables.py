@@ -67,6 +67,8 @@ class Timestamp(TypeDecorator[datetime]):
         if not value:
             return None
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if moment.tzinfo is UTC:
+            return moment
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
