@@ -12,8 +12,8 @@ from kitt_core.config import RUN_KEYS, Configuration, Setting, kitt_home
 from kitt_core.errors import KittError
 from kitt_core.options import REDACTED, Option, describe_options
 from kitt_core.plugins import PluginManager
-from kitt_core.service.engines import select_engine
 from kitt_core.redaction import without_secrets
+from kitt_core.service.engines import select_engine
 from kitt_core.stores import select_store
 
 __all__ = ["settings_in_effect"]

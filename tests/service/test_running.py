@@ -27,8 +27,8 @@ from kitt_core.hookspecs import hookimpl
 from kitt_core.memory import MemoryStore
 from kitt_core.model import CheckedRun, SchemaState, SchemaStatus
 from kitt_core.plugins import PluginManager
-from kitt_core.service.engines import select_engine
 from kitt_core.redaction import without_secrets
+from kitt_core.service.engines import select_engine
 from kitt_core.service.running import FinishedRun, RunPlan, perform
 from kitt_core.storage import Capability, ResultStore
 

@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from kitt_core.backend import StorageBackend
+from kitt_core.cli.app import main
+from kitt_core.cli.state import State
+from kitt_core.engine import Chunk, Engine, EngineSession, GenerationRequest, Usage
+from kitt_core.errors import EngineError, SchemaTooOldError, StoreUnavailableError
+from kitt_core.hookspecs import hookimpl
+from kitt_core.memory import MemoryStore
+from kitt_core.model import CheckedRun
+from kitt_core.plugins import PluginManager
+from kitt_core.registry import Registry
+
+from .conftest import Kitt, Terminal
+
+
+@frozen
+class EchoOptions:
+    model: str = "echo-1"
+    answers: int = 10_000
+
+
+@frozen
+class ServerOptions(EchoOptions):
+    base_url: str = "http://localhost:1"
+
+
+@frozen
+class NoOptions:
+    pass
+
+
+class EchoSession(EngineSession):
+    def __init__(self, options: EchoOptions) -> None:
+        self.model = options.model
+        self.left = options.answers
+
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[Chunk]:
+        if not self.left:
+            raise EngineError("the server went away")
+        self.left -= 1
+        yield Chunk("word ", tokens=1)
+        yield Chunk("word", tokens=1, usage=Usage(1, 2))
+
+
+class OneStore(MemoryStore):
+    """The store of one test; closing it forgets nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.save_error: Exception | None = None
+        self.read_error: Exception | None = None
+
+    def write_run(self, run: CheckedRun) -> None:
+        if self.save_error is not None:
+            raise self.save_error
+        super().write_run(run)
+
+    def get_document(self, run_id: str) -> bytes | None:
+        if self.read_error is not None:
+            raise self.read_error
+        return super().get_document(run_id)
+
+    def close(self) -> None:
+        pass
+
+
+class Plugin:
+    """The engines ``echo``, ``server`` and ``gone``, and the backend ``one``."""
+
+    def __init__(self) -> None:
+        self.store = OneStore()
+        self.opened: list[Any] = []
+
+    async def open(self, options: Any) -> EngineSession:
+        self.opened.append(options)
+        return EchoSession(options)
+
+    async def fail(self, options: Any) -> EngineSession:
+        raise EngineError(f"no server at {options.base_url}", hint="start it")
+
+    @hookimpl
+    def kitt_register_engine(self, registry: Registry[Engine]) -> None:
+        registry.add(Engine(name="echo", open=self.open, options=EchoOptions))
+        registry.add(Engine(name="server", open=self.open, options=ServerOptions))
+        registry.add(Engine(name="gone", open=self.fail, options=ServerOptions))
+
+    @hookimpl
+    def kitt_register_storage(self, registry: Registry[StorageBackend]) -> None:
+        registry.add(StorageBackend(name="one", open=lambda _: self.store, options=NoOptions))
+
+
+@pytest.fixture
+def plugin(plugins: PluginManager, monkeypatch: pytest.MonkeyPatch) -> Plugin:
+    monkeypatch.setenv("KITT_BACKEND", "one")
+    monkeypatch.setenv("KITT_RUN_ENGINE", "echo")
+    plugin = Plugin()
+    plugins.register(plugin)
+    return plugin
+
+
+def test_a_run_is_shown_with_its_id_and_where_it_is(kitt: Kitt, plugin: Plugin) -> None:
+    answer = kitt("run")
+    assert (answer.code, answer.err) == (0, "")
+    (run,) = plugin.store.scan()
+    lines = answer.out.splitlines()
+    assert lines[0] == "benchmark\trun\tstatus\tmetrics"
+    assert [line.split("\t")[:3] for line in lines[1:5]] == [
+        ["warmup_analysis", "1", "passed"],
+        ["throughput", "1", "passed"],
+        ["latency", "1", "passed"],
+        ["memory", "1", "skipped"],
+    ]
+    assert "avg_tps" in lines[2]
+    (metrics,) = Path("kitt-results").rglob("metrics.json")
+    assert lines[5:] == [f"run     {run.id}", "stored  memory:", f"files   {metrics.parent}"]
+    assert metrics.read_bytes() == run.document
+
+
+def test_a_terminal_gets_a_table(plugins: PluginManager, plugin: Plugin, terminal: Terminal) -> None:
+    state = State()
+    state.plugins = plugins
+    with redirect_stdout(terminal):
+        assert main(["run"], state=state) == 0
+    (run,) = plugin.store.scan()
+    assert "throughput" in terminal.text()
+    assert terminal.text().splitlines()[-3] == f"run     {run.id}"
+
+
+def test_json_is_one_object_with_every_metric(kitt: Kitt, plugin: Plugin) -> None:
+    answer = kitt("run", "--format", "json", "--label", "commit=abc", "-m", "echo-2", "--results-dir", "out")
+    shown = json.loads(answer.out)
+    (run,) = plugin.store.scan()
+    assert (shown["id"], shown["location"], shown["passed"]) == (run.id, "memory:", True)
+    assert Path(shown["directory"], "metrics.json").read_bytes() == run.document
+    assert shown["directory"].startswith("out/echo-2/echo/")
+    document = json.loads(run.document)
+    assert (document["model"], document["labels"]) == ("echo-2", {"commit": "abc"})
+    latency = next(found for found in shown["benchmarks"] if found["benchmark"] == "latency")
+    assert latency["metrics"]["ttft_ms.p50"] == document["results"][2]["metrics"]["ttft_ms"]["p50"]
+
+
+def test_csv_is_a_row_per_metric(kitt: Kitt, plugin: Plugin) -> None:
+    rows = list(csv.DictReader(io.StringIO(kitt("run", "--format", "csv").out)))
+    (run,) = plugin.store.scan()
+    expected = json.loads(run.document)["results"][1]["metrics"]["avg_tps"]
+    found = next(row for row in rows if row["metric"] == "avg_tps")
+    assert (found["benchmark"], found["run"], found["status"]) == ("throughput", "1", "passed")
+    assert float(found["value"]) == expected
+
+
+def test_the_table_may_go_to_a_file(kitt: Kitt, plugin: Plugin) -> None:
+    answer = kitt("run", "-o", "table.txt")
+    (run,) = plugin.store.scan()
+    assert "throughput" in Path("table.txt").read_text()
+    assert answer.out.splitlines()[0] == f"run     {run.id}"
+
+
+def test_runs_and_warmups_may_be_changed(kitt: Kitt, plugin: Plugin) -> None:
+    shown = json.loads(kitt("run", "--runs", "2", "--skip-warmup", "--format", "json").out)
+    assert [found["run"] for found in shown["benchmarks"]] == [1, 1, 2, 1, 2, 1, 2]
+    (run,) = plugin.store.scan()
+    assert json.loads(run.document)["config"]["skip_warmup"] is True
+
+
+def test_a_failed_benchmark_is_stored_and_exit_1(kitt: Kitt, plugin: Plugin) -> None:
+    answer = kitt("run", "--engine-option", "answers=20")
+    assert answer.code == 1
+    (run,) = plugin.store.scan()
+    assert answer.err.splitlines() == [
+        "error: 2 of 4 benchmarks failed: request 11: the server went away",
+        f"hint: `kitt storage show {run.id}` shows what happened",
+    ]
+    assert "throughput\t1\tfailed" in answer.out
+
+
+def test_an_engine_that_cannot_be_reached_is_exit_1_and_nothing_is_stored(kitt: Kitt, plugin: Plugin) -> None:
+    answer = kitt("run", "-e", "gone", "--base-url", "http://localhost:9")
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err == "error: no server at http://localhost:9\nhint: start it\n"
+    assert plugin.store.count() == 0
+    assert not Path("kitt-results").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-e", "ehco"], "no engine 'ehco'"),
+        (["-s", "quikc"], "no suite 'quikc'"),
+        (["--base-url", "http://x"], "engine echo has no option base_url"),
+        (["--engine-option", "anwsers=1"], "engine echo has no option 'anwsers'"),
+        (["--engine-option", "answers=few"], "option answers of engine echo is 'few', expected a whole number"),
+        (["--engine-option", "answers"], "'answers' is not KEY=VALUE"),
+        (["--label", "=x"], "'=x' is not KEY=VALUE"),
+        (["--label", "a=1", "--label", "a=2"], "a is given twice"),
+        (["--runs", "0"], "0 is not in the range"),
+        (["--format", "xml"], "'xml' is not one of"),
+        (["extra"], "unexpected extra argument"),
+    ],
+)
+def test_bad_use_is_exit_2_and_nothing_is_measured(
+    kitt: Kitt, plugin: Plugin, arguments: list[str], message: str
+) -> None:
+    answer = kitt("run", *arguments)
+    assert (answer.code, answer.out) == (2, "")
+    assert message in answer.err.splitlines()[0]
+    assert plugin.opened == []
+
+
+def test_settings_come_from_the_projects_file(kitt: Kitt, plugin: Plugin) -> None:
+    Path("kitt.toml").write_text(
+        '[run]\nmodel = "from-file"\nresults_dir = "there"\n[engines.echo]\nanswers = 5000\n'
+    )
+    assert json.loads(kitt("run", "--format", "json").out)["directory"].startswith("there/from-file/")
+    assert plugin.opened == [EchoOptions(model="from-file", answers=5000)]
+
+
+def test_a_store_that_cannot_be_used_is_exit_4_before_anything_is_measured(kitt: Kitt, plugin: Plugin) -> None:
+    plugin.store.read_error = SchemaTooOldError("too old", hint="kitt storage migrate")
+    answer = kitt("run")
+    assert (answer.code, answer.out, answer.err) == (4, "", "error: too old\nhint: kitt storage migrate\n")
+    assert plugin.opened == []
+
+
+def test_a_store_that_refuses_the_result_is_exit_4_and_the_files_stay(kitt: Kitt, plugin: Plugin) -> None:
+    plugin.store.save_error = StoreUnavailableError("the disk is full")
+    answer = kitt("run")
+    (metrics,) = Path("kitt-results").rglob("metrics.json")
+    assert (answer.code, answer.out) == (4, "")
+    assert answer.err.splitlines() == [
+        "error: the run was measured but is not stored: the disk is full",
+        f"hint: `kitt storage import {metrics.parent}` stores it later",
+    ]
+
+
+def test_an_interruption_stores_what_was_measured_and_is_exit_130(
+    kitt: Kitt, plugin: Plugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(self: EchoSession, request: GenerationRequest) -> AsyncIterator[Chunk]:
+        self.left -= 1
+        if self.left < 9_985:
+            raise KeyboardInterrupt
+        yield Chunk("word", tokens=1)
+
+    monkeypatch.setattr(EchoSession, "stream", interrupted)
+    answer = kitt("run", "--format", "json")
+    assert answer.code == 130
+    assert answer.err.startswith("error: interrupted; what was measured until then is stored\n")
+    assert json.loads(answer.out)["stopped"] == "interrupted"
+    assert plugin.store.count() == 1
+
+
+def test_no_option_runs_on_a_fresh_machine(home: Path) -> None:
+    pytest.importorskip("kitt_engines")
+    pytest.importorskip("kitt_sqlite")
+    command = [sys.executable, "-m", "kitt_core.cli.app", "run", "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = json.loads(done.stdout)
+    assert shown["location"].endswith(str(home / "kitt.db"))
+    from kitt_core import open_store
+
+    with open_store("sqlite", path=home / "kitt.db") as store:
+        assert store.get_document(shown["id"]) == Path(shown["directory"], "metrics.json").read_bytes()
