@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kitt_core.config import Configuration, Setting, kitt_home, load_configuration
+from kitt_core.errors import ConfigurationError, InputNotFoundError
+from kitt_core.options import Option
+
+WAIT = Option("wait", float, 5.0, env="X_WAIT")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "project" / "deep" / "er").mkdir(parents=True)
+    return tmp_path / "project"
+
+
+def load(project: Path, **environment: str) -> Configuration:
+    environment.setdefault("KITT_HOME", str(project.parent / "home"))
+    return load_configuration(directory=project, environment=environment)
+
+
+def write_home(project: Path, text: str) -> Path:
+    path = project.parent / "home" / "config.toml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_without_anything_the_default_counts(project: Path) -> None:
+    configuration = load(project)
+    assert configuration.files == ()
+    assert configuration.backend() == Setting("sqlite", "default")
+    assert configuration.run("suite") is None
+    assert configuration.option("backends", "x", WAIT) is None
+
+
+def test_flag_environment_project_user_default(project: Path) -> None:
+    home = write_home(project, 'backend = "user"\n[run]\nsuite = "user"\n[backends.x]\nwait = 1\n')
+    assert load(project).backend() == Setting("user", str(home))
+    file = project / "kitt.toml"
+    file.write_text('backend = "project"\n[run]\nsuite = "project"\n[backends.x]\nwait = 2\n')
+    configuration = load(project)
+    assert configuration.backend() == Setting("project", str(file))
+    assert configuration.run("suite") == Setting("project", str(file))
+    assert configuration.option("backends", "x", WAIT) == Setting(2, str(file))
+    configuration = load(project, KITT_BACKEND="environment", KITT_RUN_SUITE="environment", X_WAIT="3")
+    assert configuration.backend() == Setting("environment", "KITT_BACKEND")
+    assert configuration.run("suite") == Setting("environment", "KITT_RUN_SUITE")
+    assert configuration.option("backends", "x", WAIT) == Setting("3", "X_WAIT")
+    assert configuration.backend("flag") == Setting("flag", "flag")
+    assert configuration.run("suite", "flag") == Setting("flag", "flag")
+
+
+def test_files_are_merged_key_by_key(project: Path) -> None:
+    home = write_home(project, 'backend = "user"\n[run]\nsuite = "user"\nmodel = "m"\n')
+    file = project / "kitt.toml"
+    file.write_text('[run]\nsuite = "project"\n')
+    configuration = load(project)
+    assert configuration.backend().origin == str(home)
+    assert configuration.run("suite") == Setting("project", str(file))
+    assert configuration.run("model") == Setting("m", str(home))
+
+
+def test_kitt_backend_goes_before_kitt_db_dsn(project: Path) -> None:
+    dsn = "postgresql://u:p@h/db"
+    assert load(project, KITT_DB_DSN=dsn).backend() == Setting(dsn, "KITT_DB_DSN")
+    assert load(project, KITT_DB_DSN=dsn, KITT_BACKEND="json").backend() == Setting("json", "KITT_BACKEND")
+    assert load(project, KITT_DB_DSN="host=h dbname=d").backend() == Setting("postgres", "KITT_DB_DSN")
+    assert load(project, KITT_DB_DSN="", KITT_BACKEND="").backend().origin == "default"
+
+
+def test_the_nearest_file_upward_counts(project: Path) -> None:
+    (project / "kitt.toml").write_text('backend = "outer"')
+    assert load(project / "deep" / "er").backend().value == "outer"
+    (project / "deep" / "kitt.toml").write_text('backend = "inner"')
+    assert load(project / "deep" / "er").backend().value == "inner"
+
+
+def test_pyproject_counts_only_with_a_table_of_ours(project: Path) -> None:
+    (project / "kitt.toml").write_text('backend = "outer"')
+    inner = project / "deep" / "pyproject.toml"
+    inner.write_text("[project]\nname = 'x'\n")
+    assert load(project / "deep").backend().value == "outer"
+    inner.write_text("[tool.kitt]\nbackend = 'inner'\n[tool.other]\nx = 1\n")
+    assert load(project / "deep").backend() == Setting("inner", str(inner))
+    inner.write_text("[tool.kitt.run]\nsuite = 'quick'\n")
+    assert load(project / "deep").run("suite") == Setting("quick", str(inner))
+
+
+def test_kitt_toml_goes_before_pyproject_beside_it(project: Path) -> None:
+    (project / "kitt.toml").write_text('backend = "a"')
+    (project / "pyproject.toml").write_text('[tool.kitt]\nbackend = "b"')
+    assert load(project).backend().value == "a"
+
+
+def test_a_file_may_be_given_instead_of_the_projects(project: Path) -> None:
+    (project / "kitt.toml").write_text('backend = "project"')
+    given = project / "other.toml"
+    given.write_text('backend = "given"')
+    environment = {"KITT_HOME": str(project.parent / "home")}
+    configuration = load_configuration(given, directory=project, environment=environment)
+    assert configuration.backend() == Setting("given", str(given))
+    with pytest.raises(InputNotFoundError, match="no such configuration file"):
+        load_configuration(project / "none.toml", directory=project, environment=environment)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("backend = ", "not TOML", None),
+        ("bakend = 'x'", "unknown key 'bakend'", "did you mean backend?"),
+        ("backend = 5", "backend is 5, expected a name, URI or path in quotes", None),
+        ("run = 'x'", "run is 'x', expected a table [run]", None),
+        ("[run]\nsuit = 'x'", "unknown key 'suit' in [run]", "did you mean suite?"),
+        ("[backends]\nx = 5", "backends.x is 5, expected a table", None),
+        ("[engine.x]\na = 1", "unknown key 'engine'", "did you mean engines?"),
+    ],
+)
+def test_a_bad_file_is_named(project: Path, text: str, message: str, hint: str | None) -> None:
+    (project / "kitt.toml").write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        load(project)
+    assert caught.value.message.startswith(f"{project / 'kitt.toml'}: ")
+    assert message in caught.value.message
+    assert caught.value.hint == hint
+
+
+def test_a_file_that_is_not_utf_8_is_named(project: Path) -> None:
+    (project / "kitt.toml").write_bytes(b"backend = '\xff'")
+    with pytest.raises(ConfigurationError, match="not TOML"):
+        load(project)
+
+
+def test_an_unknown_option_in_a_file_is_an_error(project: Path) -> None:
+    (project / "kitt.toml").write_text("[backends.x]\nwiat = 1\n")
+    configuration = load(project)
+    configuration.check_options("backends", "y", [WAIT])
+    with pytest.raises(ConfigurationError, match=r"x has no option 'wiat' in \[backends.x\]") as caught:
+        configuration.check_options("backends", "x", [WAIT])
+    assert caught.value.hint == "did you mean wait?"
+
+
+def test_kitt_home_is_where_the_variable_says(tmp_path: Path) -> None:
+    assert kitt_home({"KITT_HOME": str(tmp_path)}) == tmp_path
+    assert kitt_home({"KITT_HOME": "~/x"}) == Path.home() / "x"
+    assert kitt_home({}) == kitt_home({"KITT_HOME": ""}) == Path.home() / ".kitt"
