@@ -1,4 +1,4 @@
-"""Statistics over the entries of a metric: one definition for all backends."""
+"""Statistics of numbers: one definition for stored metrics on every backend and for what is measured here."""
 
 from __future__ import annotations
 
@@ -7,45 +7,11 @@ from collections.abc import Sequence
 
 from kitt_core.query import Statistic
 
-__all__ = ["compute", "mean", "percentile"]
-
-
-def mean(values: Sequence[float]) -> float | None:
-    """Return the arithmetic mean, None of nothing."""
-    if not values:
-        return None
-    try:
-        return math.fsum(values) / len(values)
-    except OverflowError:  # the sum is beyond a double, the mean never is
-        from fractions import Fraction
-
-        return float(sum(map(Fraction, values)) / len(values))
-
-
-def percentile(values: Sequence[float], percent: float) -> float | None:
-    """Return the percentile by linear interpolation between closest ranks, None of nothing."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    rank = (len(ordered) - 1) * percent / 100
-    below = math.floor(rank)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (rank - below)
+__all__ = ["compute", "mean", "percentile", "sample_deviation"]
 
 
 def compute(statistic: Statistic, values: Sequence[float]) -> float | int | None:
-    """Return one statistic of finite values.
-
-    None where it is not defined (of nothing; the deviation of one value) or beyond a double.
-    """
-    try:
-        value = _compute(statistic, values)
-    except OverflowError:
-        return None
-    return value if value is None or math.isfinite(value) else None
-
-
-def _compute(statistic: Statistic, values: Sequence[float]) -> float | int | None:
+    """Return one statistic of finite values; None where it is not defined (of nothing; stddev of one)."""
     if statistic == "count":
         return len(values)
     if not values:
@@ -60,13 +26,48 @@ def _compute(statistic: Statistic, values: Sequence[float]) -> float | int | Non
         case "sum":
             return math.fsum(values)
         case "stddev":
-            return _sample_deviation(values)
+            return sample_deviation(values)
         case _:
-            return percentile(values, float(statistic.removeprefix("p")))
+            return percentile(sorted(values), float(statistic.removeprefix("p")))
 
 
-def _sample_deviation(values: Sequence[float]) -> float | None:
+def mean(values: Sequence[float]) -> float:
+    """Return the arithmetic mean.
+
+    Raises:
+        ValueError: There are no values.
+    """
+    if not values:
+        raise ValueError("a mean needs at least one sample")
+    return math.fsum(values) / len(values)
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float:
+    """Return a percentile by linear interpolation between the two closest ranks.
+
+    The rank is ``(n - 1) * percent / 100`` (Hyndman and Fan's type 7, the default of NumPy and of
+    PostgreSQL's ``percentile_cont``).
+
+    Args:
+        ordered: Values in ascending order.
+        percent: From 0 to 100.
+
+    Raises:
+        ValueError: There are no values, or ``percent`` is out of range.
+    """
+    if not ordered:
+        raise ValueError("a percentile needs at least one sample")
+    if not 0 <= percent <= 100:
+        raise ValueError(f"a percentile is between 0 and 100, not {percent}")
+    rank = (len(ordered) - 1) * percent / 100
+    below = math.floor(rank)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (rank - below)
+
+
+def sample_deviation(values: Sequence[float]) -> float | None:
+    """Return the sample standard deviation (divisor n - 1), None of fewer than two values."""
     if len(values) < 2:
         return None
-    centre = mean(values) or 0.0
+    centre = mean(values)
     return math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1))

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from attrs import fields, frozen
 
 from kitt_core import codec
-from kitt_core.aggregation import compute, mean
+from kitt_core.aggregation import compute
 from kitt_core.errors import InvalidDocumentError
 from kitt_core.model import BenchmarkRow, Page, RunRows, RunSummary, StoredRun
 from kitt_core.query import Aggregation, Cursor, MetricCondition, Order, OrderKey, Patterns, RunFilter
@@ -212,7 +212,7 @@ def _follows(key: OrderKey, run_id: str, start: Cursor, order: Order) -> bool:
 def _order_key(order: Order) -> Callable[[Facts], OrderKey]:
     if order.metric is not None:
         name = order.metric
-        return lambda facts: mean(metric_values(facts.rows.benchmarks, name))
+        return lambda facts: compute("avg", metric_values(facts.rows.benchmarks, name))
     match order.field:
         case "created_at":
             return lambda facts: format_utc(facts.created_at)

@@ -98,7 +98,12 @@ class Benchmark(abc.ABC):
 
     async def _measure(self, load: ClosedLoop, *, on_sample: SampleObserver) -> LoadResult:
         workload = self.workload
-        return await load.run(workload.measured_requests(), concurrency=workload.concurrency, on_sample=on_sample)
+        return await load.run(
+            workload.measured_requests(),
+            concurrency=workload.concurrency,
+            seconds=workload.seconds,
+            on_sample=on_sample,
+        )
 
 
 def warmup_times(warmups: LoadResult) -> list[float]:

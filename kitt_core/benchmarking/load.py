@@ -62,11 +62,20 @@ class ClosedLoop:
         requests: Iterable[GenerationRequest],
         *,
         concurrency: int = 1,
+        seconds: float | None = None,
         on_sample: SampleObserver | None = None,
     ) -> LoadResult:
-        """Send all requests, at most ``concurrency`` at a time, and return when the last has ended."""
+        """Send the requests, at most ``concurrency`` at a time, and return when the last has ended.
+
+        Args:
+            requests: What to send, in order.
+            concurrency: Requests in flight.
+            seconds: Send no further request after this time; each worker sends one at least.
+            on_sample: Told of each request as it ends.
+        """
         waiting = enumerate(requests)
         samples: dict[int, RequestSample] = {}
+        started = self.clock()
 
         async def work() -> None:
             # The iterator is shared: each worker takes the next request as soon as its own is answered.
@@ -75,6 +84,8 @@ class ClosedLoop:
                 samples[index] = sample
                 if on_sample is not None:
                     on_sample(sample)
+                if seconds is not None and self.clock() - started >= seconds:
+                    return
 
         workers = self.concurrency(concurrency)
         if workers == 1:

@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Final
 import attrs
 from attrs import frozen
 
+from kitt_core.aggregation import mean
 from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome, Metrics, failures, warmup_times
-from kitt_core.benchmarking.distribution import mean, rounded
+from kitt_core.benchmarking.distribution import rounded
 from kitt_core.benchmarking.load import ClosedLoop, SampleObserver
 from kitt_core.benchmarking.samples import Clock, closing
 from kitt_core.engine import Chunk, EngineSession, GenerationRequest

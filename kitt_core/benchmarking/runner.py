@@ -150,6 +150,7 @@ class _Run:
         self._load = ClosedLoop(session, clock, self._started)
         self._entries: list[dict[str, Any]] = []
         self._done = 0
+        self._planned = 0
         self._answered = False
         self._total = suite.total_requests(warm_up=not options.skip_warmup, runs_override=options.runs_override)
 
@@ -196,6 +197,8 @@ class _Run:
                 raise
             stop = _stop(cause)
             outcome = BenchmarkOutcome(errors=[*failure_lines(_sent_order(samples)), stop.reason])
+        self._planned += benchmark.total_requests(warm_up=not self._options.skip_warmup)
+        self._done = self._planned  # where time was up before the requests were
         settings = benchmark.settings_for(self._load)
         self._entries.append(_entry(benchmark, run_number, outcome, timestamp=timestamp, settings=settings))
         self._write(benchmark, run_number, _sent_order(samples))

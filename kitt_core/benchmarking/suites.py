@@ -57,10 +57,12 @@ SUITES: Final[tuple[Suite, ...]] = (
         name="quick",
         summary="a first look: every benchmark once, at most 60 requests",
         plan=(
-            PlannedBenchmark(WarmupAnalysis(Workload(iterations=8, warmups=0, max_tokens=48))),
-            PlannedBenchmark(Throughput(Workload(iterations=18, warmups=2, max_tokens=128, concurrency=4))),
-            PlannedBenchmark(Latency(Workload(iterations=20, warmups=2, max_tokens=64))),
-            PlannedBenchmark(Memory(Workload(iterations=4, warmups=0, max_tokens=64))),
+            PlannedBenchmark(WarmupAnalysis(Workload(iterations=8, warmups=0, max_tokens=48, seconds=2))),
+            PlannedBenchmark(
+                Throughput(Workload(iterations=18, warmups=2, max_tokens=128, concurrency=4, seconds=4))
+            ),
+            PlannedBenchmark(Latency(Workload(iterations=20, warmups=2, max_tokens=64, seconds=3))),
+            PlannedBenchmark(Memory(Workload(iterations=4, warmups=0, max_tokens=64, seconds=1))),
         ),
     ),
     Suite(

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from attrs import frozen
 
+from kitt_core.aggregation import mean, percentile
 from kitt_core.benchmarking.benchmark import (
     Benchmark,
     BenchmarkOutcome,
@@ -16,7 +17,7 @@ from kitt_core.benchmarking.benchmark import (
     token_count_source,
     warmup_times,
 )
-from kitt_core.benchmarking.distribution import mean, percentile, rounded
+from kitt_core.benchmarking.distribution import rounded
 from kitt_core.benchmarking.load import ClosedLoop, LoadResult, SampleObserver
 from kitt_core.benchmarking.samples import RequestSample
 from kitt_core.benchmarking.streaming import streaming_metrics

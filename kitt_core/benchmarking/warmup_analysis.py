@@ -7,12 +7,13 @@ from typing import Any, ClassVar, Final
 
 from attrs import Factory, field, frozen, validators
 
+from kitt_core.aggregation import percentile
 from kitt_core.benchmarking.benchmark import (
     Benchmark,
     BenchmarkOutcome,
     Metrics,
 )
-from kitt_core.benchmarking.distribution import percentile, rounded
+from kitt_core.benchmarking.distribution import rounded
 from kitt_core.benchmarking.load import ClosedLoop, SampleObserver, failure_lines
 from kitt_core.benchmarking.samples import RequestSample
 from kitt_core.benchmarking.workload import Workload
@@ -57,7 +58,9 @@ class WarmupAnalysis(Benchmark):
         on_warmup: SampleObserver,  # noqa: ARG002
     ) -> BenchmarkOutcome:
         """Send the workload and evaluate it; see `Benchmark.run`."""
-        measured = await load.run(self.workload.measured_requests(), on_sample=on_sample)
+        measured = await load.run(
+            self.workload.measured_requests(), seconds=self.workload.seconds, on_sample=on_sample
+        )
         metrics, missing = _analysis(measured.samples, self.tolerance_pct)
         counts: Metrics = {"total_iterations": len(measured.successful)}
         return BenchmarkOutcome(

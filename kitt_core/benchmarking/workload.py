@@ -30,6 +30,8 @@ class Workload:
         max_tokens: Output tokens per request; a request never ends before.
         prompt_characters: Length of each prompt.
         concurrency: Requests in flight, where the engine can.
+        seconds: Measured requests are sent no longer than this, so that a slow machine ends too; at least one
+            is. None sends all of them, however long it takes.
     """
 
     iterations: int = field(default=10, validator=validators.ge(1))
@@ -37,6 +39,7 @@ class Workload:
     max_tokens: int = field(default=32, validator=validators.ge(1))
     prompt_characters: int = field(default=160, validator=validators.ge(16))
     concurrency: int = field(default=1, validator=validators.ge(1))
+    seconds: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
 
     def warmup_requests(self) -> Iterator[GenerationRequest]:
         """Give the warm-up requests; none of them is sent again as a measured one."""

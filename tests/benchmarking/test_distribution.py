@@ -5,7 +5,8 @@ import statistics
 
 import pytest
 
-from kitt_core.benchmarking.distribution import distribution, mean, percentile
+from kitt_core.aggregation import mean, percentile
+from kitt_core.benchmarking.distribution import distribution
 
 
 def test_the_statistics_of_known_samples() -> None:

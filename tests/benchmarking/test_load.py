@@ -44,6 +44,14 @@ def test_failed_requests_stay_in_their_places() -> None:
     assert len(result.successful) == 6
 
 
+def test_no_request_is_sent_when_the_time_is_up_but_one_always_is() -> None:
+    clock = VirtualClock()
+    session = ScriptedSession(clock, concurrent=False)
+    loop = ClosedLoop(session, clock, clock())
+    assert len(asyncio.run(loop.run(REQUESTS, seconds=0.05)).samples) == 3  # each takes 0.02 s
+    assert len(asyncio.run(loop.run(REQUESTS, seconds=0.001)).samples) == 1
+
+
 def test_no_requests_take_no_time() -> None:
     clock = VirtualClock()
     result = asyncio.run(ClosedLoop(ScriptedSession(clock), clock).run([]))

@@ -18,10 +18,16 @@ class ReferenceOptions:
     Attributes:
         model: The size.
         seed: Seed of the random weights.
+        threads: Threads of one matrix product.
     """
 
     model: str = field(default="tiny", metadata={"help": "Size of the model: tiny, mini or small."})
     seed: int = field(default=0, validator=validators.ge(0), metadata={"help": "Seed of the random weights."})
+    threads: int = field(
+        default=1,
+        validator=validators.ge(1),
+        metadata={"help": "Threads of one matrix product; 1 is the steadiest."},
+    )
 
 
 async def _open_reference(options: ReferenceOptions) -> EngineSession:
@@ -30,7 +36,7 @@ async def _open_reference(options: ReferenceOptions) -> EngineSession:
     size = size_named(options.model)
     from kitt_engines.reference import ReferenceSession
 
-    return ReferenceSession(size, seed=options.seed)
+    return ReferenceSession(size, seed=options.seed, threads=options.threads)
 
 
 @hookimpl

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from kitt_core.engine import Chunk, EngineSession, GenerationRequest, Usage
 from kitt_core.errors import EngineError
@@ -30,16 +31,20 @@ class ReferenceSession(EngineSession):
     Args:
         size: The model's size.
         seed: Seed of its weights.
+        threads: Threads of one matrix product, while the session is open. With more of them than idle cores the
+            small products of a decode step wait for each other.
     """
 
     concurrent = False
 
-    def __init__(self, size: ModelSize, *, seed: int = 0) -> None:
+    def __init__(self, size: ModelSize, *, seed: int = 0, threads: int = 1) -> None:
         self.model = size.name
         self._size = size
         self._seed = seed
         self._transformer = Transformer(size, seed=seed)
         self._cache_bytes = 0
+        self._threads = threads
+        self._limit = threadpool_limits(limits=threads, user_api="blas")
 
     async def stream(self, request: GenerationRequest) -> AsyncIterator[Chunk]:
         """Answer with one chunk per token, the last of them with the usage.
@@ -101,9 +106,14 @@ class ReferenceSession(EngineSession):
             "context": self._size.context,
             "dtype": "float32",
             "seed": self._seed,
+            "threads": self._threads,
             "numpy_version": np.__version__,
             "python_version": platform.python_version(),
         }
+
+    async def aclose(self) -> None:
+        """Give this process its threads back."""
+        self._limit.restore_original_limits()
 
     async def _prefill(self, prompt: list[int], cache: KeyValueCache) -> Array:
         logits = np.empty((0, tokenizer.VOCABULARY), dtype=np.float32)

@@ -31,7 +31,7 @@ def test_the_entry_point_has_the_records_name(reference: Engine) -> None:
 
 
 def test_every_option_has_a_help_text(reference: Engine) -> None:
-    assert {field.name for field in attrs.fields(reference.options)} == {"model", "seed"}
+    assert {field.name for field in attrs.fields(reference.options)} == {"model", "seed", "threads"}
     assert all(field.metadata["help"] for field in attrs.fields(reference.options))
 
 
