@@ -11,7 +11,18 @@ __all__ = ["compute", "mean", "percentile", "sample_deviation"]
 
 
 def compute(statistic: Statistic, values: Sequence[float]) -> float | int | None:
-    """Return one statistic of finite values; None where it is not defined (of nothing; stddev of one)."""
+    """Return one statistic of finite values.
+
+    None where it is not defined (of nothing; the deviation of one value) or beyond a double.
+    """
+    try:
+        value = _compute(statistic, values)
+    except OverflowError:
+        return None
+    return value if value is None or math.isfinite(value) else None
+
+
+def _compute(statistic: Statistic, values: Sequence[float]) -> float | int | None:
     if statistic == "count":
         return len(values)
     if not values:
@@ -39,7 +50,12 @@ def mean(values: Sequence[float]) -> float:
     """
     if not values:
         raise ValueError("a mean needs at least one sample")
-    return math.fsum(values) / len(values)
+    try:
+        return math.fsum(values) / len(values)
+    except OverflowError:  # the sum is beyond a double, the mean never is
+        from fractions import Fraction
+
+        return float(sum(map(Fraction, values)) / len(values))
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:

@@ -127,7 +127,11 @@ def test_a_page_equals_a_list_of_its_items() -> None:
 
 def test_statistics_of_nothing_are_none() -> None:
     assert {s: compute(s, []) for s in STATISTICS} == dict.fromkeys(STATISTICS) | {"count": 0}
-    assert mean([]) is percentile([], 50) is None
+    with pytest.raises(ValueError, match="at least one sample"):
+        mean([])
+    with pytest.raises(ValueError, match="at least one sample"):
+        percentile([], 50)
+    assert compute("avg", []) is compute("p50", []) is None
     assert compute("stddev", [1.0]) is None
 
 
@@ -135,7 +139,7 @@ def test_statistics_of_nothing_are_none() -> None:
     ("percent", "expected"), [(0, 1.0), (25, 1.75), (50, 2.5), (90, 3.7), (99, 3.97), (100, 4.0)]
 )
 def test_percentiles_are_interpolated(percent: float, expected: float) -> None:
-    assert percentile([4.0, 1.0, 3.0, 2.0], percent) == pytest.approx(expected)
+    assert percentile([1.0, 2.0, 3.0, 4.0], percent) == pytest.approx(expected)
     assert percentile([7.0], percent) == 7.0
 
 
