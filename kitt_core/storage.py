@@ -83,11 +83,18 @@ def check_run(
     return CheckedRun(
         id=new_run_id() if run_id is None else check_run_id(run_id),
         document=data,
-        created_at=datetime.now(UTC) if created_at is None else to_utc(created_at),
+        created_at=datetime.now(UTC) if created_at is None else _in_utc(created_at),
         sha256=codec.digest(data),
         rows=derive_rows(codec.parse(data), strict=strict),
         attachments=files,
     )
+
+
+def _in_utc(created_at: datetime) -> datetime:
+    try:
+        return to_utc(created_at)
+    except ValueError as error:
+        raise InvalidDocumentError(f"created_at: {error}") from error
 
 
 class ResultStore(abc.ABC):
@@ -376,7 +383,7 @@ class ResultStore(abc.ABC):
     def _unsupported(self, operation: str, capability: Capability) -> UnsupportedOperationError:
         return UnsupportedOperationError(
             f"{self.location} cannot {operation}: {type(self).__name__} does not declare {capability}",
-            hint="`kitt plugins list` shows what each backend can do",
+            hint="`kitt plugins show NAME` says what a backend can do",
         )
 
     def __enter__(self) -> Self:

@@ -27,10 +27,6 @@ DRIVERS_ALLOWED = {
     # `kitt doctor` shows which SQLite this Python has; it is imported when asked and opens nothing.
     "service/examination.py": {"sqlite3"},
 }
-SERVICE_ALLOWED = {
-    # Two pure functions over rows that the table of `storage show` shares; they call nothing of the service.
-    "_builtin/exporters.py": {"kitt_core.service.parsing", "kitt_core.service.pivot"},
-}
 
 
 def _is_module(name: str) -> bool:
@@ -109,7 +105,7 @@ def test_nobody_in_the_core_imports_the_command_line(path: Path) -> None:
 )
 def test_only_the_command_line_imports_the_service(path: Path) -> None:
     used = {name for name in under(imports(path), "kitt_core.service") if _is_module(name)}
-    assert used == SERVICE_ALLOWED.get(str(path.relative_to(CORE)), set())
+    assert used == set()
 
 
 def test_the_inner_rooms_know_nothing_of_the_outer_ones() -> None:

@@ -20,14 +20,12 @@ from typing import Any, BinaryIO, Final
 from kitt_core.exporting import Exporter
 from kitt_core.hookspecs import hookimpl
 from kitt_core.model import StoredRun
+from kitt_core.presentation import BenchmarkTable, parse_stored, pivot, without_formula
 from kitt_core.registry import Registry
 from kitt_core.rows import clean_text
-from kitt_core.service.parsing import parse_stored
-from kitt_core.service.pivot import BenchmarkTable, pivot
 from kitt_core.timestamps import format_utc
 
 _IN_MEMORY: Final = 8 << 20
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 _RUN_COLUMNS: Final = ("run_id", "model", "engine", "suite_name", "timestamp", "kitt_version")
 _ENTRY_COLUMNS: Final = ("test_name", "test_version", "run_number", "passed")
 _LONGEST_TEXT: Final = 200
@@ -75,7 +73,7 @@ def write_csv(runs: Iterable[StoredRun], stream: BinaryIO) -> None:
         spool.seek(0)
         text = TextIOWrapper(stream, encoding="utf-8", newline="", write_through=True)
         writer = csv.writer(text)  # ends lines with CR LF: only so it quotes a lone CR in a cell
-        writer.writerow(map(_inert, columns))
+        writer.writerow(map(without_formula, columns))
         for line in spool:
             cells = json.loads(line)
             writer.writerow([cells.get(column, "") for column in columns])
@@ -96,7 +94,7 @@ def write_markdown(runs: Iterable[StoredRun], stream: BinaryIO) -> None:
 def _csv_rows(run: StoredRun) -> Iterator[dict[str, str]]:
     document, rows = parse_stored(run)
     of_run = {
-        "run_id": _inert(run.id),
+        "run_id": without_formula(run.id),
         "model": _cell(rows.run.model),
         "engine": _cell(rows.run.engine),
         "suite_name": _cell(rows.run.suite_name),
@@ -129,15 +127,10 @@ def _cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return _inert(clean_text(value))
+        return without_formula(clean_text(value))
     if isinstance(value, Decimal):
         return str(value)
     return json.dumps(value, default=str)
-
-
-def _inert(text: str) -> str:
-    """Return ``text`` so that no spreadsheet takes it for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _markdown_lines(run: StoredRun) -> Iterator[str]:

@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from kitt_core.presentation import without_formula
 from kitt_core.timestamps import to_utc
 
 __all__ = ["as_json", "for_markdown", "for_spreadsheet", "instant", "number", "plain", "printable", "readable"]
@@ -21,7 +22,6 @@ _SMALLEST_PLAIN: Final = 1e-4
 # What JSON lets pass but a terminal acts on: C1 controls, marks of direction, line separators.
 _ACTIVE: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _MARKS: Final = re.compile(r"[\\`*\[\]<>|#~&!$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[-+](?=\s)|^\d+(?=[.)]\s)")
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def instant(moment: datetime) -> str:
@@ -66,7 +66,7 @@ def for_spreadsheet(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     text = _text(value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
+    return without_formula(text) if isinstance(value, str) else text
 
 
 def for_markdown(text: str) -> str:

@@ -12,10 +12,9 @@ from kitt_core.cli.lazy import HintedUsageError
 from kitt_core.cli.render import FORMATS, open_output, write_object, write_rows
 from kitt_core.cli.state import State, pass_state
 from kitt_core.model import RunRows
+from kitt_core.presentation import BenchmarkTable, parse_stored, pivot
 from kitt_core.service.exports import choose_exporter, export_to_stream, select_runs
 from kitt_core.service.lookup import resolve_run_id
-from kitt_core.service.parsing import parse_stored
-from kitt_core.service.pivot import BenchmarkTable, pivot
 from kitt_core.storage import ResultStore
 
 __all__ = ["show"]
