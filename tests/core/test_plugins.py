@@ -261,7 +261,9 @@ def test_what_is_not_installed_is_named_with_what_is(install: Install) -> None:
 def test_without_autoload_nothing_is_looked_for(install: Install) -> None:
     install_backend(install)
     manager = PluginManager(autoload=False)
-    assert manager.names(STORAGE) == manager.all(STORAGE) == manager.statuses() == []
+    assert manager.names(STORAGE) == []
+    assert manager.all(STORAGE) == []
+    assert manager.statuses() == []
     with pytest.raises(PluginError, match="installed: none"):
         manager.find(STORAGE, "memory")
 

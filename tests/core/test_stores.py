@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -71,12 +71,11 @@ def plugins() -> PluginManager:
 
 
 @pytest.fixture(autouse=True)
-def _empty_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _empty_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("KITT_BACKEND", "KITT_DB_DSN", "SHELF_PATH", "SHELF_WAIT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KITT_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    return
 
 
 def opened(target: object, plugins: PluginManager, **options: object) -> tuple[str, object]:

@@ -56,7 +56,7 @@ def this_machine() -> Machine:
         ImportError: psutil is not installed or does not work here.
         OSError: The system denies what psutil asks for.
     """
-    import psutil  # type: ignore[import-untyped]  # psutil publishes no types
+    import psutil
 
     uname = platform.uname()
     return Machine(

@@ -203,7 +203,7 @@ def _facts(engine: Engine) -> dict[str, object]:
         table: (
             {
                 # A row's number can't be NULL, whether or not its column says so.
-                c["name"]: (str(c["type"]), c["nullable"] and not c["primary_key"], _bare(c["default"]))
+                c["name"]: (str(c["type"]), c["nullable"] and c["name"] != "id", _bare(c["default"]))
                 for c in inspector.get_columns(table)
             },
             inspector.get_pk_constraint(table)["constrained_columns"],

@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -172,7 +171,7 @@ def test_a_read_only_file_opens_for_reading(directory_mode: int) -> None:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KITT_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
 
@@ -212,7 +211,7 @@ def test_a_named_database_has_the_mode_that_the_umask_gives(tmp_path: Path) -> N
 )
 def test_a_wrong_option_is_refused_with_what_was_expected(option: str, value: str, expected: str) -> None:
     with pytest.raises(ConfigurationError, match=expected):
-        open_store("sqlite:///runs.db", **{option: value})
+        open_store("sqlite:///runs.db", plugins=None, **{option: value})
 
 
 @pytest.mark.parametrize("name", ["a b.db", "50%.db", "why?.db", "tag#1.db", "模型.db"])

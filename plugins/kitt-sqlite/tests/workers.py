@@ -1,6 +1,7 @@
 """What other processes do in these tests: ``python workers.py NAME PATH [NUMBER…]``."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from kitt_core.testing import documents
@@ -40,5 +41,9 @@ def save_for_ever(path: str) -> None:
 
 if __name__ == "__main__":
     _, name, path, *numbers = sys.argv
-    workers = {"save_many": save_many, "read_until": read_until, "save_for_ever": save_for_ever}
-    workers[name](path, *map(int, numbers))
+    jobs: dict[str, Callable[..., None]] = {
+        "save_many": save_many,
+        "read_until": read_until,
+        "save_for_ever": save_for_ever,
+    }
+    jobs[name](path, *map(int, numbers))
