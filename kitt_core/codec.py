@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -160,13 +160,18 @@ def _keys_are_text(document: Mapping[str, Any]) -> bool:
     while pending:
         value = pending.pop()
         if isinstance(value, Mapping):
-            for key in value:
-                if not isinstance(key, str):
-                    return False
-            pending.extend([item for item in value.values() if type(item) not in _PLAIN_TYPES])
-        elif isinstance(value, (list, tuple)):
+            if not (_types(value) <= {str} or all(isinstance(key, str) for key in value)):
+                return False
+            value = value.values()
+        elif not isinstance(value, (list, tuple)):
+            continue
+        if not _types(value) <= _PLAIN_TYPES:
             pending.extend([item for item in value if type(item) not in _PLAIN_TYPES])
     return True
+
+
+def _types(values: Iterable[Any]) -> set[type]:
+    return set(map(type, values))
 
 
 def _misfits(value: object, path: str = "$", depth: int = 0) -> Iterator[tuple[str, object]]:

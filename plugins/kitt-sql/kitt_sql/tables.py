@@ -6,10 +6,12 @@ create the tables, these objects build the queries; a test holds the two togethe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import (
+    TIMESTAMP,
     Boolean,
     Column,
     Dialect,
@@ -25,7 +27,6 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.types import REAL, TypeEngine
 
 from kitt_core.timestamps import format_utc
@@ -61,15 +62,10 @@ class Timestamp(TypeDecorator[datetime]):
         """Python to database."""
         return format_utc(value) if value is not None and dialect.name != "postgresql" else value
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Database to Python; rows made by the column's own default have no offset and are UTC."""
-        del dialect
-        if not value:
-            return None
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-        if moment.tzinfo is UTC:
-            return moment
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None]:
+        """Return the plain function: a listing calls it for every row, and a layer around it is not free."""
+        del dialect, coltype
+        return _instant
 
 
 class Flag(TypeDecorator[bool]):
@@ -86,13 +82,42 @@ class Flag(TypeDecorator[bool]):
         """Python to database."""
         return int(value) if value is not None and dialect.name != "postgresql" else value
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> bool | None:
-        """Database to Python."""
-        del dialect
-        return None if value is None else bool(value)
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], bool | None]:
+        """Return the plain function, as `Timestamp` does."""
+        del dialect, coltype
+        return _truth
 
 
-JSON_TEXT: Final = Text().with_variant(JSONB(), "postgresql")
+class JsonText(TypeDecorator[str]):
+    """A JSON text: ``TEXT`` in SQLite, ``JSONB`` in PostgreSQL."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Choose the database's type."""
+        if dialect.name != "postgresql":
+            return dialect.type_descriptor(Text())
+        from sqlalchemy.dialects.postgresql import JSONB  # the whole dialect, which SQLite's start does without
+
+        return dialect.type_descriptor(JSONB())
+
+
+def _instant(value: Any) -> datetime | None:
+    """Database to Python; rows made by the column's own default have no offset and are UTC."""
+    if not value:
+        return None
+    moment: datetime = datetime.fromisoformat(value) if type(value) is str else value
+    if moment.tzinfo is UTC:
+        return moment
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _truth(value: Any) -> bool | None:
+    return None if value is None else bool(value)
+
+
+JSON_TEXT: Final = JsonText()
 REAL_NUMBER: Final[TypeEngine[float]] = REAL().with_variant(Double(), "postgresql")
 NOW: Final = text("(datetime('now'))")
 
