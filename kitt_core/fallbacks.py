@@ -152,7 +152,10 @@ def metric_values(benchmarks: Sequence[BenchmarkRow], name: str) -> list[float]:
         metric.value
         for benchmark in benchmarks
         for metric in benchmark.metrics
-        if name in (metric.name, f"{benchmark.test_name}/{metric.name}")
+        if (
+            name == metric.name
+            or (benchmark.test_name is not None and name == f"{benchmark.test_name}/{metric.name}")
+        )
         and metric.value is not None
         and math.isfinite(metric.value)
     ]

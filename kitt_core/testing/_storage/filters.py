@@ -249,6 +249,13 @@ class FilterContract(StoreTests):
         assert found(store, metrics="latency/avg_tps>40") == {"b"}
         assert found(store, metrics="through*/avg_tps>40") == found(store, metrics="Avg_tps>40") == set()
 
+    def test_an_entry_whose_name_does_not_fit_is_named_by_its_metric_alone(self, store: ResultStore) -> None:
+        put(store, {"misfit": run(results=[{"test_name": 5, "metrics": {"x": 1}}])}, strict=False)
+        put(store, {"named": run(results=[{"test_name": "None", "metrics": {"x": 1}}])})
+        assert found(store, metrics="x=1") == {"misfit", "named"}
+        assert found(store, metrics="None/x=1") == {"named"}
+        assert found(store, metrics="/x=1") == found(store, metrics="5/x=1") == set()
+
     def test_non_finite_values_meet_no_condition(self, store: ResultStore) -> None:
         put(store, {"nan": _values("NaN"), "inf": _values("Infinity", "-1e999"), "both": _values("Infinity", "1")})
         for operator in ("=", "!=", "<", "<=", ">", ">="):
