@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -156,22 +156,19 @@ def _plain(value: object) -> Any:
 
 
 def _keys_are_text(document: Mapping[str, Any]) -> bool:
+    # Every save of a mapping pays for this: exact types are asked for before abstract ones.
     pending: list[Any] = [document]
     while pending:
         value = pending.pop()
-        if isinstance(value, Mapping):
-            if not (_types(value) <= {str} or all(isinstance(key, str) for key in value)):
-                return False
+        if type(value) is dict or isinstance(value, Mapping):
+            for key in value:
+                if type(key) is not str and not isinstance(key, str):
+                    return False
             value = value.values()
         elif not isinstance(value, (list, tuple)):
             continue
-        if not _types(value) <= _PLAIN_TYPES:
-            pending.extend([item for item in value if type(item) not in _PLAIN_TYPES])
+        pending.extend([item for item in value if type(item) not in _PLAIN_TYPES])
     return True
-
-
-def _types(values: Iterable[Any]) -> set[type]:
-    return set(map(type, values))
 
 
 def _misfits(value: object, path: str = "$", depth: int = 0) -> Iterator[tuple[str, object]]:

@@ -245,18 +245,20 @@ class PluginManager:
         return sorted({entry.name for entry in self._entries(group)})
 
     def _is_disabled(self, entry: EntryPoint) -> bool:
-        return entry.name in self._disabled or _distribution(entry) in self._disabled
+        # The distribution's name is parsed out of its metadata: not for a set that is empty.
+        return bool(self._disabled) and (entry.name in self._disabled or _distribution(entry) in self._disabled)
 
     def _load(self, group: str, name: str) -> bool:
         """Load what declares ``name`` in ``group``; always True, for use in a condition."""
         for entry in self._entries(group, name):
-            key = (group, _distribution(entry), name)
+            distribution = _distribution(entry)
+            key = (group, distribution, name)
             if key in self._attempted or self._is_disabled(entry):
                 continue
             self._attempted.add(key)
             try:
-                self._register(entry.load(), f"{_distribution(entry)}:{entry.value}", _distribution(entry))
-                self._check_brought(group, name, _distribution(entry))
+                self._register(entry.load(), f"{distribution}:{entry.value}", distribution)
+                self._check_brought(group, name, distribution)
             except (
                 Exception,
                 SystemExit,
@@ -264,7 +266,7 @@ class PluginManager:
                 self._failures[key] = _reason(error)
                 if isinstance(error, KittError) and error.hint:
                     self._cures[key] = error.hint
-                logger.debug("plugin %s of %s failed to load", name, _distribution(entry), exc_info=True)
+                logger.debug("plugin %s of %s failed to load", name, distribution, exc_info=True)
         return True
 
     def _check_brought(self, group: str, name: str, distribution: str) -> None:

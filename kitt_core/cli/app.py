@@ -51,12 +51,14 @@ class _Root(LazyGroup):
 
         own = super().summaries(ctx)
         plugins = _state(ctx).plugins
+        names = [name for name in plugins.names(COMMANDS) if name not in own]
+        if not names:  # the usual case; the rest reads the metadata of every distribution that has a plugin
+            return own
         found = {
             status.name: status.distribution
             for status in plugins.statuses(load=False)
             if status.kind == COMMANDS.name
         }
-        names = (name for name in plugins.names(COMMANDS) if name not in own)
         return own | {name: f"From {found.get(name, 'the application')}." for name in names}
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

@@ -11,13 +11,13 @@ import os
 import sqlite3
 import time
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from attrs import frozen
 from sqlalchemy import Connection, Engine, create_engine, event, exc, pool
 
-__all__ = ["SQLiteFile", "Synchronous", "driver_connection", "make_engine", "writing"]
+__all__ = ["SQLiteFile", "Synchronous", "make_engine", "writing"]
 
 Synchronous = Literal["FULL", "NORMAL", "EXTRA", "OFF"]
 
@@ -121,14 +121,10 @@ def writing(engine: Engine) -> Engine:
     return engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
 
 
-def driver_connection(connection: Connection) -> sqlite3.Connection:
-    """Return the driver's own connection, for what SQLAlchemy would only make slower."""
-    driver: Any = connection.connection.driver_connection
-    return cast("sqlite3.Connection", driver)
-
-
 def _begin(connection: Connection) -> None:
-    driver_connection(connection).execute(connection.get_execution_options().get(_BEGIN, "BEGIN"))
+    # On the driver's connection: SQLAlchemy's machinery around a statement costs every read and write 20 µs.
+    driver: Any = connection.connection.driver_connection
+    driver.execute(connection.get_execution_options().get(_BEGIN, "BEGIN"))
 
 
 def _note_process(connection: Any, record: Any) -> None:

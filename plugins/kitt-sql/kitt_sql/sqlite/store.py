@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
 from attrs import evolve
-from sqlalchemy import Connection, Text, bindparam, select
+from sqlalchemy import Connection, Text, bindparam, exc, select
 
 from kitt_core.errors import MigrationError, RunExistsError
 from kitt_core.model import CheckedRun, Finding, Progress, RunRows, SchemaState, SchemaStatus, Severity, StoredRun
@@ -26,7 +26,7 @@ from kitt_sql.records import (
     with_benchmark_ids,
 )
 from kitt_sql.sqlite.backup import write_backup
-from kitt_sql.sqlite.engine import SQLiteFile, driver_connection, make_engine, writing
+from kitt_sql.sqlite.engine import SQLiteFile, make_engine, writing
 from kitt_sql.sqlite.errors import translated
 from kitt_sql.store import SqlResultStore
 from kitt_sql.tables import benchmarks, hardware, metrics, run_documents, run_labels, runs
@@ -69,7 +69,7 @@ class SQLiteStore(SqlResultStore):
         with self._writing() as connection:
             try:
                 self._insert(connection, runs, [record.run for record in records])
-            except sqlite3.IntegrityError as error:
+            except exc.IntegrityError as error:
                 raise RunExistsError(f"a run of this id is in {self.location} already") from error
             first = connection.exec_driver_sql(_NEXT_BENCHMARK).scalar_one()
             numbered, measured = with_benchmark_ids(records, first)
@@ -189,4 +189,4 @@ class SQLiteStore(SqlResultStore):
 
     def _insert(self, connection: Connection, table: Any, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:
-            driver_connection(connection).executemany(insert_statement(table, connection.dialect), rows)
+            connection.exec_driver_sql(insert_statement(table, connection.dialect), list(rows))
