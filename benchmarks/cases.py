@@ -1,0 +1,215 @@
+"""What is measured: each case in KITT's words, and the same work on the floor."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+from benchmarks import startup
+from benchmarks.floor import Floor
+from benchmarks.timing import Call, Sides
+from benchmarks.workload import ENGINES, METRIC, MODELS, Document, run_document, write_run_files
+from kitt_core import PluginManager, ResultStore, open_store
+from kitt_core.service.imports import find_candidates, import_runs
+
+__all__ = ["CASES", "Bench", "Case", "opened"]
+
+_BATCH: Final = 100
+_FRESH: Final = 10_000_000
+"""Numbers of documents that are saved while measuring; those stored beforehand lie below it."""
+
+
+@frozen
+class Case:
+    """One thing that is measured.
+
+    Attributes:
+        name: What the user types.
+        summary: What KITT does, and what the floor does.
+        sides: Makes both sides ready.
+        goal: The ratio that it should not exceed; None if it only shall be known.
+    """
+
+    name: str
+    summary: str
+    sides: Callable[[Bench], Sides]
+    goal: float | None = None
+
+
+@frozen(slots=False)
+class Bench:
+    """Where measurements happen: a directory, and in it both databases with the same runs.
+
+    Attributes:
+        directory: An empty directory; its disk is what is measured.
+        size: How many standard documents are stored before anything is timed.
+    """
+
+    directory: Path
+    size: int
+
+    @cached_property
+    def plugins(self) -> PluginManager:
+        """KITT's plugins."""
+        return PluginManager()
+
+    @cached_property
+    def store(self) -> ResultStore:
+        """KITT's store, full."""
+        store = open_store(f"sqlite:///{self.directory}/kitt.db", plugins=self.plugins)
+        for batch in _batches(self.size):
+            store.save_results(batch)
+        return store
+
+    @cached_property
+    def floor(self) -> Floor:
+        """The floor's database, full."""
+        floor = Floor(self.directory / "floor.db")
+        for batch in _batches(self.size):
+            floor.save(batch)
+        return floor
+
+    def files(self, side: str, number: int) -> Path:
+        """Return a directory of new run directories."""
+        directory = self.directory / f"files-{side}-{number}"
+        first = _FRESH + number * _BATCH
+        write_run_files(directory, range(first, first + _BATCH))
+        return directory
+
+
+@contextmanager
+def opened(directory: Path, size: int) -> Iterator[Bench]:
+    """Lend a bench, and close what it has opened."""
+    bench = Bench(directory, size)
+    try:
+        yield bench
+    finally:
+        for name in ("store", "floor"):
+            if name in vars(bench):
+                vars(bench)[name].close()
+
+
+def _batches(size: int) -> Iterator[list[Document]]:
+    for first in range(0, size, _BATCH):
+        yield [run_document(number) for number in range(first, min(first + _BATCH, size))]
+
+
+def _save(bench: Bench, *, small: bool = False) -> Sides:
+    def measured(number: int) -> Callable[[], object]:
+        return partial(bench.store.save_result, run_document(_FRESH + number, small=small))
+
+    def floor(number: int) -> Callable[[], object]:
+        return partial(bench.floor.save, [run_document(_FRESH + number, small=small)])
+
+    return Sides(measured, floor, 40)
+
+
+def _save_batch(bench: Bench) -> Sides:
+    def batch(number: int) -> list[Document]:
+        first = _FRESH + number * _BATCH
+        return [run_document(n) for n in range(first, first + _BATCH)]
+
+    return Sides(
+        lambda number: partial(bench.store.save_results, batch(number)),
+        lambda number: partial(bench.floor.save, batch(number)),
+        1,
+    )
+
+
+def _import(bench: Bench) -> Sides:
+    def measured(number: int) -> Callable[[], object]:
+        directory = bench.files("kitt", number)
+        return lambda: import_runs(bench.store, find_candidates(bench.plugins, [directory]))
+
+    def floor(number: int) -> Callable[[], object]:
+        directory = bench.files("floor", number)
+        return lambda: bench.floor.import_files(sorted(directory.rglob("metrics.json")))
+
+    return Sides(measured, floor, 1)
+
+
+def _same(measured: Callable[[], object], floor: Callable[[], object], calls: int = 20) -> Sides:
+    """Return sides that do the same in every call."""
+
+    def every(call: Callable[[], object]) -> Call:
+        return lambda _: call
+
+    return Sides(every(measured), every(floor), calls)
+
+
+def _list(bench: Bench) -> Sides:
+    return _same(partial(bench.store.list_results, limit=50), bench.floor.newest, 50)
+
+
+def _filter(bench: Bench) -> Sides:
+    model, engine = MODELS[0], ENGINES[0]
+    wanted = {"model": model, "engine": engine}
+    return _same(
+        partial(bench.store.list_results, wanted, limit=50), partial(bench.floor.newest_of, model, engine), 50
+    )
+
+
+def _deep_page(bench: Bench) -> Sides:
+    cursor = bench.store.list_results(limit=max(1, bench.size // 2)).next_cursor
+    page = bench.store.list_results(limit=1, after=cursor)
+    last = page[0].timestamp if page else None
+    return _same(
+        partial(bench.store.list_results, limit=50, after=cursor),
+        partial(bench.floor.newest_before, "" if last is None else last.isoformat(timespec="microseconds")),
+        50,
+    )
+
+
+def _count(bench: Bench) -> Sides:
+    return _same(partial(bench.store.count, {"engine": ENGINES[0]}), partial(bench.floor.count, ENGINES[0]), 50)
+
+
+def _aggregate(bench: Bench) -> Sides:
+    return _same(partial(bench.store.aggregate, "engine", METRIC), partial(bench.floor.means, METRIC), 3)
+
+
+def _percentiles(bench: Bench) -> Sides:
+    return _same(
+        partial(bench.store.aggregate, "engine", METRIC, statistics=("p50", "p99")),
+        partial(bench.floor.percentiles, METRIC),
+        3,
+    )
+
+
+def _get_document(bench: Bench) -> Sides:
+    ours = bench.store.save_result(run_document(_FRESH - 1))
+    theirs = bench.floor.save([run_document(_FRESH - 1)])
+    return _same(partial(bench.store.get_document, ours), partial(bench.floor.document, theirs), 50)
+
+
+def _help(bench: Bench) -> Sides:
+    return _same(startup.kitt(bench.directory, "--help"), startup.nothing, 3)
+
+
+def _storage_list(bench: Bench) -> Sides:
+    target = f"sqlite:///{bench.directory}/kitt.db"
+    bench.store.count()  # it is there before it is listed
+    return _same(startup.kitt(bench.directory, "-q", "--backend", target, "storage", "list"), startup.nothing, 3)
+
+
+CASES: Final = (
+    Case("save", "save_result of a standard document, durable", _save, goal=1.25),
+    Case("save-small", "save_result of a small document, durable", functools.partial(_save, small=True)),
+    Case("save-batch", f"save_results of {_BATCH} standard documents, one transaction", _save_batch),
+    Case("import", f"import of {_BATCH} run directories (read, parse, store)", _import),
+    Case("list", "list_results(limit=50), the newest", _list, goal=3),
+    Case("filter", "list_results(limit=50) of one model and engine", _filter),
+    Case("deep-page", "list_results(limit=50) after a cursor in the middle", _deep_page),
+    Case("count", "count of one engine's runs", _count),
+    Case("aggregate", "aggregate: mean of one metric by engine", _aggregate),
+    Case("percentiles", "aggregate: p50 and p99 of one metric by engine", _percentiles),
+    Case("get-document", "get_document by id", _get_document),
+    Case("help", "`kitt --help` against `python -c pass`", _help, goal=12),
+    Case("storage-list", "`kitt storage list` (50 runs) against `python -c pass`", _storage_list, goal=25),
+)

@@ -1,0 +1,110 @@
+"""Both sides of a case in turn, medians, ratios.
+
+A *round* calls every case's two sides alternately; which side goes first changes from call to call. A round's
+figure is the median of its calls; a case's figure is the median of its rounds, and its ratio the median of the
+rounds' ratios. What a busy machine does to one round it does to both sides of it.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import field, frozen
+
+__all__ = ["Call", "Figures", "Sides", "figures", "run_rounds", "timed_round"]
+
+Call = Callable[[int], Callable[[], Any]]
+"""Prepares one call, untimed: is given a number that never comes twice, returns what is timed."""
+
+
+@frozen
+class Sides:
+    """What a case times.
+
+    Attributes:
+        measured: KITT's side.
+        floor: The least that the same work costs.
+        calls: How often each is called in a round.
+    """
+
+    measured: Call
+    floor: Call
+    calls: int
+
+
+@frozen
+class Figures:
+    """What came out of a case.
+
+    Attributes:
+        seconds: Median of the measured side.
+        floor_seconds: Median of the floor.
+        ratio: Median of the rounds' ratios.
+        lowest: The smallest ratio of a round.
+        highest: The greatest.
+        rounds: How many rounds there were.
+    """
+
+    seconds: float
+    floor_seconds: float
+    ratio: float
+    lowest: float
+    highest: float
+    rounds: int = field(kw_only=True)
+
+
+def run_rounds(
+    cases: Sequence[Sides],
+    rounds: int,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+    progress: Callable[[int], None] | None = None,
+) -> list[Figures]:
+    """Return each case's figures, the cases interleaved; one round before them counts for nothing.
+
+    Args:
+        cases: What to time.
+        rounds: How many rounds.
+        clock: Tells the time.
+        progress: Told after each round how many are done.
+    """
+    pairs: list[list[tuple[float, float]]] = [[] for _ in cases]
+    for number in range(rounds + 1):
+        for case, measured in zip(cases, pairs, strict=True):
+            pair = timed_round(case, number * case.calls, clock)
+            if number:
+                measured.append(pair)
+        if progress is not None:
+            progress(number)
+    return [figures(measured) for measured in pairs]
+
+
+def timed_round(case: Sides, first: int, clock: Callable[[], float] = time.perf_counter) -> tuple[float, float]:
+    """Return the medians of one round: the measured side's and the floor's."""
+    times: tuple[list[float], list[float]] = ([], [])
+    gc.collect()  # what another case left behind is not this one's to clean up
+    for number in range(first, first + case.calls):
+        sides = list(enumerate((case.measured, case.floor)))
+        for side, prepare in sides if number % 2 else reversed(sides):
+            call = prepare(number)
+            start = clock()
+            call()
+            times[side].append(clock() - start)
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+def figures(rounds: Sequence[tuple[float, float]]) -> Figures:
+    """Return the figures of a case from its rounds' medians."""
+    ratios = [measured / floor for measured, floor in rounds]
+    return Figures(
+        seconds=statistics.median(measured for measured, _ in rounds),
+        floor_seconds=statistics.median(floor for _, floor in rounds),
+        ratio=statistics.median(ratios),
+        lowest=min(ratios),
+        highest=max(ratios),
+        rounds=len(rounds),
+    )
