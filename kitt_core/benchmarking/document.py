@@ -51,6 +51,8 @@ def build_document(
         document["labels"] = dict(labels)
     if run.stopped is not None:
         document["stopped"] = run.stopped
+    if run.outputs_incomplete is not None:
+        document["outputs_incomplete"] = run.outputs_incomplete
     document["engine_info"] = dict(engine_info)
     document["config"] = {
         "skip_warmup": run.options.skip_warmup,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -59,7 +60,8 @@ def output_line(benchmark: str, run_number: int, iteration: int, sample: Request
 class OutputWriter:
     """Writes lines to numbered chunks in a directory; holds one line in memory, never a chunk.
 
-    A context manager; leaving it closes the last chunk.
+    A context manager; leaving it closes the last chunk. A chunk that cannot be written whole is removed: nobody
+    could read it to its end, and on a full disk the run's own files need its space.
 
     Args:
         directory: Where the chunks go; made if it is missing.
@@ -70,7 +72,8 @@ class OutputWriter:
     def __init__(self, directory: Path, *, chunk_bytes: int = _CHUNK_BYTES) -> None:
         self._directory = directory
         self._chunk_bytes = chunk_bytes
-        self._paths: list[Path] = []
+        self._chunks: list[Attachment] = []
+        self._path: Path | None = None
         self._raw: IO[bytes] | None = None
         self._packed: gzip.GzipFile | None = None
         self._filled = 0
@@ -88,6 +91,7 @@ class OutputWriter:
             packed = self._packed or self._begin()
             packed.write(line)
         except OSError as error:
+            self._drop()
             raise self._failure(error) from error
         self._filled += len(line)
 
@@ -95,18 +99,14 @@ class OutputWriter:
         """Close the last chunk and return all chunks, none if nothing was written; may be called twice.
 
         Raises:
-            StoreUnavailableError: What was still to be written can't be.
+            StoreUnavailableError: What was still to be written can't be; a second call returns the other chunks.
         """
         try:
             self._finish()
-            return [
-                Attachment(
-                    path.name, path.stat().st_size, cast("Callable[[], BinaryIO]", partial(path.open, "rb"))
-                )
-                for path in self._paths
-            ]
         except OSError as error:
+            self._drop()
             raise self._failure(error) from error
+        return list(self._chunks)
 
     def __enter__(self) -> Self:
         return self
@@ -118,9 +118,8 @@ class OutputWriter:
 
     def _begin(self) -> gzip.GzipFile:
         self._directory.mkdir(parents=True, exist_ok=True)
-        path = self._directory / f"results_chunk_{len(self._paths):04d}.jsonl.gz"
-        self._raw = path.open("wb")
-        self._paths.append(path)
+        self._path = self._directory / f"results_chunk_{len(self._chunks):04d}.jsonl.gz"
+        self._raw = self._path.open("wb")
         self._packed = gzip.GzipFile(filename="", mode="wb", fileobj=self._raw, mtime=0)
         self._filled = 0
         return self._packed
@@ -134,6 +133,18 @@ class OutputWriter:
         finally:
             if raw is not None:
                 raw.close()
+        if self._path is not None:
+            opener = cast("Callable[[], BinaryIO]", partial(self._path.open, "rb"))
+            self._chunks.append(Attachment(self._path.name, self._path.stat().st_size, opener))
+            self._path = None
+
+    def _drop(self) -> None:
+        path, self._path = self._path, None
+        with suppress(OSError):
+            self._finish()
+        if path is not None:
+            with suppress(OSError):
+                path.unlink()
 
     def _failure(self, error: OSError) -> StoreUnavailableError:
         reason = error.strerror or type(error).__name__

@@ -23,7 +23,7 @@ from kitt_core.benchmarking.outputs import OutputWriter, output_line
 from kitt_core.benchmarking.samples import Clock, RequestSample
 from kitt_core.benchmarking.suites import Suite
 from kitt_core.engine import EngineSession
-from kitt_core.errors import KittError
+from kitt_core.errors import KittError, StoreUnavailableError
 
 __all__ = ["RunOptions", "RunProgress", "SuiteRun", "run_suite"]
 
@@ -74,6 +74,7 @@ class SuiteRun:
         entries: The document's ``results``, one object per benchmark and run number.
         stopped: Why the run ended before its time, None if it did not. The last entry has not passed then.
         interrupted: Whether the user was the reason (SIGINT or cancellation); the command line exits 130.
+        outputs_incomplete: Why samples are missing in the outputs, None if all are there.
     """
 
     suite: Suite
@@ -83,6 +84,7 @@ class SuiteRun:
     entries: tuple[dict[str, Any], ...] = field(repr=False)
     stopped: str | None = None
     interrupted: bool = False
+    outputs_incomplete: str | None = None
 
     @property
     def passed_count(self) -> int:
@@ -115,13 +117,13 @@ async def run_suite(
         suite: What to run.
         options: What the user changed.
         on_progress: Told at the start of each benchmark and after each request; from the loop's thread.
-        outputs: Is given one line per measured request after each benchmark; it is not closed.
+        outputs: Is given one line per measured request after each benchmark; it is not closed. If it fails, the
+            run goes on without it, and ``outputs_incomplete`` says why.
         clock: Where measured times come from.
         now: Where timestamps come from; gives aware datetimes.
 
     Raises:
         EngineError: The engine failed before it had answered a request; nothing was measured.
-        StoreUnavailableError: The outputs can't be written.
     """
     run = _Run(session, suite, options or RunOptions(), on_progress, outputs, clock, now)
     return await run.run()
@@ -152,6 +154,7 @@ class _Run:
         self._done = 0
         self._planned = 0
         self._answered = False
+        self._outputs_incomplete: str | None = None
         self._total = suite.total_requests(warm_up=not options.skip_warmup, runs_override=options.runs_override)
 
     async def run(self) -> SuiteRun:
@@ -171,6 +174,7 @@ class _Run:
             entries=tuple(self._entries),
             stopped=stopped,
             interrupted=interrupted,
+            outputs_incomplete=self._outputs_incomplete,
         )
 
     async def _run_benchmark(self, benchmark: Benchmark, run_number: int) -> None:
@@ -210,10 +214,15 @@ class _Run:
             self._on_progress(RunProgress(benchmark.name, run_number, self._done, self._total))
 
     def _write(self, benchmark: Benchmark, run_number: int, samples: list[RequestSample]) -> None:
-        if self._outputs is not None:
+        if self._outputs is None or self._outputs_incomplete is not None:
+            return
+        try:
             # After the benchmark, not in it: compressing would delay the requests in flight.
             for iteration, sample in enumerate(samples, 1):
                 self._outputs.write(output_line(benchmark.name, run_number, iteration, sample))
+        except StoreUnavailableError as error:
+            self._outputs_incomplete = error.message
+            _log.warning("%s; the run goes on without them", error.message)
 
 
 class _StoppedError(Exception):

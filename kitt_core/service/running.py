@@ -26,7 +26,7 @@ from kitt_core.benchmarking.suites import Suite
 from kitt_core.engine import EngineSession
 from kitt_core.errors import EngineError, KittError, StoreUnavailableError
 from kitt_core.identity import new_run_id
-from kitt_core.model import CheckedRun, SchemaState
+from kitt_core.model import Attachment, CheckedRun, SchemaState
 from kitt_core.plugins import PluginManager
 from kitt_core.service.engines import EngineSelection
 from kitt_core.storage import Capability, ResultStore, check_run
@@ -111,7 +111,7 @@ def perform(
     with tempfile.TemporaryDirectory(prefix="kitt-run-") as scratch:
         with OutputWriter(Path(scratch)) as outputs:
             measured = asyncio.run(_measure(plan, on_progress, outputs))
-            attachments = outputs.close()
+            measured, attachments = _with_outputs(measured, outputs)
         run = check_run(encode(_document(plan, measured)), run_id=new_run_id(), attachments=attachments)
         directory = _keep(run, store, plan.results_dir)
     plugins.announce_saved(evolve(run, attachments=()), store.location)
@@ -175,6 +175,15 @@ def _described(describe: Callable[[], Mapping[str, Any]], name: str) -> dict[str
         logger.warning("engine %s does not describe itself: %s", name, _reason(error))
         return {"name": name}
     return facts
+
+
+def _with_outputs(measured: _Measured, outputs: OutputWriter) -> tuple[_Measured, list[Attachment]]:
+    """Close the outputs and return them; what they cannot hold is missing in them, and the run says so."""
+    try:
+        return measured, outputs.close()
+    except StoreUnavailableError as error:
+        logger.warning("%s; the run is stored without them", error.message)
+        return evolve(measured, suite=evolve(measured.suite, outputs_incomplete=error.message)), outputs.close()
 
 
 def _document(plan: RunPlan, measured: _Measured) -> dict[str, Any]:

@@ -94,6 +94,18 @@ def test_nothing_written_is_no_file(tmp_path: Path) -> None:
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is full is needed")
+def test_a_chunk_that_the_disk_cannot_hold_goes_and_the_others_stay(tmp_path: Path) -> None:
+    (tmp_path / "results_chunk_0001.jsonl.gz").symlink_to("/dev/full")
+    writer = OutputWriter(tmp_path, chunk_bytes=20)
+    writer.write({"first": "chunk"})
+    writer.write({"second": "chunk"})
+    with pytest.raises(StoreUnavailableError, match="No space left on device"):
+        writer.close()
+    assert [chunk.name for chunk in writer.close()] == ["results_chunk_0000.jsonl.gz"]
+    assert [path.name for path in tmp_path.iterdir()] == ["results_chunk_0000.jsonl.gz"]
+
+
 def test_a_directory_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreUnavailableError, match="samples can't be written"):

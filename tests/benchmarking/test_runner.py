@@ -4,10 +4,13 @@ import asyncio
 import gzip
 import json
 import signal
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from attrs import evolve
 
 from kitt_core.benchmarking.document import build_document, encode
 from kitt_core.benchmarking.latency import Latency
@@ -18,7 +21,7 @@ from kitt_core.benchmarking.suites import PlannedBenchmark, Suite
 from kitt_core.benchmarking.throughput import Throughput
 from kitt_core.benchmarking.workload import Workload
 from kitt_core.engine import Usage
-from kitt_core.errors import EngineError
+from kitt_core.errors import EngineError, StoreUnavailableError
 
 from .scripted import ScriptedSession, Step, VirtualClock, words
 
@@ -124,6 +127,31 @@ def test_outputs_hold_each_measured_request(tmp_path: Path) -> None:
         ("throughput", 1, 2),
         ("throughput", 1, 3),
     ]
+
+
+class FullWriter(OutputWriter):
+    """The disk is full at the sixth line."""
+
+    written = 0
+
+    def write(self, item: Mapping[str, Any]) -> None:
+        self.written += 1
+        if self.written >= 6:
+            raise StoreUnavailableError("the samples can't be written: No space left on device")
+        super().write(item)
+
+
+def test_outputs_that_cannot_be_written_cost_no_result(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    writer = FullWriter(tmp_path)
+    repeated = evolve(SMALL, plan=SMALL.plan * 2)
+    result = run(suite=repeated, outputs=writer)
+    assert (len(result.entries), result.passed, result.stopped) == (6, True, None)
+    assert result.outputs_incomplete == "the samples can't be written: No space left on device"
+    assert writer.written == 6, "nothing is tried after the first failure"
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    (kept,) = writer.close()
+    with kept.open() as content:
+        assert len(gzip.decompress(content.read()).splitlines()) == 5
 
 
 @pytest.mark.parametrize("interruption", [asyncio.CancelledError(), KeyboardInterrupt()])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from collections.abc import AsyncIterator
@@ -107,6 +108,23 @@ def test_samples_are_attached_and_their_temporary_files_gone(
     with attachment.open() as file:
         assert file.read() == (finished.directory / "outputs" / attachment.name).read_bytes()
     assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("fails", ["write", "close"])
+def test_samples_that_cannot_be_written_cost_no_run(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fails: str
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(gzip.GzipFile, fails, full)
+    finished = bench.run()
+    document = json.loads(finished.run.document)
+    assert document["passed"] is True
+    assert document["outputs_incomplete"].endswith(": No space left on device")
+    assert [file.name for file in bench.store.attachments(finished.run.id)] == []
+    assert bench.stored() == 1
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 def test_a_store_without_attachments_gets_none(bench: Bench) -> None:
