@@ -15,7 +15,8 @@ import pytest
 from sqlalchemy import event
 
 from kitt_core import open_store
-from kitt_core.errors import ConfigurationError, KittError, StoreUnavailableError
+from kitt_core.errors import ConfigurationError, KittError, SchemaError, StoreUnavailableError
+from kitt_core.model import SchemaState
 from kitt_core.testing import documents
 from kitt_sqlite import SQLiteResultStore
 
@@ -90,6 +91,38 @@ def test_a_full_database(tmp_path: Path) -> None:
             fill()
         assert "is full" in _message(error)
         assert sorted(run.id for run in store.list_results()) == sorted(before)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "CREATE TABLE songs (title TEXT)",
+        "CREATE TABLE schema_version (version INTEGER); INSERT INTO schema_version VALUES (99)",
+        "CREATE TABLE schema_version (version TEXT); INSERT INTO schema_version VALUES ('one')",
+        "CREATE TABLE schema_version (number INTEGER)",
+        "CREATE TABLE runs (id TEXT)",
+    ],
+)
+def test_a_database_that_is_not_ours_is_left_untouched(tmp_path: Path, script: str) -> None:
+    path = tmp_path / "other.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(script)
+    before = path.read_bytes()
+    with SQLiteResultStore(path) as store:
+        assert store.schema_status().state is not SchemaState.CURRENT
+        with pytest.raises(SchemaError):
+            store.count()
+        with pytest.raises(SchemaError):
+            store.save_result(documents.MINIMAL)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["other.db"]
+
+
+def test_the_size_is_that_of_the_database_alone(tmp_path: Path) -> None:
+    (tmp_path / "runs.db2").write_bytes(bytes(10_000_000))
+    with SQLiteResultStore(tmp_path / "runs.db") as store:
+        store.save_result(documents.MINIMAL)
+        assert 0 < (store.schema_status().size_bytes or 0) < 5_000_000
 
 
 _LIMITED = """
@@ -187,6 +220,14 @@ def test_the_default_database_is_readable_by_its_owner_alone(home: Path) -> None
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
     assert modes["kitt.db"] == 0o600
     assert set(modes.values()) == {0o600}
+
+
+def test_a_default_database_that_others_may_read_is_closed_to_them(home: Path) -> None:
+    home.mkdir()
+    (home / "kitt.db").touch(0o644)
+    with SQLiteResultStore() as store:
+        store.save_result(documents.MINIMAL)
+    assert stat.S_IMODE((home / "kitt.db").stat().st_mode) == 0o600
 
 
 def test_a_named_database_has_the_mode_that_the_umask_gives(tmp_path: Path) -> None:

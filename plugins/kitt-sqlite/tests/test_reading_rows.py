@@ -114,6 +114,76 @@ def test_verify_finds_and_rebuilds_rows_that_are_not_those_of_the_document(tmp_p
         assert list(store.verify()) == []
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE runs SET raw_json = NULL",
+        "UPDATE runs SET raw_json = '{}'",
+        "UPDATE runs SET raw_json = x'ff00'",
+        "UPDATE runs SET raw_json = CAST(raw_json || ' ' AS BLOB)",
+        "UPDATE runs SET timestamp = 'garbage'",
+        "UPDATE runs SET created_at = 'garbage'",
+        "DELETE FROM run_documents",
+        "DELETE FROM run_labels",
+        "DELETE FROM hardware",
+        "INSERT INTO hardware (run_id) SELECT id FROM runs",
+        "INSERT INTO hardware (run_id) VALUES ('nobody')",
+    ],
+)
+def test_verify_finds_each_damage_and_nothing_raises(tmp_path: Path, damage: str) -> None:
+    document = documents.run(
+        timestamp="2025-01-01", labels={"a": "b"}, system_info={"ram_gb": 8}, results=[{"metrics": {"x": 1}}]
+    )
+    with SQLiteResultStore(tmp_path / "runs.db") as store:
+        store.save_result(document)
+        with closing(sqlite3.connect(tmp_path / "runs.db")) as connection, connection:
+            connection.execute(damage)
+        assert [f for f in store.verify() if f.severity is Severity.DAMAGE]
+        assert len(store.list_results()) >= 1
+
+
+def test_rows_are_not_rebuilt_from_a_document_that_is_damaged_itself(tmp_path: Path) -> None:
+    with SQLiteResultStore(tmp_path / "runs.db") as store:
+        store.save_result(documents.STANDARD)
+        before = store.list_results()
+        with closing(sqlite3.connect(tmp_path / "runs.db")) as connection, connection:
+            connection.execute("UPDATE runs SET raw_json = '{}'")
+        assert [f for f in store.verify(rebuild=True) if f.severity is Severity.DAMAGE]
+        assert store.list_results() == before
+
+
+def test_what_can_be_made_anew_is(tmp_path: Path) -> None:
+    with SQLiteResultStore(tmp_path / "runs.db") as store:
+        store.save_result(documents.STANDARD)
+        with closing(sqlite3.connect(tmp_path / "runs.db")) as connection, connection:
+            connection.execute("DELETE FROM run_documents")
+            connection.execute("INSERT INTO hardware (run_id) SELECT id FROM runs")
+        list(store.verify(rebuild=True))
+        assert list(store.verify()) == []
+
+
+def test_damaged_pages_are_findings(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with SQLiteResultStore(path) as store:
+        store.save_results(documents.STANDARD + b" " * i for i in range(20))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 40_000] = b"\x55" * 40_000
+    path.write_bytes(data)
+    with SQLiteResultStore(path) as store:
+        assert [f for f in store.verify() if f.severity is Severity.DAMAGE]
+
+
+def test_sums_beyond_a_double_do_not_depend_on_what_else_is_asked(tmp_path: Path) -> None:
+    entries = [{"test_name": "t", "metrics": {"x": 1e308}}] * 2
+    with SQLiteResultStore(tmp_path / "runs.db") as store:
+        store.save_result(documents.run(results=entries))
+        (simple,) = store.aggregate("model", ["x"], statistics=["avg", "sum"])
+        (both,) = store.aggregate("model", ["x"], statistics=["avg", "sum", "p50"])
+    assert (simple["x_avg"], simple["x_sum"]) == (both["x_avg"], both["x_sum"]) == (1e308, None)
+
+
 def test_verify_finds_changed_documents_orphans_and_missing_digests(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     with SQLiteResultStore(path) as store:

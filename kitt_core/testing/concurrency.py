@@ -1,0 +1,311 @@
+"""`StoreConcurrencyContract`: what ``CONCURRENT`` promises, shown with threads, processes and kills.
+
+A third party's test file is a subclass and one fixture, which says how *another process* opens the store::
+
+    from kitt_core.testing.concurrency import StoreConcurrencyContract
+
+
+    class TestShelfTogether(StoreConcurrencyContract):
+        @pytest.fixture
+        def target(self, tmp_path):
+            return f"shelf:///{tmp_path}/runs"  # or StoreTarget("kitt_shelf.store:ShelfStore", {"path": …})
+
+The other processes are ``python -m kitt_core.testing.worker``. A few kills are tried by default, fifty by the
+tests marked ``long``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
+
+import pytest
+
+from kitt_core.model import CheckedRun, Severity
+from kitt_core.storage import Capability, ResultStore
+from kitt_core.testing.documents import STANDARD, small
+from kitt_core.testing.target import StoreTarget
+from kitt_core.testing.worker import batch, single
+
+__all__ = ["StoreConcurrencyContract"]
+
+_PATIENCE: Final = 300  # seconds after which a process that hangs is a failure and not a hang of the tests
+_PROCESSES: Final = 4
+_RUNS: Final = 12
+_KILLS: Final = pytest.mark.parametrize("kills", [10, pytest.param(50, marks=pytest.mark.long)])
+_FEWER_KILLS: Final = pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.long)])
+
+
+class StoreConcurrencyContract:
+    """Several handles, threads and processes on one store; nothing is lost, torn or there twice.
+
+    A subclass gives the fixture ``target``.
+    """
+
+    @pytest.fixture
+    def target(self) -> Any:
+        """Return where an empty store can be made: a `StoreTarget`, or text that `open_store` takes."""
+        pytest.fail(f"{type(self).__name__} needs a fixture `target`: a URI or a StoreTarget")
+
+    @pytest.fixture
+    def place(self, target: StoreTarget | str) -> StoreTarget:
+        """Return the target, or skip the test where several processes are not promised anything."""
+        place = StoreTarget(target) if isinstance(target, str) else target
+        with place.open() as store:
+            if Capability.CONCURRENT not in store.capabilities:
+                pytest.skip(f"{type(store).__name__} does not declare CONCURRENT")
+        return place
+
+    # Processes.
+
+    @pytest.mark.parametrize(
+        ("processes", "runs"), [(_PROCESSES, _RUNS), pytest.param(8, 50, marks=pytest.mark.long)]
+    )
+    def test_processes_that_write_at_once_lose_nothing_and_readers_see_whole_runs(
+        self, place: StoreTarget, processes: int, runs: int
+    ) -> None:
+        writers = [("save_many", f"w{n}", str(runs)) for n in range(processes)]
+        *written, read = _together(place, [*writers, ("read_until", str(processes * runs))])
+        assert read == []
+        assert written == [[f"w{n}-{i}" for i in range(runs)] for n in range(processes)]
+        with place.open() as store:
+            assert {run.id: store.get_result(run.id) for run in store.scan()} == {
+                f"w{n}-{i}": small(i) for n in range(processes) for i in range(runs)
+            }
+            _assert_whole(store)
+
+    def test_processes_that_write_batches_at_once_lose_nothing(self, place: StoreTarget) -> None:
+        said = _together(place, [("save_batches", f"b{n}", "4") for n in range(_PROCESSES)])
+        assert said == [[f"b{n}-{i}" for i in range(4)] for n in range(_PROCESSES)]
+        with place.open() as store:
+            assert {summary.id for summary in store.list_results()} == {
+                f"b{n}-{i}-{j}" for n in range(_PROCESSES) for i in range(4) for j in range(5)
+            }
+            _assert_whole(store)
+
+    def test_processes_that_open_a_store_for_the_first_time_at_once_all_can(self, place: StoreTarget) -> None:
+        said = _together(place, [("save_many", f"first{n}", "1") for n in range(_PROCESSES)])
+        assert said == [[f"first{n}-0"] for n in range(_PROCESSES)]
+        with place.open() as store:
+            assert store.count() == _PROCESSES
+            _assert_whole(store)
+
+    def test_a_run_that_several_processes_save_is_there_once(self, place: StoreTarget) -> None:
+        said = _together(place, [("save_same", "wanted", "0")] * _PROCESSES)
+        assert said == [["wanted"]] * _PROCESSES
+        with place.open() as store:
+            assert [(run.id, run.document) for run in store.scan()] == [("wanted", STANDARD)]
+            _assert_whole(store)
+
+    def test_an_id_that_several_processes_want_goes_to_one_of_them(self, place: StoreTarget) -> None:
+        said = _together(place, [("save_same", "wanted", str(n)) for n in range(_PROCESSES)])
+        assert sorted(said) == [["taken"]] * (_PROCESSES - 1) + [["wanted"]]
+        with place.open() as store:
+            document = STANDARD + b" " * said.index(["wanted"])
+            assert [(run.id, run.document) for run in store.scan()] == [("wanted", document)]
+            _assert_whole(store)
+
+    def test_a_run_that_several_processes_delete_is_deleted_by_one_of_them(self, place: StoreTarget) -> None:
+        with place.open() as store:
+            if Capability.DELETE not in store.capabilities:
+                pytest.skip(f"{type(store).__name__} does not declare DELETE")
+            _together(place, [("save_many", "gone", str(_RUNS))])
+            store.save_result(STANDARD, run_id="kept")
+            said = _together(place, [("delete_many", "gone", str(_RUNS))] * _PROCESSES)
+            assert sorted(run_id for lines in said for run_id in lines) == sorted(
+                f"gone-{i}" for i in range(_RUNS)
+            )
+            assert [run.id for run in store.scan()] == ["kept"]
+            _assert_whole(store)
+
+    # Kills.
+
+    @_KILLS
+    def test_every_acknowledged_run_survives_kill_9_at_any_moment(self, place: StoreTarget, kills: int) -> None:
+        acknowledged: list[str] = []
+        for n in range(kills):
+            with _started(place, "save_for_ever", f"k{n}") as worker:
+                # Another moment each time: after the first acknowledgement, the second, the third …
+                lines = [_line(worker) for _ in range(1 + n % 5)]
+                worker.kill()
+                lines += _rest(worker)
+            acknowledged += lines
+        with place.open() as store:
+            stored = {run.id: run.document for run in store.scan()}
+            assert set(acknowledged) <= set(stored)
+            assert {document.rstrip(b" ") for document in stored.values()} == {STANDARD.rstrip(b" ")}
+            _assert_usable(store)
+
+    @_KILLS
+    def test_a_run_whose_save_was_killed_is_there_whole_or_not_at_all(
+        self, place: StoreTarget, kills: int
+    ) -> None:
+        for n in _killed_inside(place, "die_saving", kills):
+            with place.open() as store:
+                assert store.get_document(f"before-{n}") == STANDARD
+                _assert_all_or_nothing(store, [single(n)])
+                store.save_checked([single(n)])
+                assert store.get_document(single(n).id) == single(n).document
+        with place.open() as store:
+            _assert_usable(store)
+
+    @_FEWER_KILLS
+    def test_a_batch_whose_save_was_killed_has_no_torn_run(self, place: StoreTarget, kills: int) -> None:
+        for n in _killed_inside(place, "die_saving_batch", kills):
+            with place.open() as store:
+                assert store.get_document(f"before-{n}") == STANDARD
+                if Capability.ATOMIC_BATCH in store.capabilities:
+                    _assert_all_or_nothing(store, batch(n))
+                store.save_checked(batch(n))
+                assert [store.get_document(run.id) for run in batch(n)] == [run.document for run in batch(n)]
+        with place.open() as store:
+            _assert_usable(store)
+
+    @_FEWER_KILLS
+    def test_a_run_whose_delete_was_killed_is_there_whole_or_not_at_all(
+        self, place: StoreTarget, kills: int
+    ) -> None:
+        with place.open() as store:
+            if Capability.DELETE not in store.capabilities:
+                pytest.skip(f"{type(store).__name__} does not declare DELETE")
+        for n in _killed_inside(place, "die_deleting", kills):
+            with place.open() as store:
+                _assert_all_or_nothing(store, [single(n)])
+                store.delete_result(single(n).id)
+                assert store.get_document(single(n).id) is None
+                assert store.get_document(f"before-{n}") == STANDARD
+        with place.open() as store:
+            _assert_usable(store)
+
+    # Threads.
+
+    def test_threads_that_use_a_fresh_store_at_once_all_can(self, place: StoreTarget) -> None:
+        with place.open() as store, ThreadPoolExecutor(_PROCESSES) as pool:
+            ids = list(pool.map(lambda n: store.save_result(small(n), run_id=f"t{n}"), range(_PROCESSES)))
+            assert {run.id for run in store.scan()} == set(ids)
+            _assert_whole(store)
+
+    def test_threads_with_a_handle_each_lose_nothing(self, place: StoreTarget) -> None:
+        with place.open() as store:
+            can_delete = Capability.DELETE in store.capabilities
+
+        def work(thread: int) -> set[str]:
+            kept = set()
+            with place.open() as store:
+                for i in range(_RUNS):
+                    run_id = store.save_result(small(i), run_id=f"t{thread}-{i}")
+                    assert store.get_result(run_id) == small(i)
+                    if can_delete and i % 3 == 0:
+                        assert store.delete_result(run_id)
+                    else:
+                        kept.add(run_id)
+                    assert {summary.id for summary in store.list_results({"id": f"t{thread}-*"})} == kept
+            return kept
+
+        with ThreadPoolExecutor(_PROCESSES) as pool:
+            kept = set().union(*pool.map(work, range(_PROCESSES)))
+        with place.open() as store:
+            assert {run.id for run in store.scan()} == kept
+            _assert_whole(store)
+
+
+Worker = subprocess.Popen[str]
+
+
+@contextmanager
+def _started(place: StoreTarget, job: str, *texts: str) -> Iterator[Worker]:
+    """Start a worker; whatever happens, it has ended afterwards."""
+    command = [sys.executable, "-m", "kitt_core.testing.worker", job, place.encode(), *texts]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen(  # noqa: S603  # this interpreter and our own module
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as worker:
+        try:
+            yield worker
+        finally:
+            worker.kill()
+
+
+def _together(place: StoreTarget, jobs: Sequence[tuple[str, ...]]) -> list[list[str]]:
+    """Let workers begin at the same moment and return what each of them said."""
+    with ExitStack() as stack:
+        workers = [stack.enter_context(_started(place, *job)) for job in jobs]
+        for worker in workers:
+            assert _line(worker) == "ready"
+        for worker in workers:
+            assert worker.stdin is not None
+            worker.stdin.write("go\n")
+            worker.stdin.flush()
+        with ThreadPoolExecutor(len(workers)) as pool:  # a pipe that nobody reads would stop its writer
+            return list(pool.map(_finished, workers))
+
+
+def _finished(worker: Worker) -> list[str]:
+    said, complaint = worker.communicate(timeout=_PATIENCE)
+    assert worker.returncode == 0, complaint
+    return said.splitlines()
+
+
+def _line(worker: Worker) -> str:
+    assert worker.stdout is not None
+    line = worker.stdout.readline()
+    if not line.endswith("\n"):
+        _, complaint = worker.communicate(timeout=_PATIENCE)
+        pytest.fail(f"a worker ended with code {worker.returncode}: {complaint}")
+    return line.strip()
+
+
+def _rest(worker: Worker) -> list[str]:
+    """Return the lines that a killed worker had finished."""
+    assert worker.stdout is not None
+    return [line.strip() for line in worker.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _killed_inside(place: StoreTarget, job: str, kills: int) -> Iterator[int]:
+    """Kill a worker at ``kills`` points of its job, from the first to the last; yield the number of each."""
+    points = int(_finished_alone(place, job, "0", "0")[-1].removeprefix("points "))
+    assert points >= 1, "the operation calls nothing that could be interrupted"
+    killed = 0
+    for n in range(1, kills + 1):
+        with _started(place, job, str(n), str(1 + (n - 1) * points // kills)) as worker:
+            said, complaint = worker.communicate(timeout=_PATIENCE)
+            assert said.splitlines()[:1] == [f"before-{n}"], complaint
+            killed += worker.returncode == -signal.SIGKILL
+        yield n
+    # An operation may be shorter the second time, so that the last points lie behind its end.
+    assert 2 * killed >= kills, "the operation has no fixed points to be killed at"
+
+
+def _finished_alone(place: StoreTarget, job: str, *texts: str) -> list[str]:
+    with _started(place, job, *texts) as worker:
+        return _finished(worker)
+
+
+def _assert_all_or_nothing(store: ResultStore, runs: Sequence[CheckedRun]) -> None:
+    documents = [store.get_document(run.id) for run in runs]
+    assert documents in ([run.document for run in runs], [None] * len(runs))
+    there = [run.id for run in runs if documents[0] is not None]
+    ids = [run.id for run in runs]
+    questions: list[Callable[[], list[str]]] = [
+        lambda: [run.id for run in store.scan({"id": ids})],
+        lambda: [summary.id for summary in store.list_results({"id": ids})],
+    ]
+    assert [sorted(question()) for question in questions] == [sorted(there)] * 2
+    assert store.count({"id": ids}) == len(there)
+    _assert_whole(store)
+
+
+def _assert_whole(store: ResultStore) -> None:
+    assert [finding for finding in store.verify() if finding.severity is Severity.DAMAGE] == []
+
+
+def _assert_usable(store: ResultStore) -> None:
+    _assert_whole(store)
+    run_id = store.save_result(small(0))
+    assert store.get_result(run_id) == small(0)

@@ -1,0 +1,185 @@
+"""What other processes do in `StoreConcurrencyContract`.
+
+They are ``python -m kitt_core.testing.worker JOB TARGET [TEXT…]``. A worker writes a line for each thing that it has done, at once, so that what was acknowledged before a kill is
+known. Those that are to begin together write ``ready`` and wait for a line.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any, Final
+
+from kitt_core.errors import RunExistsError
+from kitt_core.model import CheckedRun
+from kitt_core.storage import ResultStore, check_run
+from kitt_core.testing.documents import STANDARD, run, small
+from kitt_core.testing.target import StoreTarget
+
+__all__ = ["JOBS", "batch", "main", "single"]
+
+_SIZE: Final = 5
+_UNREMARKABLE: Final = frozenset(
+    {None, "builtins", "collections", "itertools", "functools", "re", "time", "_thread"}
+)
+
+
+def single(n: int) -> CheckedRun:
+    """Return the run that is being saved when the ``n``-th worker is killed."""
+    return check_run(small(n), run_id=f"single-{n}")
+
+
+def batch(n: int) -> list[CheckedRun]:
+    """Return the runs that are being saved together when the ``n``-th worker is killed."""
+    return [check_run(run(model=f"m{i}", n=n), run_id=f"batch-{n}-{i}") for i in range(_SIZE)]
+
+
+def say(text: str) -> None:
+    """Write a line at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def wait() -> None:
+    """Say that all is ready, and wait for the start."""
+    say("ready")
+    sys.stdin.readline()
+
+
+def save_many(store: ResultStore, prefix: str, number: str) -> None:
+    """Save runs one after the other."""
+    wait()
+    for i in range(int(number)):
+        say(store.save_result(small(i), run_id=f"{prefix}-{i}"))
+
+
+def save_batches(store: ResultStore, prefix: str, number: str) -> None:
+    """Save runs, several in a call."""
+    wait()
+    for n in range(int(number)):
+        store.save_checked([check_run(small(i), run_id=f"{prefix}-{n}-{i}") for i in range(_SIZE)])
+        say(f"{prefix}-{n}")
+
+
+def save_same(store: ResultStore, run_id: str, spelling: str) -> None:
+    """Save a run under an id that other workers want, too; say whether it was to be had."""
+    wait()
+    try:
+        say(store.save_result(STANDARD + b" " * int(spelling), run_id=run_id))
+    except RunExistsError:
+        say("taken")
+
+
+def delete_many(store: ResultStore, prefix: str, number: str) -> None:
+    """Delete runs that other workers delete, too; say which of them were there."""
+    wait()
+    for i in range(int(number)):
+        if store.delete_result(f"{prefix}-{i}"):
+            say(f"{prefix}-{i}")
+
+
+def read_until(store: ResultStore, total: str) -> None:
+    """Read until so many runs are there; say what was torn or went missing."""
+    wait()
+    seen = 0
+    while seen < int(total):
+        number = store.count()
+        if number < seen:
+            say(f"{seen} runs were there, now {number}")
+        seen = number
+        for row in store.aggregate("test_name", ["avg_tps", "ttft_ms.p99"], statistics=["count"]):
+            # Each document of the writers has one entry with the metric in each of its two benchmarks.
+            if row["avg_tps_count"] + row["ttft_ms.p99_count"] != row["count"]:
+                say(f"part of a run: {row}")
+        for stored in store.scan():
+            if store.get_document(stored.id) != stored.document:
+                say(f"{stored.id} has two documents")
+
+
+def save_for_ever(store: ResultStore, prefix: str) -> None:
+    """Save until killed."""
+    i = 0
+    while True:
+        say(store.save_result(STANDARD + b" " * (i % 300), run_id=f"{prefix}-{i}"))
+        i += 1
+
+
+def die_saving(store: ResultStore, n: str, point: str) -> None:
+    """Save one run, then be killed inside the save of another."""
+    say(store.save_result(STANDARD, run_id=f"before-{n}"))
+    run = single(int(n))
+    _until(int(point), lambda: store.save_checked([run]))
+
+
+def die_saving_batch(store: ResultStore, n: str, point: str) -> None:
+    """Save one run, then be killed inside the save of several."""
+    say(store.save_result(STANDARD, run_id=f"before-{n}"))
+    runs = batch(int(n))
+    _until(int(point), lambda: store.save_checked(runs))
+
+
+def die_deleting(store: ResultStore, n: str, point: str) -> None:
+    """Save one run, then be killed while another is deleted."""
+    say(store.save_result(STANDARD, run_id=f"before-{n}"))
+    store.save_checked([single(int(n))])
+    _until(int(point), lambda: store.delete_result(single(int(n)).id))
+
+
+def _until(point: int, action: Callable[[], object]) -> None:
+    """Run ``action`` and be killed at its ``point``-th call into a driver or the system, or as that returns.
+
+    Unlike a kill from outside, it comes at the same place each time and at every place in turn. Say how many
+    there are if the action came to its end.
+    """
+    passed = 0
+
+    def count(frame: FrameType, event: str, called: Any) -> None:
+        nonlocal passed
+        del frame
+        if event in {"c_call", "c_return"} and _is_remarkable(called):
+            passed += 1
+            if passed == point:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.setprofile(count)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    say(f"points {passed}")
+
+
+def _is_remarkable(called: Any) -> bool:
+    owner = getattr(called, "__self__", None)
+    module = getattr(called, "__module__", None) or type(owner).__module__
+    return module not in _UNREMARKABLE
+
+
+JOBS: Final[dict[str, Callable[..., None]]] = {
+    job.__name__: job
+    for job in (
+        save_many,
+        save_batches,
+        save_same,
+        delete_many,
+        read_until,
+        save_for_ever,
+        die_saving,
+        die_saving_batch,
+        die_deleting,
+    )
+}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Do a job."""
+    job, target, *texts = arguments
+    with StoreTarget.decode(target).open() as store:
+        JOBS[job](store, *texts)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
