@@ -193,9 +193,8 @@ def _help(bench: Bench) -> Sides:
 
 
 def _storage_list(bench: Bench) -> Sides:
-    target = f"sqlite:///{bench.directory}/kitt.db"
-    bench.store.count()  # it is there before it is listed
-    return _same(startup.kitt(bench.directory, "-q", "--backend", target, "storage", "list"), startup.nothing, 3)
+    bench.store.count()  # it is there before it is listed: the default store of the directory
+    return _same(startup.kitt(bench.directory, "-q", "storage", "list"), startup.nothing, 3)
 
 
 CASES: Final = (

@@ -2,7 +2,7 @@
 
 The tables are the result tables of schema version 10 with their indexes. A save is one immediate transaction of
 ``executemany``, durable (WAL, ``synchronous=FULL``), `json.dumps` included; a listing is one SELECT whose rows
-stay tuples. There are no checks, no ids but counters, no digest, no objects, no connection that several threads share.
+stay tuples. There are no checks, no ids but counters, no digest, no objects, no connection that threads share.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ defaults. A value never loses its origin on the way, so ``kitt config show`` can
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -149,6 +148,8 @@ def _project_file(directory: Path) -> Path | None:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
+    import tomllib  # only where there is a file
+
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -6,9 +6,11 @@ show`` and the redaction of secrets all come from its fields and their metadata.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal, get_args, get_origin
+from types import UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin
 
 import attrs
 from attrs import frozen
@@ -110,23 +112,35 @@ def build_options(options: type[Any], values: Mapping[str, Any], owner: str) -> 
 
 def _converted(option: Option, value: Any, owner: str) -> Any:
     try:
-        return _converter().structure(value, option.type)
+        return _structured(value, option.type)
     except Exception as error:  # cattrs raises what the field's type raises
         raise ConfigurationError(
             f"option {option.name} of {owner} is {option.shown(repr(value))}, expected {option.type_name}"
         ) from error
 
 
+def _structured(value: Any, kind: Any) -> Any:
+    if kind in _PLAIN:
+        return _PLAIN[kind](value)
+    if get_origin(kind) in {Union, UnionType} and type(None) in get_args(kind):
+        kinds = [part for part in get_args(kind) if part is not type(None)]
+        if value is None or len(kinds) == 1:
+            return None if value is None else _structured(value, kinds[0])
+    return _converter().structure(value, kind)
+
+
+@cache
 def _converter() -> Any:
-    import cattrs  # 34 ms that `kitt --help` does not need
+    import cattrs  # takes three times as long to import as Python to start, and few options need it
 
     converter = cattrs.Converter()
-    converter.register_structure_hook(bool, lambda value, _: _bool(value))
-    converter.register_structure_hook(int, lambda value, _: _whole(value))
-    converter.register_structure_hook(float, lambda value, _: _real(value))
-    converter.register_structure_hook(str, lambda value, _: _text(value))
-    converter.register_structure_hook(Path, lambda value, _: Path(value).expanduser())
+    for kind, convert in _PLAIN.items():
+        converter.register_structure_hook(kind, _as_hook(convert))
     return converter
+
+
+def _as_hook(convert: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda value, _: convert(value)
 
 
 def _bool(value: object) -> bool:
@@ -153,6 +167,19 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(value)
     return value
+
+
+def _path(value: Any) -> Path:
+    return Path(value).expanduser()
+
+
+_PLAIN: Final[dict[Any, Callable[[Any], Any]]] = {
+    bool: _bool,
+    int: _whole,
+    float: _real,
+    str: _text,
+    Path: _path,
+}
 
 
 def _type_name(kind: Any) -> str:
