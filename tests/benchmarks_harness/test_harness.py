@@ -168,7 +168,8 @@ def test_medians_and_ratios() -> None:
 
 
 def test_a_round_is_the_median_of_alternating_calls() -> None:
-    clock, log = _Clock(), []
+    clock = _Clock()
+    log: list[str] = []
     sides = Sides(
         clock.taking(lambda n: [5.0, 1.0, 3.0][n], log, "m"), clock.taking(lambda _: 2.0, log, "f"), calls=3
     )
@@ -177,7 +178,8 @@ def test_a_round_is_the_median_of_alternating_calls() -> None:
 
 
 def test_cases_are_interleaved_and_the_first_round_does_not_count() -> None:
-    clock, log = _Clock(), []
+    clock = _Clock()
+    log: list[str] = []
     slow_at_first = clock.taking(lambda n: 100.0 if n == 0 else 4.0, log, "a")
     other = clock.taking(lambda _: 2.0, log, "b")
     done: list[int] = []
