@@ -1,7 +1,8 @@
 """What other processes do in `StoreConcurrencyContract`.
 
-They are ``python -m kitt_core.testing.worker JOB TARGET [TEXT…]``. A worker writes a line for each thing that it has done, at once, so that what was acknowledged before a kill is
-known. Those that are to begin together write ``ready`` and wait for a line.
+They are ``python -m kitt_core.testing.worker JOB TARGET [TEXT…]``. A worker writes a line for each thing that it
+has done, at once, so that what was acknowledged before a kill is known. Those that are to begin together write
+``ready`` and wait for a line.
 """
 
 from __future__ import annotations
