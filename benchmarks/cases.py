@@ -62,10 +62,12 @@ class Bench:
     @cached_property
     def store(self) -> ResultStore:
         """KITT's store, full."""
-        store = open_store(f"sqlite:///{self.directory}/kitt.db", plugins=self.plugins)
-        for batch in _batches(self.size):
-            store.save_results(batch)
-        return store
+        return self._filled("kitt.db")
+
+    @cached_property
+    def relaxed_store(self) -> ResultStore:
+        """Another one, opened with ``synchronous=NORMAL``."""
+        return self._filled("relaxed.db", synchronous="NORMAL")
 
     @cached_property
     def floor(self) -> Floor:
@@ -74,6 +76,12 @@ class Bench:
         for batch in _batches(self.size):
             floor.save(batch)
         return floor
+
+    def _filled(self, name: str, **options: str) -> ResultStore:
+        store = open_store(f"sqlite:///{self.directory}/{name}", plugins=self.plugins, **options)
+        for batch in _batches(self.size):
+            store.save_results(batch)
+        return store
 
     def files(self, side: str, number: int) -> Path:
         """Return a directory of new run directories."""
@@ -90,7 +98,7 @@ def opened(directory: Path, size: int) -> Iterator[Bench]:
     try:
         yield bench
     finally:
-        for name in ("store", "floor"):
+        for name in ("store", "relaxed_store", "floor"):
             if name in vars(bench):
                 vars(bench)[name].close()
 
@@ -108,6 +116,13 @@ def _save(bench: Bench, *, small: bool = False) -> Sides:
         return partial(bench.floor.save, [run_document(_FRESH + number, small=small)])
 
     return Sides(measured, floor, 40)
+
+
+def _save_relaxed(bench: Bench) -> Sides:
+    def saving(store: ResultStore) -> Call:
+        return lambda number: partial(store.save_result, run_document(_FRESH + number))
+
+    return Sides(saving(bench.relaxed_store), saving(bench.store), 40)
 
 
 def _save_batch(bench: Bench) -> Sides:
@@ -200,6 +215,7 @@ def _storage_list(bench: Bench) -> Sides:
 CASES: Final = (
     Case("save", "save_result of a standard document, durable", _save, goal=1.25),
     Case("save-small", "save_result of a small document, durable", functools.partial(_save, small=True)),
+    Case("save-normal", "save_result with synchronous=NORMAL, against KITT's own with FULL", _save_relaxed),
     Case("save-batch", f"save_results of {_BATCH} standard documents, one transaction", _save_batch),
     Case("import", f"import of {_BATCH} run directories (read, parse, store)", _import),
     Case("list", "list_results(limit=50), the newest", _list, goal=3),
