@@ -14,14 +14,80 @@ A third party's whole test file is a subclass and one fixture::
             with ShelfStore(tmp_path / "runs") as store:
                 yield store
 
-It needs pytest (``pip install kitt-core[testing]``) and is imported by tests alone.
+==============================  ====================================================================
+`StoreContract`                 every sentence of the storage contract
+`StoreStateMachine`             random sequences of every operation, against a model
+`StoreConcurrencyContract`      threads, processes and kills, for a store that declares ``CONCURRENT``
+`FingerprintContract`           a source of the machine's fingerprint
+`ExporterContract`              a format that runs are exported to
+`ImporterContract`              a reader of result files
+`EngineContract`                an inference engine
+`documents`                     ordinary, hostile and wrong documents for further tests
+==============================  ====================================================================
+
+**Versions.** A new test is provisional at first (marker ``kitt_provisional``): it fails nobody's tests before
+the next minor release, see `kitt_core.testing.pytest_plugin`. `CONTRACT_VERSION` counts up when such tests bind.
+
+The kit needs pytest, the state machine Hypothesis (``pip install kitt-core[testing]``); it is imported by tests
+alone. pytest loads its plugin by itself; the tests that take minutes are marked ``long`` and run by ``-m long``.
 """
 
-import pytest
+from __future__ import annotations
 
-# Before the import: only then do failing assertions of the kit show their values in a third party's tests.
-pytest.register_assert_rewrite("kitt_core.testing.storage", "kitt_core.testing._storage")
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any, Final
 
-from kitt_core.testing.storage import CONTRACT_VERSION, StoreContract  # noqa: E402
+if TYPE_CHECKING:
+    from kitt_core.testing import documents
+    from kitt_core.testing.concurrency import StoreConcurrencyContract
+    from kitt_core.testing.engine import EngineContract
+    from kitt_core.testing.exporting import ExporterContract
+    from kitt_core.testing.fingerprint import FingerprintContract
+    from kitt_core.testing.importing import ImporterContract
+    from kitt_core.testing.machine import StoreStateMachine
+    from kitt_core.testing.storage import StoreContract
+    from kitt_core.testing.target import StoreTarget
+    from kitt_core.testing.version import CONTRACT_VERSION
 
-__all__ = ["CONTRACT_VERSION", "StoreContract"]
+__all__ = [
+    "CONTRACT_VERSION",
+    "EngineContract",
+    "ExporterContract",
+    "FingerprintContract",
+    "ImporterContract",
+    "StoreConcurrencyContract",
+    "StoreContract",
+    "StoreStateMachine",
+    "StoreTarget",
+    "documents",
+]
+
+# By name and not imported: pytest loads the plugin that stands in here in sessions that don't use the kit, and a
+# worker process needs no pytest.
+_MODULES: Final = {
+    "CONTRACT_VERSION": "version",
+    "EngineContract": "engine",
+    "ExporterContract": "exporting",
+    "FingerprintContract": "fingerprint",
+    "ImporterContract": "importing",
+    "StoreConcurrencyContract": "concurrency",
+    "StoreContract": "storage",
+    "StoreStateMachine": "machine",
+    "StoreTarget": "target",
+}
+
+if (_pytest := sys.modules.get("pytest")) is not None:
+    # Before they are imported: only then do their failing assertions show values in a third party's tests.
+    _pytest.register_assert_rewrite(
+        *(f"{__name__}.{module}" for module in ("_machine", "_storage", "record", *sorted({*_MODULES.values()})))
+    )
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, now."""
+    if name == "documents":
+        return importlib.import_module(f"{__name__}.documents")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

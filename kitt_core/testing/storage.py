@@ -6,8 +6,6 @@ store's ``capabilities``: what is declared is tested, what is not declared must 
 
 from __future__ import annotations
 
-from typing import Final
-
 from kitt_core.testing._storage.aggregation import AggregationContract
 from kitt_core.testing._storage.agreement import AgreementContract
 from kitt_core.testing._storage.attachments import AttachmentContract
@@ -22,11 +20,9 @@ from kitt_core.testing._storage.rows import RowContract
 from kitt_core.testing._storage.scanning import ScanningContract
 from kitt_core.testing._storage.verbatim import VerbatimContract
 from kitt_core.testing._storage.verifying import VerifyingContract
+from kitt_core.testing.version import CONTRACT_VERSION
 
 __all__ = ["CONTRACT_VERSION", "StoreContract"]
-
-CONTRACT_VERSION: Final = 1
-"""Counts up when a test is added that a store which passed before may fail."""
 
 
 class StoreContract(

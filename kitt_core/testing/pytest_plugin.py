@@ -1,0 +1,143 @@
+"""The pytest plugin of the conformance kit; the entry point ``kitt`` of group ``pytest11`` loads it.
+
+It does nothing where no test of the kit is collected, and imports nothing but pytest when it is loaded.
+
+**Report.** After collection a line names each class that is under a contract, and the contract's version. At
+the end each store is named with the capabilities that it declared and what became of its tests.
+
+**Long tests.** Tests of the kit that are marked ``long`` take minutes. They are left out unless ``-m`` names the
+marker: ``pytest -m long``.
+
+**Provisional tests.** A test that joins a contract in release X.Y carries ``kitt_provisional(since="X.Y")``. With
+``kitt-core`` X.Y its failure is reported as *xfailed*, with the reason, and fails nothing: authors of plugins
+have one minor release to follow. From the next minor release on it binds like any other test, its marker is
+taken away and ``CONTRACT_VERSION`` counts up. What goes wrong in a fixture is an error at any time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Generator, Sequence
+from typing import Any, Final
+
+import pytest
+
+__all__ = ["binds"]
+
+_KIT: Final = "kitt_core.testing."
+_PROVISIONAL: Final = "kitt_provisional"
+_PROPERTY: Final = "kitt_store"
+_MARKERS: Final = (
+    f'{_PROVISIONAL}(since="X.Y"): a contract test that is new in release X.Y; binds at the next minor release',
+    "long: takes minutes; run by `-m long` only",
+)
+
+
+def binds(since: str, version: str) -> bool:
+    """Whether a test that is provisional since a release binds in kitt-core ``version``."""
+    return _minor(version) > _minor(since)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the markers known and begin the report."""
+    for marker in _MARKERS:
+        config.addinivalue_line("markers", marker)
+    config.pluginmanager.register(_Report(), "kitt-report")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the kit's long tests unless they are asked for."""
+    if re.search(r"\blong\b", config.option.markexpr):
+        return
+    long = [item for item in items if item.get_closest_marker("long") and _is_of_the_kit(item)]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, Any, Any]:
+    """Note which store a contract test was given."""
+    made = yield
+    if fixturedef.argname == "store" and isinstance(request.node, pytest.Item) and _is_of_the_kit(request.node):
+        capabilities = " ".join(sorted(getattr(made, "capabilities", ()))) or "no capabilities"
+        request.node.user_properties.append((_PROPERTY, f"{type(made).__name__}: {capabilities}"))
+    return made
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Report the failure of a provisional test as expected, as long as it does not bind."""
+    del call
+    report = yield
+    marker = item.get_closest_marker(_PROVISIONAL)
+    if marker is not None and report.when == "call" and report.failed:
+        from kitt_core import __version__
+
+        since = str(marker.kwargs["since"])
+        if not binds(since, __version__):
+            report.outcome = "skipped"
+            report.wasxfail = f"provisional since {since}; binds at the next minor release"
+    return report
+
+
+class _Report:
+    """What is said of the kit's tests; with pytest-xdist it is the controller's that speaks."""
+
+    def __init__(self) -> None:
+        self._outcomes: dict[str, Counter[str]] = {}
+
+    def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> list[str]:
+        """Name the classes under contract."""
+        contracts = {
+            item.cls.__name__: contract
+            for item in items
+            if isinstance(item, pytest.Function) and item.cls is not None and (contract := _contract_of(item.cls))
+        }
+        names = ", ".join(f"{name} ({contract})" for name, contract in contracts.items())
+        return [f"kitt contract version {_contract_version()}: {names}"] if names else []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count what became of a test."""
+        if report.when != "call" and report.outcome == "passed":
+            return
+        for name, store in report.user_properties:
+            if name == _PROPERTY:
+                outcome = "provisionally failed" if hasattr(report, "wasxfail") else report.outcome
+                self._outcomes.setdefault(str(store), Counter())[outcome] += 1
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Name the stores, what they declared and what became of it."""
+        if not self._outcomes:
+            return
+        terminalreporter.section(f"kitt contract version {_contract_version()}")
+        for store, outcomes in sorted(self._outcomes.items()):
+            counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
+            terminalreporter.write_line(f"{store}: {counts}")
+
+
+def _is_of_the_kit(item: pytest.Item) -> bool:
+    return str(getattr(getattr(item, "function", None), "__module__", "")).startswith(_KIT)
+
+
+def _contract_of(cls: type[Any]) -> str | None:
+    """Return the name of the contract that a class is under."""
+    return next((base.__name__ for base in cls.__mro__ if base.__module__.startswith(_KIT)), None)
+
+
+def _contract_version() -> int:
+    from kitt_core.testing.version import CONTRACT_VERSION
+
+    return CONTRACT_VERSION
+
+
+def _minor(version: str) -> tuple[int, ...]:
+    match = re.match(r"(\d+)\.(\d+)", version)
+    if match is None:
+        raise ValueError(f"{version!r} is no version, expected such as 0.2")
+    return tuple(map(int, match.groups()))
