@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+from kitt_core.options import attrs_class
 from kitt_core.storage import Capability, ResultStore
 
 __all__ = ["STORAGE_API_VERSION", "StorageBackend"]
@@ -41,9 +42,9 @@ class StorageBackend:
 
     name: str
     open: Callable[[Any], ResultStore] = field(repr=False)
-    options: type[Any]
+    options: type[Any] = field(validator=attrs_class)
     schemes: tuple[str, ...] = ()
     recognises: Callable[[Path], bool] = field(default=_recognises_nothing, repr=False)
     summary: str = ""
     capabilities: frozenset[Capability] = frozenset()
-    api_version: int = STORAGE_API_VERSION
+    api_version: int = 1

@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final
@@ -27,6 +28,8 @@ _TOKEN: Final = re.compile(rb'"(?>[^"\\]+|\\.)*+(?:"|\Z)|[\[{\]}]', re.DOTALL)
 _SCALARS: Final = (str, int, float)
 _PLAIN_TYPES: Final = frozenset({str, int, float, bool, type(None)})
 _SHOWN: Final = 60
+_SURELY_SHORT: Final = 2000
+"""Bits of an integer that any interpreter's limit allows to be written."""
 
 
 def encode(document: bytes | str | Mapping[str, Any]) -> bytes:
@@ -100,7 +103,7 @@ def shown(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 200:
         return f"an integer of {value.bit_length()} bits"
     if isinstance(value, Decimal):
-        return f"an integer of {value.adjusted() + 1} digits"
+        return f"an integer of {value.adjusted() + 1} digits" if value == value.to_integral_value() else str(value)
     if value is None or isinstance(value, (bool, int, float)):
         return json.dumps(value)
     return f"a {type(value).__name__}"
@@ -139,14 +142,45 @@ def _check_depth(data: bytes) -> None:
 
 def _serialise(document: Mapping[str, Any]) -> bytes:
     try:
-        text = json.dumps(document, default=_plain)
+        text: str | None = json.dumps(document, default=_plain)
     except (TypeError, ValueError, RecursionError) as error:
-        path, value = next(_misfits(document), ("$", document))
-        raise InvalidDocumentError(f"{path} is {shown(value)}, which JSON cannot express") from error
+        text = _with_long_integers(document)
+        if text is None:
+            path, value = next(_misfits(document), ("$", document))
+            raise InvalidDocumentError(f"{path} is {shown(value)}, which JSON cannot express") from error
+    assert text is not None
     if not _keys_are_text(document):  # json.dumps would turn 1 and None into "1" and "null"
         path, value = next(_misfits(document))
         raise InvalidDocumentError(f"{path} is {shown(value)}, expected text")
     return text.encode()
+
+
+def _with_long_integers(document: Mapping[str, Any]) -> str | None:
+    """Serialise a mapping with integers beyond the interpreter's limit; None if it cannot be done.
+
+    `parse` gives such integers, so what was read can be saved again. The serialiser has no way to write digits of
+    ours: each such number is a mark first.
+    """
+    mark = uuid.uuid4().hex
+    numbers: list[str] = []
+
+    def marked(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: marked(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [marked(item) for item in value]
+        if isinstance(value, int) and value.bit_length() > _SURELY_SHORT:
+            value = Decimal(value)
+        if isinstance(value, Decimal) and value == value.to_integral_value():
+            numbers.append(f"{value:f}")
+            return f"{mark}{len(numbers) - 1}"
+        return value
+
+    try:
+        text = json.dumps(marked(document))
+    except (TypeError, ValueError, RecursionError, ArithmeticError):
+        return None
+    return re.sub(f'"{mark}([0-9]+)"', lambda match: numbers[int(match[1])], text)
 
 
 def _plain(value: object) -> Any:

@@ -27,4 +27,4 @@ class Command:
     name: str
     load: Callable[[], Any] = field(repr=False)
     summary: str = ""
-    api_version: int = COMMAND_API_VERSION
+    api_version: int = 1

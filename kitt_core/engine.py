@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+from kitt_core.options import attrs_class
+
 __all__ = ["ENGINE_API_VERSION", "Chunk", "Engine", "EngineSession", "GenerationRequest", "Usage"]
 
 ENGINE_API_VERSION: Final = 1
@@ -112,6 +114,6 @@ class Engine:
 
     name: str
     open: Callable[[Any], Awaitable[EngineSession]] = field(repr=False)
-    options: type[Any]
+    options: type[Any] = field(validator=attrs_class)
     summary: str = ""
-    api_version: int = ENGINE_API_VERSION
+    api_version: int = 1

@@ -33,4 +33,4 @@ class Exporter:
     suffix: str
     single: bool = False
     summary: str = ""
-    api_version: int = EXPORT_API_VERSION
+    api_version: int = 1

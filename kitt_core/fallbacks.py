@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -112,8 +111,28 @@ def _other_tests(wanted: RunFilter) -> Iterator[Callable[[Facts], bool]]:
 
 
 def _any_of(patterns: Patterns, read: Callable[[Facts], str | None]) -> Callable[[Facts], bool]:
-    expression = re.compile("|".join(".*".join(map(re.escape, p.split("*"))) for p in patterns), re.DOTALL)
-    return lambda facts: bool(patterns) and (text := read(facts)) is not None and bool(expression.fullmatch(text))
+    exact = frozenset(pattern for pattern in patterns if "*" not in pattern)
+    globs = [pattern.split("*") for pattern in patterns if "*" in pattern]
+
+    def test(facts: Facts) -> bool:
+        text = read(facts)
+        return text is not None and (text in exact or any(_fits(text, parts) for parts in globs))
+
+    return test
+
+
+def _fits(text: str, parts: Sequence[str]) -> bool:
+    """Whether ``text`` is the parts in their order with anything between them, found from the left."""
+    first, *middle, last = parts
+    if not text.startswith(first) or not text.endswith(last) or len(text) < len(first) + len(last):
+        return False
+    start, end = len(first), len(text) - len(last)
+    for part in middle:
+        found = text.find(part, start, end)
+        if found < 0:
+            return False
+        start = found + len(part)
+    return True
 
 
 def _label_reader(key: str) -> Callable[[Facts], str | None]:

@@ -67,7 +67,7 @@ class FingerprintSource:
     name: str
     collect: Callable[[], Mapping[str, Any]] = field(repr=False)
     summary: str = ""
-    api_version: int = FINGERPRINT_API_VERSION
+    api_version: int = 1
 
 
 @frozen

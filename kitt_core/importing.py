@@ -60,4 +60,4 @@ class Importer:
     find: Callable[[Path], Iterator[ImportCandidate]] = field(repr=False)
     read_stream: Callable[[BinaryIO, str], Iterator[ImportCandidate]] = field(default=_reads_nothing, repr=False)
     summary: str = ""
-    api_version: int = IMPORT_API_VERSION
+    api_version: int = 1

@@ -18,7 +18,7 @@ from attrs import frozen
 from kitt_core.errors import ConfigurationError
 from kitt_core.query import nearest
 
-__all__ = ["REDACTED", "Option", "build_options", "describe_options", "target_option"]
+__all__ = ["REDACTED", "Option", "attrs_class", "build_options", "describe_options", "target_option"]
 
 REDACTED: Final = "***"
 """What is shown instead of a secret."""
@@ -75,6 +75,13 @@ def describe_options(options: type[Any]) -> list[Option]:
 
 def _is_plain(default: object) -> bool:
     return default is not attrs.NOTHING and type(default).__name__ != "Factory"
+
+
+def attrs_class(instance: object, attribute: object, value: type[Any]) -> None:
+    """Refuse a record whose options are no attrs class; a validator."""
+    del attribute
+    if not (isinstance(value, type) and attrs.has(value)):
+        raise TypeError(f"options of {instance.name!r} are {value!r}, expected an attrs class")  # type: ignore[attr-defined]  # every record has a name
 
 
 def target_option(options: type[Any]) -> Option | None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Iterator
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 import pluggy
 from attrs import field, frozen
@@ -25,6 +26,7 @@ from kitt_core.fingerprint import FINGERPRINT_API_VERSION, FingerprintSource
 from kitt_core.importing import IMPORT_API_VERSION, Importer
 from kitt_core.model import CheckedRun
 from kitt_core.query import nearest
+from kitt_core.redaction import without_secrets
 from kitt_core.registry import Record, Registry
 
 if TYPE_CHECKING:
@@ -41,11 +43,19 @@ __all__ = [
     "Kind",
     "PluginManager",
     "PluginStatus",
+    "contained",
 ]
 
 logger = logging.getLogger(__name__)
 
+
+class _Recognising(Record, Protocol):
+    @property
+    def recognises(self) -> Callable[[Path], bool]: ...
+
+
 R = TypeVar("R", bound=Record)
+Q = TypeVar("Q", bound=_Recognising)
 
 _DISABLED: Final = "KITT_DISABLED_PLUGINS"
 _LISTENERS: Final = "kitt.listeners"
@@ -178,6 +188,18 @@ class PluginManager:
             self._load(kind.group, name)
         return list(self._registry(kind))
 
+    def recognising(self, kind: Kind[Q], path: Path) -> Iterator[Q]:
+        """Yield the records that recognise ``path``; one that raises instead is reported and left out."""
+        for record in self.all(kind):
+            try:
+                recognised = record.recognises(path)
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # a plugin's mistake costs only itself
+                reason = without_secrets(_reason(error))
+                logger.warning("%s %s cannot say whether %s is its own: %s", kind.name, record.name, path, reason)
+                continue
+            if recognised:
+                yield record
+
     def names(self, kind: Kind[Any]) -> list[str]:
         """Return the names that can be asked for, sorted; imports nothing."""
         known = {entry.name for entry in self._entries(kind.group) if not self._is_disabled(entry)}
@@ -195,7 +217,7 @@ class PluginManager:
         for implementation in self._pluggy.hook.kitt_run_saved.get_hookimpls():
             try:
                 implementation.function(*(facts[name] for name in implementation.argnames))
-            except Exception:  # a listener must not disturb the save that it hears of
+            except (Exception, SystemExit):  # a listener must not disturb the save that it hears of
                 logger.exception("kitt_run_saved of %s failed", implementation.plugin_name)
 
     def statuses(self, *, load: bool = True) -> list[PluginStatus]:
@@ -208,7 +230,7 @@ class PluginManager:
         ]
 
     def _status(self, kind: str, group: str, entry: EntryPoint) -> PluginStatus:
-        distribution, version = _distribution(entry), entry.dist.version if entry.dist else ""
+        distribution, version = _distribution(entry), _version(entry)
         key = (group, distribution, entry.name)
         record = self._registries[group].get(entry.name) if group in self._registries else None
         if self._is_disabled(entry):
@@ -257,12 +279,11 @@ class PluginManager:
                 continue
             self._attempted.add(key)
             try:
-                self._register(entry.load(), f"{distribution}:{entry.value}", distribution)
+                self._register(entry.load(), f"{distribution}:{entry.value}", distribution, declared=True)
                 self._check_brought(group, name, distribution)
-            except (
-                Exception,
-                SystemExit,
-            ) as error:  # whatever a stranger's module does, it costs only itself
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # whatever a stranger's module does costs only itself
                 self._failures[key] = _reason(error)
                 if isinstance(error, KittError) and error.hint:
                     self._cures[key] = error.hint
@@ -282,7 +303,7 @@ class PluginManager:
                 hint="uninstall one of the two, or name its distribution in KITT_DISABLED_PLUGINS",
             )
 
-    def _register(self, plugin: object, name: str, owner: str) -> None:
+    def _register(self, plugin: object, name: str, owner: str, *, declared: bool = False) -> None:
         if self._pluggy.is_registered(plugin):  # one module may stand behind several entry points
             return
         with ExitStack() as stack:
@@ -290,10 +311,23 @@ class PluginManager:
                 stack.enter_context(registry.owned_by(owner))
             try:
                 self._pluggy.register(plugin, name)
+                if declared:
+                    self._check_declared(owner)
             except BaseException:
                 if self._pluggy.is_registered(plugin):
                     self._pluggy.unregister(plugin)
                 raise
+
+    def _check_declared(self, distribution: str) -> None:
+        """Refuse a record under a name that the distribution has no entry point for: it may be another's."""
+        for group, registry in self._registries.items():
+            names = {entry.name for entry in self._entries(group) if _distribution(entry) == distribution}
+            for record in registry:
+                if registry.owner(record.name) == distribution and record.name not in names:
+                    raise PluginError(
+                        f"{distribution} registers the {registry.kind} {record.name} without an entry point"
+                        f" of that name in {group}"
+                    )
 
     def _missing(self, kind: Kind[Any], name: str) -> PluginError:
         for key, reason in self._failures.items():
@@ -310,12 +344,31 @@ class PluginManager:
         return PluginError(f"no {kind.name} {name!r}; installed: {', '.join(installed) or 'none'}", hint=hint)
 
 
+@contextmanager
+def contained(what: str) -> Iterator[None]:
+    """Run a plugin's code; what it raises that is no `KittError` becomes a `PluginError` that names ``what``."""
+    try:
+        yield
+    except KittError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"{what} failed: {without_secrets(_reason(error))}",
+            hint="KITT_DEBUG=1 shows where; report it to its author",
+        ) from error
+
+
 def _disabled_names() -> frozenset[str]:
     return frozenset(name.strip() for name in os.environ.get(_DISABLED, "").split(",") if name.strip())
 
 
 def _distribution(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist else "an unknown distribution"
+    # A damaged installation has no metadata, hence no name.
+    return (entry.dist.name if entry.dist else None) or "an unknown distribution"
+
+
+def _version(entry: EntryPoint) -> str:
+    return (entry.dist.version if entry.dist else None) or "unknown"
 
 
 def _reason(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, cast, get_args
 
 from attrs import field, fields, frozen
 
+from kitt_core.codec import shown
 from kitt_core.errors import InvalidQueryError, UnknownFieldError
 from kitt_core.rows import clean_text
 from kitt_core.timestamps import parse_timestamp
@@ -63,6 +64,11 @@ GROUP_FIELDS: Final = (
 )
 """What `aggregate` may group by."""
 
+_LARGEST_COUNT: Final = 2**62
+_LONGEST_PATTERN: Final = 10_000
+_MOST_TESTS: Final = 200
+"""Patterns with ``*`` in one field, and metric conditions: more would be an expression too deep for a database."""
+
 _CONDITION: Final = re.compile(
     r"\s*(?P<name>.+?)\s*(?P<operator><=|>=|!=|==|=|<|>)\s*(?P<value>\S+)\s*", re.DOTALL
 )
@@ -85,7 +91,17 @@ def _patterns(value: str | Iterable[str] | None) -> Patterns | None:
     for pattern in patterns:
         if not isinstance(pattern, str):
             raise InvalidQueryError(f"a filter holds {pattern!r}, expected text")
+        if "*" in pattern and len(pattern) > _LONGEST_PATTERN:
+            raise InvalidQueryError(
+                f"a pattern has {len(pattern)} characters, expected at most {_LONGEST_PATTERN}"
+            )
+    _check_number([pattern for pattern in patterns if "*" in pattern], "patterns with * in one filter")
     return tuple(dict.fromkeys(clean_text(pattern) for pattern in patterns))
+
+
+def _check_number(tests: Sequence[object], what: str) -> None:
+    if len(tests) > _MOST_TESTS:
+        raise InvalidQueryError(f"{len(tests)} {what}, expected at most {_MOST_TESTS}")
 
 
 def _instant(value: str | date | None) -> datetime | None:
@@ -186,9 +202,11 @@ def _conditions(value: object) -> tuple[MetricCondition, ...] | None:
     values = [value] if isinstance(value, (str, MetricCondition)) else value
     if not isinstance(values, Iterable) or isinstance(values, (bytes, Mapping)):
         raise InvalidQueryError(f"filter metrics is {value!r}, expected conditions such as avg_tps>40")
-    return tuple(
+    conditions = tuple(
         item if isinstance(item, MetricCondition) else MetricCondition.parse(str(item)) for item in values
     )
+    _check_number(conditions, "metric conditions")
+    return conditions
 
 
 def _search(value: object) -> str | None:
@@ -320,8 +338,8 @@ class Cursor:
         try:
             packed = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
             cursor = cls(*packed)
-            usable = isinstance(cursor.run_id, str) and isinstance(cursor.key, str | float | int | None)
-        except (ValueError, TypeError):
+            usable = isinstance(cursor.run_id, str) and _fits(cursor.key, order)
+        except (ValueError, TypeError, RecursionError):
             usable = False
         if not usable or cursor.order != str(order):
             raise InvalidQueryError(
@@ -329,6 +347,19 @@ class Cursor:
                 hint="give the next_cursor of a page of the same order",
             )
         return cursor
+
+
+def _fits(key: object, order: Order) -> bool:
+    """Whether a cursor's key is a value that the order can have."""
+    if key is None:
+        return True
+    if order.field in {"metric", "total_time_seconds"}:
+        return isinstance(key, (int, float)) and not isinstance(key, bool) and math.isfinite(key)
+    if not isinstance(key, str):
+        return False
+    if order.field in {"timestamp", "created_at"}:
+        parse_timestamp(key)
+    return True
 
 
 @frozen
@@ -356,7 +387,7 @@ class Aggregation:
 
         Raises:
             UnknownFieldError: A field or statistic does not exist.
-            InvalidQueryError: There is no field to group by.
+            InvalidQueryError: There is no field to group by, or no statistic of the metrics.
         """
         groups = _texts(group_by, "group_by")
         if not groups:
@@ -371,6 +402,10 @@ class Aggregation:
             if name not in STATISTICS:
                 raise UnknownFieldError(f"unknown statistic {name!r}", hint=nearest(name, STATISTICS))
         names = tuple(clean_text(name) for name in _texts(metrics or (), "metrics"))
+        if names and not wanted:
+            raise InvalidQueryError(
+                "statistics is empty, expected at least one", hint=f"known: {', '.join(STATISTICS)}"
+            )
         return cls(groups, names, cast("tuple[Statistic, ...]", wanted))
 
 
@@ -387,5 +422,5 @@ def check_page(limit: int | None, offset: int) -> None:
     for name, value in (("limit", limit), ("offset", offset)):
         if value is None and name == "limit":
             continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise InvalidQueryError(f"{name} is {value!r}, expected a number of runs, 0 or more")
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST_COUNT:
+            raise InvalidQueryError(f"{name} is {shown(value)}, expected a number of runs, 0 to {_LARGEST_COUNT}")

@@ -39,7 +39,7 @@ def derive_rows(document: Mapping[str, Any], *, strict: bool = True) -> RunRows:
         run=_run(document, reader),
         benchmarks=tuple(_benchmarks(document, reader)),
         hardware=_hardware(document, reader),
-        labels=tuple(_labels(document).items()),
+        labels=tuple(_labels(document, reader).items()),
         problems=tuple(reader.problems),
     )
 
@@ -67,6 +67,11 @@ class _Reader:
         if self.strict:
             raise InvalidDocumentError(line)
         self.problems.append(line)
+
+    def remark(self, path: str, value: object, wanted: str) -> None:
+        """Note what is no reason to refuse a document: other tools may use the key for something else."""
+        if not self.strict:
+            self.misfit(path, value, wanted)
 
     def text(self, parent: Mapping[str, Any], name: str, path: str, default: str | None = "") -> str | None:
         value = parent.get(name)
@@ -213,7 +218,7 @@ def _hardware(document: Mapping[str, Any], reader: _Reader) -> HardwareRow | Non
     )
 
 
-def _labels(document: Mapping[str, Any]) -> dict[str, str]:
+def _labels(document: Mapping[str, Any], reader: _Reader) -> dict[str, str]:
     """Return the labels; an explicit one wins over the id of the fingerprint that has its name."""
     labels: dict[str, str] = {}
     system = document.get("system_info")
@@ -222,11 +227,22 @@ def _labels(document: Mapping[str, Any]) -> dict[str, str]:
     given = document.get("labels")
     if isinstance(given, Mapping):
         for key, value in given.items():
-            if isinstance(value, str):
-                labels[clean_text(key)] = clean_text(value)
-            elif isinstance(value, (bool, int, float)):
-                labels[clean_text(key)] = shown(value)
+            text = _label_text(value)
+            if text is not None:
+                labels[clean_text(key)] = text
+            elif value is not None:
+                reader.remark(f"$.labels.{key}", value, "text, a number, true or false")
+    elif given is not None:
+        reader.remark("$.labels", given, "an object")
     return labels
+
+
+def _label_text(value: object) -> str | None:
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, (int, float, Decimal)) else None
 
 
 def _is_number(value: object) -> bool:

@@ -14,7 +14,7 @@ from kitt_core.backend import StorageBackend
 from kitt_core.config import Configuration, Setting, load_configuration
 from kitt_core.errors import ConfigurationError
 from kitt_core.options import build_options, describe_options, target_option
-from kitt_core.plugins import STORAGE, PluginManager
+from kitt_core.plugins import STORAGE, PluginManager, contained
 from kitt_core.redaction import without_secrets
 from kitt_core.storage import ResultStore
 
@@ -45,7 +45,10 @@ class Selection:
             ConfigurationError: An option cannot be used.
         """
         values = {name: setting.value for name, setting in self.options.items()}
-        return self.backend.open(build_options(self.backend.options, values, f"backend {self.backend.name}"))
+        what = f"backend {self.backend.name}"
+        options = build_options(self.backend.options, values, what)
+        with contained(what):
+            return self.backend.open(options)
 
 
 def open_store(
@@ -97,6 +100,11 @@ def select_store(
             setting := configuration.option("backends", backend.name, option)
         ):
             settings[option.name] = setting
+    for name in from_target.keys() & options.keys():
+        raise ConfigurationError(
+            f"the store is named twice: by {without_secrets(str(target.value))!r} and by the option {name}",
+            hint=f"leave out one of them; `{backend.name}` alone as target takes the option",
+        )
     settings |= {name: Setting(value, target.origin) for name, value in from_target.items()}
     settings |= {name: Setting(value, "flag") for name, value in options.items()}
     return Selection(backend, target, settings)
@@ -110,6 +118,13 @@ def _resolve(target: str, plugins: PluginManager) -> tuple[StorageBackend, dict[
         return backend, _from_uri(backend, target, uri["scheme"], uri["rest"] or "")
     if _NAME.fullmatch(target) and (target in plugins.names(STORAGE) or not Path(target).exists()):
         return plugins.find(STORAGE, target), {}
+    scheme, colon, path = target.partition(":")
+    if colon and scheme in plugins.names(STORAGE) and not Path(target).exists():
+        raise ConfigurationError(
+            f"{without_secrets(target)!r} has no slashes after {scheme}:,"
+            " expected three (relative) or four (absolute)",
+            hint=f"write {scheme}:///{path.lstrip('/')} for a path below this directory",
+        )
     return _recognised(Path(target).expanduser(), plugins)
 
 
@@ -135,9 +150,9 @@ def _from_uri(backend: StorageBackend, target: str, scheme: str, rest: str) -> d
 
 
 def _recognised(path: Path, plugins: PluginManager) -> tuple[StorageBackend, dict[str, Any]]:
-    for backend in plugins.all(STORAGE):
+    for backend in plugins.recognising(STORAGE, path):
         option = target_option(backend.options)
-        if option is not None and option.target == "path" and backend.recognises(path):
+        if option is not None and option.target == "path":
             return backend, {option.name: str(path)}
     what = "is no store that an installed backend recognises" if path.exists() else "does not exist"
     raise ConfigurationError(

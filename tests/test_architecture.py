@@ -116,7 +116,7 @@ def test_the_inner_rooms_know_nothing_of_the_outer_ones() -> None:
         "model": (),
         "codec": ("errors",),
         "rows": ("codec", "errors", "model", "timestamps"),
-        "query": ("errors", "rows", "timestamps"),
+        "query": ("codec", "errors", "rows", "timestamps"),
         "aggregation": ("query",),
         "fallbacks": ("aggregation", "codec", "errors", "model", "query", "rows", "timestamps"),
         "verification": ("codec", "errors", "model", "rows"),
@@ -125,7 +125,7 @@ def test_the_inner_rooms_know_nothing_of_the_outer_ones() -> None:
         "storage": (
             "codec", "errors", "fallbacks", "identity", "model", "query", "rows", "timestamps", "verification",
         ),
-        "backend": ("storage",),
+        "backend": ("options", "storage"),
         "hookspecs": (),
     }  # fmt: skip
     for module, allowed in inner.items():

@@ -40,7 +40,7 @@ def test_any_mapping_is_serialised() -> None:
         ({"a": {2: "x"}}, "a key of $.a is 2"),
         ({None: 1}, "a key of $ is null"),
         ({"a": [{1.5: 2}]}, "a key of $.a[0] is 1.5"),
-        ({"a": Decimal(1)}, "$.a is"),
+        ({"a": Decimal("1.5")}, "$.a is 1.5"),
         ({"a": {1, 2}}, "$.a is a set"),
     ],
 )
@@ -142,3 +142,10 @@ def test_what_is_no_object_in_utf_8_is_refused(data: bytes, what: str) -> None:
 )
 def test_shown_is_short_and_one_line(value: object, text: str) -> None:
     assert codec.shown(value) == text
+
+
+def test_integers_of_any_length_are_written_as_they_were_read() -> None:
+    digits = "9" * 5000
+    data = f'{{"a": {digits}, "b": [-{digits}, 1, "text"], "c": {{"d": 1.5}}}}'.encode()
+    assert codec.encode(codec.parse(data)) == data
+    assert codec.encode({"a": 10**5000}) == b'{"a": 1' + b"0" * 5000 + b"}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
-from kitt_core import hookspecs
+from kitt_core import hookspecs, open_store
 from kitt_core.errors import PluginError
 from kitt_core.hookspecs import hookimpl
 from kitt_core.memory import MemoryStore
@@ -95,7 +96,10 @@ def test_only_the_plugin_asked_for_is_imported(install: Install) -> None:
             "kitt-broken registers a int as backend; a StorageBackend is needed",
         ),
         ("", "kitt-broken declares broken but registers no backend of that name"),
-        (backend_source("another"), "kitt-broken declares broken but registers no backend of that name"),
+        (
+            backend_source("another"),
+            "kitt-broken registers the backend another without an entry point of that name",
+        ),
     ],
     ids=[
         "missing import",
@@ -348,3 +352,66 @@ def test_every_hook_is_a_page_of_the_manual() -> None:
             assert "In here:" in text, name
             assert "Since 0." in text, name
             assert "Entry-point group: ``kitt." in text, name
+
+
+def test_a_plugin_cannot_bring_a_name_that_it_did_not_declare(install: Install) -> None:
+    install("kitt-thief", {"thief": backend_source("mine", "theirs")}, {"kitt.storage": {"mine": "thief"}})
+    install("kitt-victim", {"victim": backend_source("theirs")}, {"kitt.storage": {"theirs": "victim"}})
+    manager = PluginManager(disabled=())
+    manager.all(STORAGE)
+    assert manager.owner(STORAGE, manager.find(STORAGE, "theirs").name) == "kitt-victim"
+    with pytest.raises(PluginError, match="registers the backend theirs without an entry point"):
+        manager.find(STORAGE, "mine")
+
+
+def test_a_plugin_that_does_not_bring_what_it_declared_leaves_nothing_behind(install: Install) -> None:
+    install("kitt-odd", {"odd": backend_source("other")}, {"kitt.storage": {"odd": "odd"}})
+    manager = PluginManager(disabled=())
+    with pytest.raises(PluginError, match="odd"):
+        manager.find(STORAGE, "odd")
+    assert "other" not in manager.names(STORAGE)
+
+
+def test_a_module_that_raises_a_base_exception_costs_only_itself(install: Install) -> None:
+    source = "class Odd(BaseException): pass\nraise Odd('no')"
+    install("kitt-base", {"raises_base": source}, {"kitt.storage": {"base": "raises_base"}})
+    with pytest.raises(PluginError, match="Odd: no"):
+        PluginManager(disabled=()).find(STORAGE, "base")
+
+
+def test_an_installation_without_metadata_is_listed(install: Install) -> None:
+    install("kitt-bare", {"bare": backend_source("bare")}, {"kitt.storage": {"bare": "bare"}})
+    (next(Path(sys.path[0]).glob("kitt_bare*")) / "METADATA").unlink()
+    manager = PluginManager(disabled=())
+    (status,) = [status for status in manager.statuses() if status.name == "bare"]
+    assert (status.distribution, status.version) == ("an unknown distribution", "unknown")
+
+
+def test_options_that_are_no_attrs_class_are_refused(install: Install) -> None:
+    source = backend_source("plain").replace("options=Options", "options=int")
+    install("kitt-plain", {"plain_options": source}, {"kitt.storage": {"plain": "plain_options"}})
+    with pytest.raises(PluginError, match="expected an attrs class"):
+        PluginManager(disabled=()).find(STORAGE, "plain")
+
+
+def test_a_backend_that_raises_when_asked_for_a_path_is_left_out(
+    install: Install, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    install(
+        "kitt-raises",
+        {"raises": backend_source("raises", more="recognises=lambda path: 1 / 0,")},
+        {"kitt.storage": {"raises": "raises"}},
+    )
+    manager = PluginManager(disabled=())
+    assert "raises" not in [record.name for record in manager.recognising(STORAGE, tmp_path)]
+    assert "backend raises cannot say whether" in caplog.text
+
+
+def test_a_backend_that_raises_when_it_is_opened_is_a_plugin_error_without_secrets(install: Install) -> None:
+    source = backend_source("opens").replace(
+        "open=lambda _: MemoryStore()", "open=lambda _: int('postgresql://u:secret@h/db')"
+    )
+    install("kitt-opens", {"opens": source}, {"kitt.storage": {"opens": "opens"}})
+    with pytest.raises(PluginError, match="backend opens failed: ValueError") as caught:
+        open_store("opens", plugins=PluginManager(disabled=()))
+    assert "secret" not in str(caught.value)

@@ -138,9 +138,18 @@ def test_an_unknown_order_is_refused(text: str) -> None:
         Order.parse(text)
 
 
-@pytest.mark.parametrize("key", ["text 模\u0000😀", 1.1, -1e300, 0, None])
-def test_a_cursor_comes_back(key: Any) -> None:
-    order = Order.parse("-metric:é")
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("model", "text 模\u0000😀"),
+        ("-metric:é", 1.1),
+        ("metric:é", -1e300),
+        ("total_time_seconds", 0),
+        ("model", None),
+    ],
+)
+def test_a_cursor_comes_back(name: str, key: Any) -> None:
+    order = Order.parse(name)
     cursor = Cursor(str(order), key, "run-id")
     text = cursor.encode()
     assert text.replace("-", "").replace("_", "").isalnum()
@@ -199,3 +208,43 @@ def test_nearest_names_one_or_all() -> None:
     assert nearest("modle", ["model", "engine"]) == "did you mean model?"
     assert nearest("zzz", ["model", "engine"]) == "known: model, engine"
     assert nearest("zzz", []) is None
+
+
+@pytest.mark.parametrize("value", [2**63, pytest.param(10**5000, id="huge"), -1, 1.5, True])
+def test_a_page_beyond_every_store_is_refused(value: int) -> None:
+    with pytest.raises(InvalidQueryError, match="limit is"):
+        check_page(value, 0)
+    with pytest.raises(InvalidQueryError, match="offset is"):
+        check_page(None, value)
+
+
+@pytest.mark.parametrize(
+    ("order", "key"),
+    [
+        ("timestamp", 5),
+        ("timestamp", "soon"),
+        ("-metric:x", "a"),
+        ("metric:x", True),
+        ("model", 1.5),
+        ("model", []),
+    ],
+)
+def test_a_cursor_whose_key_the_order_cannot_have_is_refused(order: str, key: object) -> None:
+    forged = Cursor(order, key, "id").encode()  # type: ignore[arg-type]  # that is the point
+    with pytest.raises(InvalidQueryError, match="cursor"):
+        Cursor.decode(forged, Order.parse(order))
+
+
+def test_more_tests_than_a_database_can_hold_in_one_expression_are_refused() -> None:
+    with pytest.raises(InvalidQueryError, match="at most 200"):
+        RunFilter(model=[f"m{i}*" for i in range(201)])
+    with pytest.raises(InvalidQueryError, match="at most 200"):
+        RunFilter(metrics=["x>1"] * 201)
+    with pytest.raises(InvalidQueryError, match="at most 10000"):
+        RunFilter(model="*" * 10_001)
+    assert len(RunFilter(id=[f"m{i}" for i in range(5000)]).id or ()) == 5000
+
+
+def test_metrics_without_a_statistic_are_refused() -> None:
+    with pytest.raises(InvalidQueryError, match="statistics is empty"):
+        Aggregation.of("model", ["x"], [])

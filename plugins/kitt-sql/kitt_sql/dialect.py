@@ -56,7 +56,7 @@ class QueryDialect(abc.ABC):
 
     @abc.abstractmethod
     def scan_position(self) -> ColumnElement[int]:
-        """Return a number of each row of ``runs`` that grows with every insert."""
+        """Return a number of each row of ``runs``; a row that is inserted gets one above all that are there."""
 
 
 class SQLiteDialect(QueryDialect):

@@ -20,11 +20,13 @@ def inspect(connection: Connection, dialect: QueryDialect) -> SchemaStatus:
     """Return version and state of the database behind ``connection``."""
     names = {row[0] for row in connection.execute(text(dialect.list_tables))}
     if schema_version.name in names:
-        version = connection.execute(select(func.max(schema_version.c.version))).scalar() or 0
-        return _versioned(version, names)
+        columns = connection.execute(text(f"SELECT * FROM {schema_version.name} WHERE 1 = 0")).keys()  # noqa: S608  # ours
+        version = "version" in columns and connection.execute(select(func.max(schema_version.c.version))).scalar()
+        if version is None or (isinstance(version, int) and version is not False):
+            return _versioned(version or 0, names)
+        return _foreign("has a table schema_version that is not KITT's")
     if names & set(metadata.tables):
-        note = "has tables of KITT's names but no schema_version: it is no KITT database"
-        return SchemaStatus(None, SCHEMA_VERSION, (), SchemaState.FOREIGN, (note,))
+        return _foreign("has tables of KITT's names but no schema_version: it is no KITT database")
     return missing()
 
 
@@ -37,10 +39,15 @@ def _versioned(version: int, names: Collection[str]) -> SchemaStatus:
     if version > SCHEMA_VERSION:
         return SchemaStatus(version, SCHEMA_VERSION, (), SchemaState.NEW)
     if _HISTORY not in names:
-        note = f"was written by KITT 1.x (schema version {version}), which this release does not upgrade yet"
-        return SchemaStatus(version, SCHEMA_VERSION, (), SchemaState.FOREIGN, (note,))
+        return _foreign(
+            f"was written by KITT 1.x (schema version {version}), which this release can't upgrade", version
+        )
     state = SchemaState.CURRENT if version == SCHEMA_VERSION else SchemaState.OLD
     return SchemaStatus(version, SCHEMA_VERSION, _pending(version), state)
+
+
+def _foreign(note: str, version: int | None = None) -> SchemaStatus:
+    return SchemaStatus(version, SCHEMA_VERSION, (), SchemaState.FOREIGN, (note,))
 
 
 def _pending(version: int) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ the care for the schema stand here.
 from __future__ import annotations
 
 import abc
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -17,7 +18,6 @@ from sqlalchemy import Connection, Engine, delete, update
 
 from kitt_core.aggregation import compute
 from kitt_core.errors import (
-    InvalidQueryError,
     SchemaMissingError,
     SchemaTooNewError,
     SchemaTooOldError,
@@ -100,8 +100,7 @@ class SqlResultStore(ResultStore):
             yield connection
 
     def _check_schema(self, *, for_writing: bool) -> None:
-        if self._closed:
-            raise StoreUnavailableError(f"{self.location} is closed", hint="open it again")
+        self._check_open()
         if self._schema_checked:
             return
         with self._schema_lock:
@@ -115,6 +114,10 @@ class SqlResultStore(ResultStore):
                 if status.state is not SchemaState.CURRENT:
                     raise self._refusal(status)
             self._schema_checked = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreUnavailableError(f"{self.location} is closed", hint="open it again")
 
     def _refusal(self, status: SchemaStatus) -> Exception:
         match status.state:
@@ -145,7 +148,7 @@ class SqlResultStore(ResultStore):
             return self._document_of(connection, clean_text(run_id))
 
     def scan(self, filters: Filters = None) -> Iterator[StoredRun]:
-        """Yield the runs that match, in the order of their saving; those saved meanwhile are not among them."""
+        """Yield the runs that match, in the order of their saving; saves made meanwhile never keep it going."""
         shape, values = self._read_filter(filters)
         return self._scan(shape, values)
 
@@ -261,10 +264,11 @@ class SqlResultStore(ResultStore):
         statement = queries.group_metric(shape, wanted.group_by, name.count("/"), computed, self._dialect)
         width = len(wanted.group_by)
         if simple:
-            return {
-                tuple(row[:width]): dict(zip(wanted.statistics, row[width:], strict=True))
-                for row in connection.execute(statement, bound)
-            }
+            rows = connection.execute(statement, bound).all()
+            if all(isinstance(value, int) or math.isfinite(value) for row in rows for value in row[width:]):
+                return {tuple(row[:width]): dict(zip(wanted.statistics, row[width:], strict=True)) for row in rows}
+            # The database's sum is beyond a double; the mean is not.
+            statement = queries.group_metric(shape, wanted.group_by, name.count("/"), (), self._dialect)
         grouped: dict[tuple[Any, ...], list[float]] = {}
         for row in connection.execute(statement, bound):
             grouped.setdefault(tuple(row[:width]), []).append(row[width])
@@ -295,6 +299,7 @@ class SqlResultStore(ResultStore):
 
     def schema_status(self) -> SchemaStatus:
         """Return the schema's version and state; changes nothing."""
+        self._check_open()
         with self._translated(), self._engine.connect() as connection:
             return schema.inspect(connection, self._dialect)
 
@@ -313,8 +318,5 @@ def _cursor_key(key: Any) -> OrderKey:
 
 def _bound_key(key: OrderKey, order: Order) -> Any:
     if isinstance(key, str) and order.field in {"timestamp", "created_at"}:
-        try:
-            return parse_timestamp(key)
-        except ValueError as error:
-            raise InvalidQueryError(f"the cursor holds {key!r}, expected a time") from error
+        return parse_timestamp(key)
     return key

@@ -107,7 +107,10 @@ def _instant(value: Any) -> datetime | None:
     """Database to Python; rows made by the column's own default have no offset and are UTC."""
     if not value:
         return None
-    moment: datetime = datetime.fromisoformat(value) if type(value) is str else value
+    try:
+        moment: datetime = datetime.fromisoformat(value) if type(value) is str else value
+    except ValueError:  # damage, which `verify` reports: the document says otherwise
+        return None
     if moment.tzinfo is UTC:
         return moment
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from attrs import asdict, evolve, fields
+from attrs import asdict, fields
 from sqlalchemy import Connection, select
 
+from kitt_core.errors import StoreUnavailableError
 from kitt_core.model import BenchmarkRow, Finding, HardwareRow, MetricRow, RunRow, RunRows, Severity, StoredRun
 from kitt_core.verification import DocumentCheck
 from kitt_sql.tables import benchmarks, hardware, metrics, run_labels, runs
@@ -20,13 +21,19 @@ __all__ = ["stored_rows", "verify_rows"]
 
 
 def verify_rows(store: SqlResultStore, *, rebuild: bool) -> Iterator[Finding]:
-    """Yield the findings of every run, then those of the database as a whole."""
+    """Yield the findings of the database as a whole, then those of every run.
+
+    Only an intact document is believed: the rows of a damaged one may be all that is left of the run.
+    """
     check = DocumentCheck()
-    for run in store.scan():
-        yield from check(run)
-        if check.rows is not None:
-            yield from _compare(store, run, check.rows, rebuild=rebuild)
-    yield from store.integrity_findings()
+    try:
+        yield from store.integrity_findings()
+        for run in store.scan():
+            yield from check(run)
+            if check.rows is not None:
+                yield from _compare(store, run, check.rows, rebuild=rebuild)
+    except StoreUnavailableError as error:
+        yield Finding(None, Severity.DAMAGE, f"not all of it can be read: {error.message}")
 
 
 def _compare(store: SqlResultStore, run: StoredRun, derived: RunRows, *, rebuild: bool) -> Iterator[Finding]:
@@ -34,7 +41,7 @@ def _compare(store: SqlResultStore, run: StoredRun, derived: RunRows, *, rebuild
         stored = stored_rows(connection, run.id)
     if stored is None:  # deleted meanwhile
         return
-    for what in _differences(stored, evolve(derived, problems=())):
+    for what in _differences(run, stored, derived):
         if rebuild:
             store.rewrite_rows(run, derived)
             yield Finding(run.id, Severity.NOTICE, f"rebuilt from the document: {what}")
@@ -42,7 +49,12 @@ def _compare(store: SqlResultStore, run: StoredRun, derived: RunRows, *, rebuild
         yield Finding(run.id, Severity.DAMAGE, what)
 
 
-def _differences(stored: RunRows, derived: RunRows) -> Iterator[str]:
+def _differences(run: StoredRun, stored: RunRows, derived: RunRows) -> Iterator[str]:
+    if not run.sha256:
+        yield "it has no row in run_documents"
+    if run.created_at is None:
+        yield "runs.created_at cannot be read"
+    yield from stored.problems
     for name, value in asdict(derived.run).items():
         found = getattr(stored.run, name)
         if found != value:
@@ -73,6 +85,7 @@ def stored_rows(connection: Connection, run_id: str) -> RunRows | None:
         benchmarks=tuple(_stored_benchmarks(connection, run_id)),
         hardware=HardwareRow(*machines[0]) if machines else None,
         labels=tuple((key, value) for key, value in connection.execute(labels)),
+        problems=(f"{len(machines)} rows in hardware, its document gives one",) if len(machines) > 1 else (),
     )
 
 

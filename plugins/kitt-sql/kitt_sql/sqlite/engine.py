@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import time
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -51,6 +52,11 @@ class SQLiteFile:
         """Whether the file is there but may not be written."""
         return self.path.exists() and not os.access(self.path, os.W_OK)
 
+    def size_bytes(self) -> int:
+        """Return the bytes on disk, the write-ahead log included."""
+        files = (self.path, *(_sibling(self.path, suffix) for suffix in ("-wal", "-shm")))
+        return sum(file.stat().st_size for file in files if file.exists())
+
     def create(self) -> None:
         """Make the empty file with its mode, before SQLite makes it with another."""
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if self.private else 0o777)
@@ -61,6 +67,8 @@ class SQLiteFile:
         read_only = self.is_read_only()
         if not read_only and not self.path.exists():
             self.create()
+        if self.private and not read_only and stat.S_IMODE(self.path.stat().st_mode) & 0o077:
+            self.path.chmod(0o600)
         connection = sqlite3.connect(
             self._uri(read_only),
             uri=True,
@@ -70,7 +78,7 @@ class SQLiteFile:
             cached_statements=256,
         )
         try:
-            self._configure(connection, read_only)
+            self._configure(connection)
         except BaseException:
             connection.close()
             raise
@@ -84,14 +92,13 @@ class SQLiteFile:
             uri += "&immutable=1"
         return uri
 
-    def _configure(self, connection: sqlite3.Connection, read_only: bool) -> None:
+    def _configure(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute(f"PRAGMA synchronous={self.synchronous}")
         connection.create_function("kitt_casefold", 1, _casefold, deterministic=True)
-        if not read_only:
-            self._use_wal(connection)
 
-    def _use_wal(self, connection: sqlite3.Connection) -> None:
+    def use_wal(self, connection: sqlite3.Connection) -> None:
+        """Switch the file to write-ahead logging; it stays so. Only a database that is ours is changed."""
         # Changing the mode needs the file for itself, and SQLite doesn't wait for it as it does for a write.
         deadline = time.monotonic() + self.busy_timeout
         while True:

@@ -39,7 +39,7 @@ def translated(path: Path) -> Iterator[None]:
     """Raise `StoreUnavailableError` for what SQLite, its driver or the file system refuse."""
     try:
         yield
-    except exc.DBAPIError as error:
+    except exc.StatementError as error:
         raise _translation(path, error.orig) from error
     except (sqlite3.Error, OSError, exc.TimeoutError) as error:
         raise _translation(path, error) from error

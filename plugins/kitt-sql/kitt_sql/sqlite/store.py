@@ -7,17 +7,20 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from attrs import evolve
-from sqlalchemy import Connection, Text, bindparam, exc, select
+from sqlalchemy import Connection, LargeBinary, Text, bindparam, cast, exc, select
 
+from kitt_core.codec import digest
 from kitt_core.errors import MigrationError, RunExistsError
 from kitt_core.model import CheckedRun, Finding, Progress, RunRows, SchemaState, SchemaStatus, Severity, StoredRun
 from kitt_core.timestamps import format_utc
 from kitt_sql import schema
 from kitt_sql.dialect import SQLiteDialect
 from kitt_sql.records import (
+    RunRecords,
     columns_of,
     derived_records,
     insert_statement,
@@ -35,7 +38,8 @@ __all__ = ["SQLiteStore"]
 
 logger = logging.getLogger(__name__)
 
-_DOCUMENT = select(runs.c.raw_json).where(runs.c.id == bindparam("run_id", type_=Text))
+# As bytes whatever is stored, so that a damaged document can be read and reported.
+_DOCUMENT = select(cast(runs.c.raw_json, LargeBinary)).where(runs.c.id == bindparam("run_id", type_=Text))
 _NEXT_BENCHMARK = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'benchmarks'), 0) + 1"
 
 
@@ -59,6 +63,12 @@ class SQLiteStore(SqlResultStore):
         """The file's path."""
         return str(self._file.path)
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The database and the files that SQLite keeps beside it."""
+        path = self._file.path
+        return (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal")))
+
     def write_run(self, run: CheckedRun) -> None:
         """Store one checked run in one transaction."""
         self.write_runs([run])
@@ -67,17 +77,31 @@ class SQLiteStore(SqlResultStore):
         """Store several checked runs in one transaction."""
         records = [records_of(run) for run in checked]
         with self._writing() as connection:
-            try:
-                self._insert(connection, runs, [record.run for record in records])
-            except exc.IntegrityError as error:
-                raise RunExistsError(f"a run of this id is in {self.location} already") from error
-            first = connection.exec_driver_sql(_NEXT_BENCHMARK).scalar_one()
-            numbered, measured = with_benchmark_ids(records, first)
-            self._insert(connection, benchmarks, numbered)
-            self._insert(connection, metrics, measured)
-            self._insert(connection, hardware, [row for record in records for row in record.hardware])
-            self._insert(connection, run_documents, [record.document for record in records])
-            self._insert(connection, run_labels, [row for record in records for row in record.labels])
+            self._insert_records(connection, records)
+
+    def write_unless_stored(self, checked: Sequence[CheckedRun]) -> dict[str, str]:
+        """Store those runs whose bytes are not there, and look for them in the transaction that stores."""
+        digests = [run.sha256 for run in checked]
+        wanted = select(run_documents.c.sha256, run_documents.c.run_id).where(run_documents.c.sha256.in_(digests))
+        with self._writing() as connection:
+            present = {row.sha256: row.run_id for row in connection.execute(wanted)}
+            records = [records_of(run) for run in checked if run.sha256 not in present]
+            if records:
+                self._insert_records(connection, records)
+        return present
+
+    def _insert_records(self, connection: Connection, records: Sequence[RunRecords]) -> None:
+        try:
+            self._insert(connection, runs, [record.run for record in records])
+        except exc.IntegrityError as error:
+            raise RunExistsError(f"a run of this id is in {self.location} already") from error
+        first = connection.exec_driver_sql(_NEXT_BENCHMARK).scalar_one()
+        numbered, measured = with_benchmark_ids(records, first)
+        self._insert(connection, benchmarks, numbered)
+        self._insert(connection, metrics, measured)
+        self._insert(connection, hardware, [row for record in records for row in record.hardware])
+        self._insert(connection, run_documents, [record.document for record in records])
+        self._insert(connection, run_labels, [row for record in records for row in record.labels])
 
     def rewrite_rows(self, run: StoredRun, rows: RunRows) -> None:
         """Replace what is derived from a run's document."""
@@ -95,14 +119,16 @@ class SQLiteStore(SqlResultStore):
             self._insert(connection, metrics, [(first + i, *row) for i, *row in derived["metrics"]])
             self._insert(connection, hardware, derived["hardware"])
             self._insert(connection, run_labels, derived["labels"])
+            known = select(run_documents.c.run_id).where(run_documents.c.run_id == run.id)
+            if connection.execute(known).first() is None:
+                self._insert(connection, run_documents, [(run.id, digest(run.document), None)])
 
     def integrity_findings(self) -> Iterator[Finding]:
-        """Yield what SQLite's own checks find, and runs without a digest."""
+        """Yield what SQLite's own checks find, and runs without a document."""
         with self.reading() as connection:
             problems = [row[0] for row in connection.exec_driver_sql("PRAGMA integrity_check(20)")]
             broken = list(connection.exec_driver_sql("PRAGMA foreign_key_check"))
-            missing = select(runs.c.id).where(~runs.c.id.in_(select(run_documents.c.run_id)))
-            undigested = [row[0] for row in connection.execute(missing)]
+            missing = [row[0] for row in connection.execute(select(runs.c.id).where(runs.c.raw_json.is_(None)))]
         for problem in problems:
             if problem != "ok":
                 yield Finding(None, Severity.DAMAGE, f"integrity check: {problem}")
@@ -110,8 +136,8 @@ class SQLiteStore(SqlResultStore):
             yield Finding(
                 None, Severity.DAMAGE, f"row {rowid} of {table} refers to a row of {parent} that is not there"
             )
-        for run_id in undigested:
-            yield Finding(run_id, Severity.DAMAGE, "it has no row in run_documents")
+        for run_id in missing:
+            yield Finding(run_id, Severity.DAMAGE, "its document is missing")
 
     def migrate(
         self, *, dry_run: bool = False, backup: bool = True, progress: Progress | None = None
@@ -124,13 +150,13 @@ class SQLiteStore(SqlResultStore):
             raise self._refusal(status)
         if dry_run and status.version is None and not self._file.path.exists():
             return list(status.pending)  # trying it out would leave a file behind
-        if status.state is SchemaState.OLD and backup and not dry_run:
-            with self._translated():
-                copy = write_backup(self._file.path, status.version or 0)
-            logger.warning(
-                "%s is upgraded from schema version %s; its copy is %s", self.location, status.version, copy
-            )
         with self._exclusive(dry_run=dry_run) as connection:
+            if status.state is SchemaState.OLD and backup and not dry_run:
+                # Under the lock, so that no other process's save is missing from the copy.
+                copy = write_backup(self._file.path, status.version or 0)
+                logger.warning(
+                    "%s is upgraded from schema version %s; its copy is %s", self.location, status.version, copy
+                )
             return apply_pending(connection, "sqlite3", self._dialect, progress)
 
     @contextmanager
@@ -139,6 +165,8 @@ class SQLiteStore(SqlResultStore):
         with self._migrating, self._translated(), closing(self._file.connect()) as connection:
             # Inside a transaction the pragma would be ignored, and rebuilding a table would delete its children.
             connection.execute("PRAGMA foreign_keys=OFF")
+            if not dry_run:
+                self._file.use_wal(connection)
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -158,19 +186,20 @@ class SQLiteStore(SqlResultStore):
                 return schema.missing("the file does not exist yet")
         status = super().schema_status()
         with self._translated():
-            size = sum(
-                p.stat().st_size for p in self._file.path.parent.glob(f"{self._file.path.name}*") if p.is_file()
-            )
-        return evolve(status, size_bytes=size)
+            return evolve(status, size_bytes=self._file.size_bytes())
+
+    def prepares_itself(self, status: SchemaStatus) -> bool:
+        """Return whether a save creates the tables or upgrades them."""
+        if status.state is SchemaState.MISSING:
+            return self._is_empty()
+        return status.state is SchemaState.OLD and self._auto_migrate
 
     def _prepare_schema(self, status: SchemaStatus, *, for_writing: bool) -> bool:
-        if status.state is SchemaState.MISSING and self._is_empty():
-            self.migrate()
-            return True
-        if status.state is SchemaState.OLD and self._auto_migrate and for_writing:
-            self.migrate()
-            return True
-        return False
+        # A read makes an empty database ready, as it finds no run in it, but upgrades nothing.
+        if not self.prepares_itself(status) or (status.state is SchemaState.OLD and not for_writing):
+            return False
+        self.migrate()
+        return True
 
     def _is_empty(self) -> bool:
         """Whether the database has no table at all, so that making ours can hurt nobody."""
@@ -182,7 +211,7 @@ class SQLiteStore(SqlResultStore):
 
     def _document_of(self, connection: Connection, run_id: str) -> bytes | None:
         document = connection.execute(_DOCUMENT, {"run_id": run_id}).scalar()
-        return None if document is None else document.encode()
+        return None if document is None else bytes(document)
 
     def _translated(self) -> AbstractContextManager[None]:
         return translated(self._file.path)
