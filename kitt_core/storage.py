@@ -375,6 +375,14 @@ class ResultStore(abc.ABC):
         """The ``kitt-results`` directory that this store keeps, if it is one: `kitt run` writes a run once."""
         return None
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files and directories that are this store, the one that was named first; none if it is elsewhere.
+
+        Nobody else may write there: the command line refuses them as its output.
+        """
+        return ()
+
     def require(self, capability: Capability, operation: str) -> None:
         """Raise `UnsupportedOperationError` unless ``capability`` is declared."""
         if capability not in self.capabilities:

@@ -27,6 +27,7 @@ def doctor(state: State, /, *, output_format: str | None, output: Path | None) -
     """
     from kitt_core.service.examination import examine
 
+    state.protect_store(output)
     findings = list(examine(lambda: state.configuration, state.plugins, state.backend, state.options))
     rows = [
         {"check": found.check, "state": found.state, "finding": found.text, "hint": found.hint}

@@ -110,17 +110,17 @@ def run(
         options=RunOptions(skip_warmup=skip_warmup, runs_override=runs),
         labels=labels,
     )
-    finished = _perform(state, plan)
+    finished = _perform(state, plan, output)
     _show(finished, output_format, output)
     if output_format in {None, "table"}:
         _show_places(finished)
     return _judge(finished)
 
 
-def _perform(state: State, plan: RunPlan) -> FinishedRun:
+def _perform(state: State, plan: RunPlan, output: Path | None) -> FinishedRun:
     from kitt_core.service.running import perform
 
-    with state.open_store() as store, progress_bar(state, "starting") as bar:
+    with state.open_store(output) as store, progress_bar(state, "starting") as bar:
 
         def report(progress: RunProgress) -> None:
             bar.describe(progress.benchmark)

@@ -12,6 +12,7 @@ import click
 from attrs import define, field
 
 from kitt_core.cli.messages import say
+from kitt_core.errors import ConfigurationError, KittError
 
 if TYPE_CHECKING:
     from kitt_core.config import Configuration
@@ -83,20 +84,49 @@ class State:
 
         return select_store(self.backend, self.options, self.configuration, self.plugins)
 
-    def open_store(self) -> ResultStore:
+    def open_store(self, output: Path | None = None) -> ResultStore:
         """Open the store that is meant; the caller closes it.
+
+        Args:
+            output: What ``-o`` names, which must not be the store.
 
         Raises:
             PluginError: The backend is not installed, disabled or broken.
-            ConfigurationError: The target or an option cannot be used.
+            ConfigurationError: The target or an option cannot be used, or the output would overwrite the store.
             StoreUnavailableError: It can't be opened.
         """
-        return self.selection().open()
+        store = self.selection().open()
+        try:
+            _check_output(output, store)
+        except ConfigurationError:
+            store.close()
+            raise
+        return store
+
+    def protect_store(self, output: Path | None) -> None:
+        """Refuse an output that would overwrite the store, for a command that works without one, too.
+
+        Raises:
+            ConfigurationError: The output is the store, or in it.
+        """
+        try:
+            store = self.selection().open()
+        except KittError:  # what cannot be opened is not going to be read, either
+            return
+        with store:
+            _check_output(output, store)
 
     def note(self, text: str) -> None:
         """Tell the user what was done, on stderr; ``-q`` silences it."""
         if self.verbosity >= 0:
             say(text)
+
+
+def _check_output(output: Path | None, store: ResultStore) -> None:
+    if output is not None and str(output) != "-":
+        from kitt_core.service.output import check_output
+
+        check_output(output, store.paths)
 
 
 pass_state = click.make_pass_decorator(State)

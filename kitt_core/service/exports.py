@@ -13,7 +13,7 @@ from kitt_core.exporting import Exporter
 from kitt_core.model import Progress, StoredRun
 from kitt_core.plugins import EXPORTERS, PluginManager
 from kitt_core.query import Filters, RunFilter
-from kitt_core.service.output import replaced_file
+from kitt_core.service.output import check_output, replaced_file
 from kitt_core.storage import ResultStore
 
 __all__ = ["choose_exporter", "export_to_directory", "export_to_stream", "select_runs"]
@@ -81,9 +81,21 @@ def export_to_stream(
 
 
 def export_to_directory(
-    exporter: Exporter, runs: Iterable[StoredRun], directory: Path, *, progress: Progress | None = None
+    exporter: Exporter,
+    runs: Iterable[StoredRun],
+    directory: Path,
+    *,
+    progress: Progress | None = None,
+    store: Sequence[Path] = (),
 ) -> int:
     """Write a file per run, named by its id, and return how many there were.
+
+    Args:
+        exporter: The format.
+        runs: The runs.
+        directory: Where to; it is made if it is missing.
+        progress: Told of each run that is written.
+        store: The `paths` of the store that the runs come from, which are never written.
 
     Raises:
         ConfigurationError: The directory or a file can't be written.
@@ -92,7 +104,9 @@ def export_to_directory(
     for run in counted:
         # Not before the first run: a selection that is empty leaves nothing behind.
         _make(directory)
-        with replaced_file(directory / f"{run.id}{exporter.suffix}") as file:
+        target = directory / f"{run.id}{exporter.suffix}"
+        check_output(target, store)
+        with replaced_file(target) as file:
             exporter.write([run], file)
     return counted.done
 

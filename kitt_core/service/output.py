@@ -1,17 +1,40 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and never in the place of the store."""
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from kitt_core.errors import ConfigurationError
 
-__all__ = ["replaced_file"]
+__all__ = ["check_output", "replaced_file"]
+
+
+def check_output(target: Path, store: Sequence[Path]) -> None:
+    """Refuse a file or directory for output that is the store, is in it, or is one of its files.
+
+    Args:
+        target: What is to be written.
+        store: The `paths` of the store that is open.
+
+    Raises:
+        ConfigurationError: It would overwrite what is stored.
+    """
+    try:
+        place = _resolved(target)
+        taken = any(_is_in(place, path) for path in store)
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    if taken:
+        raise ConfigurationError(
+            f"{target} cannot be written: it belongs to the store {store[0]}",
+            hint="name another file after -o",
+        )
 
 
 @contextmanager
@@ -28,14 +51,32 @@ def replaced_file(path: Path) -> Iterator[BinaryIO]:
             with path.open("wb") as stream:
                 yield stream
         else:
-            with _replaced(path.resolve()) as file:
+            with _replaced(_resolved(path)) as file:
                 yield file
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be written: {error.strerror or error}", hint="name another file after -o"
-        ) from error
+        raise _unwritable(path, error) from error
+
+
+def _is_in(place: Path, path: Path) -> bool:
+    whole = _resolved(path)
+    return (
+        place == whole or whole in place.parents or (place.exists() and whole.exists() and place.samefile(whole))
+    )
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except RuntimeError as error:  # Python before 3.13 says so of a link that leads to itself
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
+
+
+def _unwritable(path: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} cannot be written: {error.strerror or error}", hint="name another file after -o"
+    )
 
 
 @contextmanager

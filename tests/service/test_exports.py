@@ -16,7 +16,7 @@ from kitt_core.memory import MemoryStore
 from kitt_core.model import StoredRun
 from kitt_core.plugins import EXPORTERS, PluginManager
 from kitt_core.service.exports import choose_exporter, export_to_directory, export_to_stream, select_runs
-from kitt_core.service.output import replaced_file
+from kitt_core.service.output import check_output, replaced_file
 
 DOCUMENTS = {name: json.dumps({"model": name, "engine": "e"}, indent=3).encode() for name in ("a", "b", "c")}
 
@@ -167,3 +167,37 @@ def test_a_device_is_written_to_and_not_replaced() -> None:
     with replaced_file(null) as file:
         file.write(b"gone")
     assert null.is_char_device()
+
+
+def test_the_store_and_what_is_in_it_is_no_output(tmp_path: Path) -> None:
+    database, tree = tmp_path / "runs.db", tmp_path / "kitt-results"
+    database.touch()
+    tree.mkdir()
+    (tmp_path / "link").symlink_to(database)
+    (tmp_path / "twin").hardlink_to(database)
+    (tmp_path / "way").symlink_to(tree)
+    stored = (database, database.with_name("runs.db-wal"), tree)
+    for name in (
+        "runs.db",
+        "x/../runs.db",
+        "link",
+        "twin",
+        "runs.db-wal",
+        "kitt-results",
+        "kitt-results/m/e",
+        "way/f",
+    ):
+        with pytest.raises(ConfigurationError, match="it belongs to the store"):
+            check_output(tmp_path / name, stored)
+    for name in ("runs.db2", "kitt-results.csv", "new"):
+        check_output(tmp_path / name, stored)
+
+
+def test_a_run_that_is_called_as_the_store_does_not_overwrite_it(tmp_path: Path, as_json: Exporter) -> None:
+    target = tmp_path / "a.json"
+    target.write_bytes(b"the store")
+    with MemoryStore() as store:
+        store.save_result(DOCUMENTS["a"], run_id="a")
+        with pytest.raises(ConfigurationError, match="it belongs to the store"):
+            export_to_directory(as_json, select_runs(store), tmp_path, store=(target,))
+    assert target.read_bytes() == b"the store"

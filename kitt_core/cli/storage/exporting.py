@@ -57,12 +57,12 @@ def export(
     directory = _is_directory(output, output_format)
     to_file = output != "-" and not directory
     exporter = choose_exporter(state.plugins, output_format, Path(output) if to_file else None)
-    with state.open_store() as store:
+    with state.open_store(Path(output)) as store:
         ids = list(dict.fromkeys(resolve_run_id(store, text) for text in run_ids))
         runs = select_runs(store, ids, filters)
         with progress_bar(state, "Exporting") as progress:
             if directory:
-                count = export_to_directory(exporter, runs, Path(output), progress=progress)
+                count = export_to_directory(exporter, runs, Path(output), progress=progress, store=store.paths)
             else:
                 with open_output(Path(output)) as stream:
                     count = export_to_stream(exporter, runs, stream, progress=progress)

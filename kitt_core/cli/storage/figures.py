@@ -29,7 +29,7 @@ __all__ = ["aggregate", "stats"]
 @pass_state
 def stats(state: State, by: list[str], filters: RunFilter, output_format: str | None, output: Path | None) -> None:
     """Count runs, models, engines and suites; with --by the runs of each group, the largest first."""
-    with state.open_store() as store:
+    with state.open_store(output) as store:
         if not by:
             write_object(_overview(store, filters), output_format, output)
             return
@@ -77,7 +77,7 @@ def aggregate(
     output: Path | None,
 ) -> None:
     """Compute statistics of metrics over the result entries of each group of runs."""
-    with state.open_store() as store:
+    with state.open_store(output) as store:
         rows = store.aggregate(by, metrics, statistics=statistics, filters=filters)
         computed = [f"{metric}_{statistic}" for metric in metrics for statistic in statistics]
         write_rows((*by, "count", *computed), rows, output_format, output)

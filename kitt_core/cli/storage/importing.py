@@ -31,7 +31,7 @@ def import_files(state: State, paths: tuple[str, ...], output_format: str | None
     With --format the ids of the new runs, of those that were there, and what was refused are printed.
     """
     candidates = find_candidates(state.plugins, paths)
-    with state.open_store() as store:
+    with state.open_store(output) as store:
         location = store.location
         with progress_bar(state, "Importing") as progress:
             report = import_runs(

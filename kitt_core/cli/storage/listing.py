@@ -50,7 +50,7 @@ def list_runs(
 
     Tables show the last characters of the ids, which every command takes for the whole.
     """
-    with state.open_store() as store:
+    with state.open_store(output) as store:
         page = store.list_results(filters, order_by=sort, limit=limit, after=after)
         rows = ({name: getattr(run, name) for name in _COLUMNS} for run in page)
         write_rows(_COLUMNS, rows, output_format, output, table_columns=_TABLE, shorten={"id": _end_of_id})

@@ -35,7 +35,7 @@ def migrate(state: State, dry_run: bool, no_backup: bool, output_format: str | N
 
     A store that holds runs is copied first. Prints the names of the migrations.
     """
-    with state.open_store() as store:
+    with state.open_store(output) as store:
         with progress_bar(state, "Migrating") as progress:
             names = store.migrate(dry_run=dry_run, backup=not no_backup, progress=progress)
         write_rows(("migration",), ({"migration": name} for name in names), output_format, output)
@@ -48,11 +48,10 @@ def migrate(state: State, dry_run: bool, no_backup: bool, output_format: str | N
 @pass_state
 def status(state: State, output_format: str | None, output: Path | None) -> None:
     """Show where the store is, its schema version, what an upgrade would do, and its size."""
-    selection = state.selection()
-    with selection.open() as store:
+    with state.open_store(output) as store:
         found = store.schema_status()
         values = {
-            "backend": selection.backend.name,
+            "backend": state.selection().backend.name,
             "location": store.location,
             "state": str(found.state),
             "version": found.version,

@@ -40,7 +40,7 @@ def show(state: State, run_id: str, output_format: str | None, output: Path | No
     as_table = output_format == _TABLE or (output_format is None and file is None)
     if as_table and file is not None:
         raise HintedUsageError("a table is not written to a file", "give --format json, csv or markdown")
-    with state.open_store() as store:
+    with state.open_store(file) as store:
         found = resolve_run_id(store, run_id)
         if as_table:
             _show_table(store, found)

@@ -28,7 +28,7 @@ def verify(state: State, rebuild_index: bool, output_format: str | None, output:
     about runs that deserve a look; the store is whole.
     """
     counts = dict.fromkeys(Severity, 0)
-    with state.open_store() as store:
+    with state.open_store(output) as store:
         findings = _counted(store.verify(rebuild=rebuild_index), counts)
         write_rows(("run_id", "severity", "what"), findings, output_format, output)
         damage, notices = counts[Severity.DAMAGE], counts[Severity.NOTICE]

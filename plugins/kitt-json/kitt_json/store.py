@@ -69,6 +69,11 @@ class JSONResultStore(ResultStore):
         """The tree's root: a run that `kitt run` wrote there is in this store already."""
         return self._root
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The tree's root."""
+        return (self._root,)
+
     def write_run(self, run: CheckedRun) -> None:
         """Store one checked run, whole and durably."""
         self._check_open()

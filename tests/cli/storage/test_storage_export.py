@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from kitt_core.cli.app import main
+
 Kitt = Callable[..., Any]
 Make = Callable[..., bytes]
 
@@ -86,3 +88,51 @@ def test_an_unknown_format_names_the_known_ones(kitt: Kitt, stored: list[str]) -
     outcome = kitt("export", stored[0], "--format", "parquet")
     assert outcome.code == 2
     assert "csv, json, jsonl, markdown" in outcome.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("export", "ID", "-o", "runs.db", "--format", "json"),
+        ("export", "-o", "runs.db-wal", "--format", "csv"),
+        ("list", "-o", "runs.db"),
+        ("show", "ID", "--format", "json", "-o", "runs.db"),
+        ("stats", "-o", "./runs.db"),
+        ("aggregate", "--by", "model", "-o", "runs.db-shm"),
+        ("import", "new.json", "-o", "runs.db"),
+        ("migrate", "-o", "runs.db"),
+        ("status", "-o", "runs.db"),
+        ("verify", "-o", "runs.db"),
+    ],
+)
+def test_no_command_overwrites_the_database_that_it_reads(
+    kitt: Kitt, stored: list[str], tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "new.json").write_bytes(b'{"model": "new", "engine": "e"}')
+    outcome = kitt(*(stored[0] if argument == "ID" else argument for argument in arguments))
+    assert (outcome.code, outcome.out) == (2, b"")
+    error, hint = outcome.err.splitlines()
+    assert error.endswith(" cannot be written: it belongs to the store runs.db")
+    assert hint == "hint: name another file after -o"
+    assert len(kitt("list", "--format", "jsonl").lines) == 3
+
+
+@pytest.mark.parametrize("command", [("doctor",), ("run",)])
+def test_neither_doctor_nor_run_overwrites_the_store(
+    kitt: Kitt, stored: list[str], tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    before = (tmp_path / "runs.db").read_bytes()
+    assert main(["--backend", "sqlite:///runs.db", *command, "-o", "runs.db"]) == 2
+    assert (tmp_path / "runs.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("target", ["TREE/new.csv", "METRICS", "TREE/new/"])
+def test_nothing_is_written_into_a_tree_that_is_the_store(kitt: Kitt, tmp_path: Path, target: str) -> None:
+    main(["--backend", "json:///.", "storage", "init"])
+    directory = tmp_path / "kitt-results/m/e/run"
+    directory.mkdir(parents=True)
+    (directory / "metrics.json").write_bytes(b'{"model": "m", "engine": "e"}')
+    output = target.replace("METRICS", "TREE/m/e/run/metrics.json").replace("TREE", "kitt-results")
+    assert main(["--backend", "json:///.", "storage", "export", "--format", "csv", "-o", output]) == 2
+    assert [path.name for path in (tmp_path / "kitt-results").rglob("*")] == ["m", "e", "run", "metrics.json"]
+    assert (directory / "metrics.json").read_bytes() == b'{"model": "m", "engine": "e"}'
