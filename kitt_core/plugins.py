@@ -345,11 +345,16 @@ class PluginManager:
 
 
 @contextmanager
-def contained(what: str) -> Iterator[None]:
-    """Run a plugin's code; what it raises that is no `KittError` becomes a `PluginError` that names ``what``."""
+def contained(what: str, *, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Run a plugin's code; what it raises that is no `KittError` becomes a `PluginError` that names ``what``.
+
+    Args:
+        what: The thing that runs, such as ``exporter csv``.
+        passing: Exceptions that are the caller's business and pass as they are.
+    """
     try:
         yield
-    except KittError:
+    except (KittError, *passing):
         raise
     except (Exception, SystemExit) as error:
         raise PluginError(
@@ -363,12 +368,18 @@ def _disabled_names() -> frozenset[str]:
 
 
 def _distribution(entry: EntryPoint) -> str:
-    # A damaged installation has no metadata, hence no name.
-    return (entry.dist.name if entry.dist else None) or "an unknown distribution"
+    return _fact(entry, "name") or "an unknown distribution"
 
 
 def _version(entry: EntryPoint) -> str:
-    return (entry.dist.version if entry.dist else None) or "unknown"
+    return _fact(entry, "version") or "unknown"
+
+
+def _fact(entry: EntryPoint, name: str) -> str | None:
+    try:
+        return getattr(entry.dist, name, None)
+    except Exception:  # noqa: BLE001  # a damaged installation has no metadata, and each Python says so differently
+        return None
 
 
 def _reason(error: BaseException) -> str:

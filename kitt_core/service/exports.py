@@ -11,7 +11,7 @@ from attrs import evolve
 from kitt_core.errors import ConfigurationError, RunNotFoundError
 from kitt_core.exporting import Exporter
 from kitt_core.model import Progress, StoredRun
-from kitt_core.plugins import EXPORTERS, PluginManager
+from kitt_core.plugins import EXPORTERS, PluginManager, contained
 from kitt_core.query import Filters, RunFilter
 from kitt_core.service.output import check_output, replaced_file
 from kitt_core.storage import ResultStore
@@ -76,7 +76,8 @@ def export_to_stream(
         ConfigurationError: There are several, and the format holds one; nothing was written.
     """
     counted = _Counted(_only_one(runs, exporter) if exporter.single else runs, progress)
-    exporter.write(counted, stream)
+    with contained(f"exporter {exporter.name}", passing=(OSError,)):
+        exporter.write(counted, stream)
     return counted.done
 
 
@@ -106,7 +107,7 @@ def export_to_directory(
         _make(directory)
         target = directory / f"{run.id}{exporter.suffix}"
         check_output(target, store)
-        with replaced_file(target) as file:
+        with replaced_file(target) as file, contained(f"exporter {exporter.name}", passing=(OSError,)):
             exporter.write([run], file)
     return counted.done
 

@@ -154,7 +154,7 @@ async def _measure(
             await _close(session, engine.name)
     except KittError:
         raise
-    except Exception as error:  # an engine is a stranger's code
+    except (Exception, SystemExit) as error:  # an engine is a stranger's code
         raise EngineError(
             f"engine {engine.name} failed: {_reason(error)}", hint="KITT_DEBUG=1 shows the traceback"
         ) from error

@@ -134,7 +134,7 @@ def test_an_export_that_fails_leaves_the_file_as_it_was(store: MemoryStore, tmp_
 
     target = tmp_path / "a.bad"
     target.write_bytes(b"before")
-    with pytest.raises(RuntimeError):
+    with pytest.raises(PluginError):
         export_to_directory(Exporter("bad", write, ".bad"), select_runs(store, ["a"]), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a.bad"]
     assert target.read_bytes() == b"before"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from kitt_core import codec, fallbacks
 from kitt_core.errors import StoreUnavailableError
@@ -23,6 +23,7 @@ from kitt_core.rundir import (
     locate,
     prepare_root,
     read_attachments,
+    write_new_runs,
     write_run,
     write_runs,
 )
@@ -84,6 +85,11 @@ class JSONResultStore(ResultStore):
         self._check_open()
         write_runs(self._root, runs)
 
+    def write_unless_stored(self, checked: Sequence[CheckedRun]) -> dict[str, str]:
+        """Store those runs whose bytes are not in the tree, and look for them under its lock."""
+        self._check_open()
+        return write_new_runs(self._root, checked)
+
     def get_document(self, run_id: str) -> bytes | None:
         """Return the bytes that were saved, None if there is no such run.
 
@@ -105,11 +111,26 @@ class JSONResultStore(ResultStore):
         run = self._located(run_id)
         return iter(()) if run is None else read_attachments(run)
 
+    def query(
+        self,
+        filters: Filters = None,
+        *,
+        order_by: str = "-timestamp",
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[dict[str, Any]]:
+        """Return the parsed documents that match, in order; the tree is walked twice, however many they are."""
+        page = self.list_results(filters, order_by=order_by, limit=limit, offset=offset)
+        wanted = {summary.id for summary in page}
+        runs = _read_each(find_runs(self._root), lambda run: run.identity().id in wanted)
+        found = {run.id: codec.parse(run.document) for run in runs} if wanted else {}
+        return [found[summary.id] for summary in page if summary.id in found]
+
     def scan(self, filters: Filters = None) -> Iterator[StoredRun]:
         """Yield the runs that match, of those that were there when the scan began."""
         wanted = RunFilter.of(filters)
         self._check_open()
-        return fallbacks.select(_read_each(list(find_runs(self._root)), _id_test(wanted)), wanted)
+        return fallbacks.select(_read_each(list(find_runs(self._root)), _identity_test(wanted)), wanted)
 
     def delete_result(self, run_id: str) -> bool:
         """Remove the run's directory with everything in it."""
@@ -166,11 +187,11 @@ def _is_in_the_way(place: Path) -> bool:
         return False
 
 
-def _id_test(wanted: RunFilter) -> Callable[[FoundRun], bool]:
-    """Return a test that needs no document, where ids are asked for."""
-    if wanted.id is None:
+def _identity_test(wanted: RunFilter) -> Callable[[FoundRun], bool]:
+    """Return a test that needs no document, where ids or digests are asked for."""
+    if wanted.id is None and wanted.sha256 is None:
         return lambda run: True  # noqa: ARG005 - every run passes
-    test = fallbacks.matches(RunFilter(id=wanted.id))
+    test = fallbacks.matches(RunFilter(id=wanted.id, sha256=wanted.sha256))
     nothing = derive_rows({}, strict=False)
 
     def passes(run: FoundRun) -> bool:

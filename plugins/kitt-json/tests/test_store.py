@@ -7,9 +7,10 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from kitt_core.backend import StorageBackend
 from kitt_core.errors import InvalidDocumentError, RunExistsError, StoreUnavailableError
 from kitt_core.model import Attachment, Severity
 from kitt_core.registry import Registry
+from kitt_core.storage import check_run
 from kitt_json import plugin
 from kitt_json.plugin import JSONOptions
 from kitt_json.store import JSONResultStore
@@ -185,6 +187,31 @@ def test_a_filter_by_id_reads_no_other_document(store: JSONResultStore, monkeypa
     read.clear()
     assert store.get_document("run-3") is not None
     assert [path.name for path in read] == ["run.json", "metrics.json"]
+
+
+def test_the_tree_is_walked_twice_for_a_query_and_no_document_is_parsed_for_an_import(
+    store: JSONResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [check_run({"model": f"m{number:02}", "engine": "e"}) for number in range(20)]
+    store.save_checked(runs)
+    walks: list[object] = []
+    monkeypatch.setattr(os, "scandir", _noting(os.scandir, walks))
+    found = store.query({"model": "m*"}, order_by="model", limit=15, offset=2)
+    assert [document["model"] for document in found] == [f"m{number:02}" for number in range(2, 17)]
+    assert walks.count(store.run_tree) == 2
+    assert store.query({"model": "nothing"}) == []
+    read: list[object] = []
+    monkeypatch.setattr(os, "open", _noting(os.open, read))
+    assert len(store.save_unless_stored([check_run(run.document) for run in runs])) == 20
+    assert [path.name for path in read if isinstance(path, Path)] == ["run.json"] * 20
+
+
+def _noting(real: Callable[..., Any], seen: list[object]) -> Callable[..., Any]:
+    def noted(path: object, *more: Any, **named: Any) -> Any:
+        seen.append(path)
+        return real(path, *more, **named)
+
+    return noted
 
 
 @pytest.mark.parametrize(

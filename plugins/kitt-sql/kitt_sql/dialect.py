@@ -20,7 +20,7 @@ class QueryDialect(abc.ABC):
 
     Attributes:
         macros: Replace the macros of the migrations.
-        list_tables: A statement whose rows are the names of the tables that an unqualified name means.
+        list_tables: A statement whose rows are the names of the tables and views that an unqualified name means.
     """
 
     macros: Mapping[str, str]
@@ -63,7 +63,7 @@ class SQLiteDialect(QueryDialect):
     """SQLite: binary collation is code-point order already; ``kitt_casefold`` is defined by the engine."""
 
     macros = SQLITE_MACROS
-    list_tables = "SELECT name FROM sqlite_master WHERE type = 'table'"
+    list_tables = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
 
     def among(self, text: ColumnElement[Any], name: str) -> ColumnElement[bool]:
         """Use the rows of a JSON array."""

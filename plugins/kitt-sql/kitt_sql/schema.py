@@ -22,8 +22,8 @@ def inspect(connection: Connection, dialect: QueryDialect) -> SchemaStatus:
     if schema_version.name in names:
         columns = connection.execute(text(f"SELECT * FROM {schema_version.name} WHERE 1 = 0")).keys()  # noqa: S608  # ours
         version = "version" in columns and connection.execute(select(func.max(schema_version.c.version))).scalar()
-        if version is None or (isinstance(version, int) and version is not False):
-            return _versioned(version or 0, names)
+        if isinstance(version, int) and version > 0:
+            return _versioned(version, names)
         return _foreign("has a table schema_version that is not KITT's")
     if names & set(metadata.tables):
         return _foreign("has tables of KITT's names but no schema_version: it is no KITT database")
@@ -41,6 +41,11 @@ def _versioned(version: int, names: Collection[str]) -> SchemaStatus:
     if _HISTORY not in names:
         return _foreign(
             f"was written by KITT 1.x (schema version {version}), which this release can't upgrade", version
+        )
+    lost = sorted(set(metadata.tables) - set(names)) if version == SCHEMA_VERSION else []
+    if lost:
+        return _foreign(
+            f"is damaged: version {version} has the tables {', '.join(lost)}, which are missing", version
         )
     state = SchemaState.CURRENT if version == SCHEMA_VERSION else SchemaState.OLD
     return SchemaStatus(version, SCHEMA_VERSION, _pending(version), state)

@@ -133,7 +133,8 @@ class SqlResultStore(ResultStore):
                 )
             case SchemaState.FOREIGN:
                 return SchemaTooOldError(
-                    f"{self.location} {'; '.join(status.notes)}", hint="give the path of another store"
+                    f"{self.location} {'; '.join(status.notes)}",
+                    hint="give the path of another store, or restore a copy of this one",
                 )
             case _:
                 return SchemaMissingError(

@@ -101,6 +101,8 @@ def test_a_full_database(tmp_path: Path) -> None:
         "CREATE TABLE schema_version (version TEXT); INSERT INTO schema_version VALUES ('one')",
         "CREATE TABLE schema_version (number INTEGER)",
         "CREATE TABLE runs (id TEXT)",
+        "CREATE TABLE songs (id TEXT); CREATE VIEW runs AS SELECT id FROM songs",
+        "CREATE TABLE runs (id TEXT); CREATE TABLE schema_version (version INTEGER)",
     ],
 )
 def test_a_database_that_is_not_ours_is_left_untouched(tmp_path: Path, script: str) -> None:
@@ -116,6 +118,40 @@ def test_a_database_that_is_not_ours_is_left_untouched(tmp_path: Path, script: s
             store.save_result(documents.MINIMAL)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["other.db"]
+
+
+def test_a_database_that_lost_tables_is_not_ready(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with SQLiteResultStore(path) as store:
+        store.save_result(documents.MINIMAL)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript("DROP TABLE metrics; DROP TABLE hardware")
+    with SQLiteResultStore(path) as store:
+        for call in (store.count, store.initialize, lambda: list(store.verify())):
+            with pytest.raises(SchemaError, match="hardware, metrics, which are missing"):
+                call()
+
+
+_LIMITED_AT_ONCE = """
+import resource, sys
+from pathlib import Path
+from kitt_core.errors import StoreUnavailableError
+from kitt_core.testing import documents
+from kitt_sqlite import SQLiteResultStore
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+with SQLiteResultStore(Path(sys.argv[1])) as store:
+    try:
+        store.save_result(documents.MINIMAL)
+    except StoreUnavailableError as error:
+        print(error)
+"""
+
+
+def test_a_limit_that_leaves_no_room_for_the_tables(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _LIMITED_AT_ONCE, str(tmp_path / "runs.db")]
+    message = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "full" in message or "input/output error" in message
 
 
 def test_the_size_is_that_of_the_database_alone(tmp_path: Path) -> None:

@@ -55,7 +55,18 @@ def _translation(path: Path, error: BaseException | None) -> StoreUnavailableErr
             f"{path} cannot be used: {error.strerror or type(error).__name__}",
             hint="check the path and its permissions",
         )
+    error = _cause(error)
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     cause, cure = _CAUSES.get(code, (f"cannot be used ({name})", "run `kitt storage verify`"))
     return StoreUnavailableError(f"{path} {cause}", hint=cure)
+
+
+def _cause(error: BaseException | None) -> BaseException | None:
+    """Return the error that came first: a failed roll-back hides the full disk that made it necessary."""
+    known, link = error, error
+    while link is not None:
+        if getattr(link, "sqlite_errorcode", 0) & 0xFF in _CAUSES:
+            known = link
+        link = link.__context__
+    return known

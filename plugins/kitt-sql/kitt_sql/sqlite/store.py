@@ -69,12 +69,6 @@ class SQLiteStore(SqlResultStore):
         path = self._file.path
         return (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal")))
 
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """The database and the files that SQLite keeps beside it."""
-        path = self._file.path
-        return (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal")))
-
     def write_run(self, run: CheckedRun) -> None:
         """Store one checked run in one transaction."""
         self.write_runs([run])
