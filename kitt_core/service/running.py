@@ -242,5 +242,5 @@ def _rescued(run: CheckedRun) -> Path:
     return Path(name)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
