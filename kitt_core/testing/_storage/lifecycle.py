@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
 
 import pytest
 
-from kitt_core.errors import StoreUnavailableError, UnsupportedOperationError
+from kitt_core.errors import (
+    InvalidDocumentError,
+    RunExistsError,
+    StoreUnavailableError,
+    UnknownFieldError,
+    UnsupportedOperationError,
+)
 from kitt_core.model import SchemaState, SchemaStatus
 from kitt_core.storage import Capability, ResultStore
 from kitt_core.testing._storage.asking import StoreTests, assert_readable, found, lacks, needs, snapshot
@@ -14,6 +23,30 @@ from kitt_core.testing.documents import MINIMAL, STANDARD, as_bytes, small
 
 _THREADS = 8
 _SAVES = 10
+_OPEN_FILES: Final = Path("/dev/fd")
+
+
+def _use(store: ResultStore) -> None:
+    """Call everything once, errors and a scan that is given up included."""
+    run_id = store.save_result(STANDARD)
+    with pytest.raises(RunExistsError):
+        store.save_result(MINIMAL, run_id=run_id)
+    with pytest.raises(InvalidDocumentError):
+        store.save_results([MINIMAL, b"{}"])
+    with pytest.raises(UnknownFieldError):
+        store.count({"modle": "x"})
+    next(store.scan())
+    assert store.get_document(run_id) == STANDARD
+    assert list(store.attachments(run_id)) == []
+    assert store.list_results(limit=1)
+    assert store.query(limit=1)
+    assert store.aggregate("engine", "avg_tps")
+    store.schema_status()
+
+
+def _count_open_files() -> int:
+    gc.collect()  # where an abandoned iterator is not released at once
+    return len(list(_OPEN_FILES.iterdir()))
 
 
 class LifecycleContract(StoreTests):
@@ -115,6 +148,23 @@ class LifecycleContract(StoreTests):
             for handle in (store, other):
                 assert {run_id: stored[0] for run_id, stored in snapshot(handle).items()} == documents
                 assert found(handle) == set(documents)
+
+    def test_calls_and_close_leave_no_file_open(self, store: ResultStore) -> None:
+        if not _OPEN_FILES.is_dir():
+            pytest.skip(f"this system has no {_OPEN_FILES} to count a process's open files")
+        unused = _count_open_files()
+        _use(store)
+        used = _count_open_files()
+        for _ in range(10):
+            _use(store)
+        assert _count_open_files() <= used, "calls leave files open"
+        other = self.reopen(store)
+        if other is not None:
+            with other:
+                _use(other)
+        # Only now: closing a file gives up the locks that the process has on it, so that SQLite waits with it.
+        store.close()
+        assert _count_open_files() <= unused, "close leaves files open"
 
     def test_close_may_be_called_twice(self, store: ResultStore) -> None:
         store.save_result(MINIMAL)
