@@ -49,13 +49,13 @@ class _Root(LazyGroup):
     """KITT's own commands, and those of plugins behind them."""
 
     def summaries(self, ctx: click.Context) -> dict[str, str]:
+        own = super().summaries(ctx)
+        if not _state(ctx).may_have_commands:  # the usual case
+            return own
         from kitt_core.plugins import COMMANDS
 
-        own = super().summaries(ctx)
         plugins = _state(ctx).plugins
         names = [name for name in plugins.names(COMMANDS) if name not in own]
-        if not names:  # the usual case; the rest reads the metadata of every distribution that has a plugin
-            return own
         found = {
             status.name: status.distribution
             for status in plugins.statuses(load=False)

@@ -6,7 +6,7 @@ import logging
 import sys
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 from attrs import define, field
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["State", "pass_state"]
 
 logger = logging.getLogger(__name__)
+
+_COMMANDS: Final = "kitt.commands"  # as in kitt_core.plugins, which is not imported to look at it
 
 
 @define(slots=False)
@@ -47,6 +49,15 @@ class State:
         from kitt_core.plugins import PluginManager
 
         return PluginManager()
+
+    @property
+    def may_have_commands(self) -> bool:
+        """Whether a plugin may bring a command; told without the plugin manager, whose import takes a while."""
+        if "plugins" in vars(self):
+            return True
+        from importlib.metadata import entry_points
+
+        return bool(entry_points(group=_COMMANDS))
 
     @cached_property
     def configuration(self) -> Configuration:
