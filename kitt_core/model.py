@@ -124,7 +124,7 @@ class Attachment:
 
 @frozen
 class CheckedRun:
-    """A run on its way into a store: checked, identified, derived; what a store's primitive is given."""
+    """A run on its way into a store, as `kitt_core.storage.check_run` makes it: checked, identified, derived."""
 
     id: str
     document: bytes = field(repr=False)

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import abc
 import enum
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 from kitt_core import codec, fallbacks, verification
 from kitt_core.errors import InvalidDocumentError, RunExistsError, UnsupportedOperationError
@@ -34,6 +36,8 @@ from kitt_core.rows import derive_rows
 from kitt_core.timestamps import to_utc
 
 __all__ = ["Capability", "ResultStore", "check_run"]
+
+_LONGEST_FILE_NAME: Final = 255
 
 
 class Capability(enum.StrEnum):
@@ -75,11 +79,7 @@ def check_run(
     """
     data = codec.encode(document)
     files = tuple(attachments)
-    for file in files:
-        if not file.name or file.name in {".", ".."} or any(c in "/\\\0" for c in file.name):
-            raise InvalidDocumentError(f"attachment {file.name!r} is not a plain file name")
-        if sum(other.name == file.name for other in files) > 1:
-            raise InvalidDocumentError(f"attachment {file.name!r} is given twice, expected names that differ")
+    _check_names(files)
     return CheckedRun(
         id=new_run_id() if run_id is None else check_run_id(run_id),
         document=data,
@@ -88,6 +88,21 @@ def check_run(
         rows=derive_rows(codec.parse(data), strict=strict),
         attachments=files,
     )
+
+
+def _check_names(files: Sequence[Attachment]) -> None:
+    """Refuse what cannot be a file's name somewhere: a run that one store took can be copied into any other."""
+    seen: set[str] = set()
+    for name in (file.name for file in files):
+        plain = name not in {"", ".", ".."} and name.isprintable() and not {"/", "\\"} & set(name)
+        if not plain or len(name.encode()) > _LONGEST_FILE_NAME:
+            raise InvalidDocumentError(
+                f"attachment {name!r} cannot be a file's name, expected 1 to {_LONGEST_FILE_NAME} bytes without"
+                " directory and control characters"
+            )
+        if name in seen:
+            raise InvalidDocumentError(f"attachment {name!r} is given twice, expected names that differ")
+        seen.add(name)
 
 
 def _in_utc(created_at: datetime) -> datetime:
@@ -199,6 +214,34 @@ class ResultStore(abc.ABC):
                 raise
             self.save_checked(missing)
 
+    def save_unless_stored(self, runs: Sequence[CheckedRun]) -> dict[str, str]:
+        """Store runs that `check_run` made, each only if no stored run has its bytes, whatever its id.
+
+        Looking and storing are one step: where the same files are imported several times at once, each is
+        stored once. Bytes that are given twice are stored once, too.
+
+        Returns:
+            By SHA-256, the ids of stored runs that had the bytes already; the other runs are new.
+
+        Raises:
+            RunExistsError: An id is taken by other bytes; nothing is stored.
+            UnsupportedOperationError: Attachments, and the store can't hold any.
+        """
+        if any(run.attachments for run in runs):
+            self.require(Capability.ATTACHMENTS, "keep attachments")
+        distinct: dict[str, CheckedRun] = {}
+        for run in runs:
+            distinct.setdefault(run.sha256, run)
+        wanted = _once_each(list(distinct.values()))
+        try:
+            return self.write_unless_stored(wanted) if wanted else {}
+        except RunExistsError:
+            # The store noted another digest for the same bytes, or the bytes differ and `_holds` says so.
+            held = {run.sha256: run.id for run in wanted if self._holds(run)}
+            if not held:
+                raise
+            return held | self.save_unless_stored([run for run in wanted if run.sha256 not in held])
+
     def write_runs(self, checked: Sequence[CheckedRun]) -> None:
         """Store several checked runs; a backend with ``ATOMIC_BATCH`` overrides it with one transaction.
 
@@ -215,6 +258,30 @@ class ResultStore(abc.ABC):
                 for run_id in written:
                     self.delete_result(run_id)
             raise
+
+    def write_unless_stored(self, checked: Sequence[CheckedRun]) -> dict[str, str]:
+        """Store those of several runs whose bytes no stored run has, or raise and store nothing.
+
+        This one is exact among the threads that share the store. A backend that processes share overrides it, so
+        that nobody else writes between look-up and save. Ids and digests of ``checked`` differ.
+
+        Returns:
+            By SHA-256, the ids of stored runs that had the bytes already.
+
+        Raises:
+            RunExistsError: The id of one that would be stored is there.
+        """
+        with self._importing:
+            stored = self.scan(RunFilter(sha256=[run.sha256 for run in checked]))
+            present = {run.sha256: run.id for run in stored}
+            self._write([run for run in checked if run.sha256 not in present])
+        return present
+
+    @property
+    def _importing(self) -> AbstractContextManager[object]:
+        # Made when it is needed, because a backend's __init__ need not call this class's; setdefault is atomic.
+        lock: AbstractContextManager[object] = self.__dict__.setdefault("_import_lock", threading.RLock())
+        return lock
 
     def _write(self, runs: Sequence[CheckedRun]) -> None:
         if len(runs) == 1:
@@ -344,6 +411,11 @@ class ResultStore(abc.ABC):
     def schema_status(self) -> SchemaStatus:
         """Return the schema's version and state; works in every state and changes nothing."""
         return SchemaStatus(version=1, newest=1)
+
+    def prepares_itself(self, status: SchemaStatus) -> bool:
+        """Return whether the first save makes a schema in this state ready, instead of refusing it."""
+        del status
+        return False
 
     def migrate(
         self, *, dry_run: bool = False, backup: bool = True, progress: Progress | None = None

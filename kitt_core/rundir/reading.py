@@ -25,7 +25,16 @@ from kitt_core.rundir.content import DOCUMENT, IDENTITY, OUTPUTS
 from kitt_core.rundir.names import INTERNAL_PREFIX, LEVELS, id_suffixes, is_regular
 from kitt_core.timestamps import parse_timestamp
 
-__all__ = ["FoundRun", "Identity", "OnSkip", "find_runs", "holds_runs_below", "locate", "read_attachments"]
+__all__ = [
+    "FoundRun",
+    "Identity",
+    "OnSkip",
+    "find_runs",
+    "holds_runs_below",
+    "ids_by_digest",
+    "locate",
+    "read_attachments",
+]
 
 OnSkip = Callable[[PurePosixPath, str], None]
 """Told of what was not looked at: the path relative to the root, and why."""
@@ -175,6 +184,23 @@ def locate(root: Path, run_ids: Collection[str], *, trust_names: bool = False) -
     found = _first(_walk(root, _ignore, others), run_ids)
     if found is None and not trust_names:
         found = _first(_walk(root, _ignore, _never), run_ids)
+    return found
+
+
+def ids_by_digest(root: Path, digests: Collection[str]) -> dict[str, str]:
+    """Return the ids of the runs that have the digests; reads documents only where ``run.json`` can't be used.
+
+    Raises:
+        StoreUnavailableError: ``root`` is there and is no directory that can be read.
+    """
+    found: dict[str, str] = {}
+    for run in find_runs(root):
+        try:
+            identity = run.identity()
+        except OSError:
+            continue
+        if identity.sha256 in digests:
+            found.setdefault(identity.sha256, identity.id)
     return found
 
 

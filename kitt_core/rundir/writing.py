@@ -16,20 +16,19 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from kitt_core.errors import InvalidDocumentError, RunExistsError, StoreUnavailableError
+from kitt_core.errors import RunExistsError, StoreUnavailableError
 from kitt_core.model import Attachment, CheckedRun
 from kitt_core.rundir.content import DOCUMENT, OUTPUTS, OWN_FILES, path_of, render_files
 from kitt_core.rundir.locking import exclusive
 from kitt_core.rundir.names import INTERNAL_PREFIX, alternative_name
-from kitt_core.rundir.reading import FoundRun, holds_runs_below, locate
+from kitt_core.rundir.reading import FoundRun, holds_runs_below, ids_by_digest, locate
 
-__all__ = ["delete_run", "prepare_root", "write_run", "write_runs"]
+__all__ = ["delete_run", "prepare_root", "write_new_runs", "write_run", "write_runs"]
 
 _UNFINISHED: Final = f"{INTERNAL_PREFIX}tmp-"
 _REMOVED: Final = f"{INTERNAL_PREFIX}trash-"
 _OLD_SECONDS: Final = 24 * 3600.0
 _CHUNK: Final = 1 << 20
-_LONGEST_FILE_NAME: Final = 255
 
 
 def write_run(root: Path, run: CheckedRun) -> Path:
@@ -37,7 +36,6 @@ def write_run(root: Path, run: CheckedRun) -> Path:
 
     Raises:
         RunExistsError: A run with this id is in the tree, whatever its bytes.
-        InvalidDocumentError: An attachment's name can't be a file's name.
         StoreUnavailableError: The disk is full, writing is denied, an attachment can't be read.
     """
     return write_runs(root, [run])[0]
@@ -46,31 +44,42 @@ def write_run(root: Path, run: CheckedRun) -> Path:
 def write_runs(root: Path, runs: Sequence[CheckedRun]) -> list[Path]:
     """Write several runs and return their directories; an error leaves none of them.
 
-    Other processes may see the first before the last is there, and a crash in between leaves the first. A run
-    that is given twice is written once.
+    Other processes may see the first before the last is there, and a crash in between leaves the first.
+
+    Args:
+        root: The tree.
+        runs: Their ids differ.
 
     Raises:
-        RunExistsError: One of the ids is in the tree, or is given with different bytes.
-        InvalidDocumentError: An attachment's name can't be a file's name.
+        RunExistsError: One of the ids is in the tree.
         StoreUnavailableError: The disk is full, writing is denied, an attachment can't be read.
     """
-    distinct = _distinct(runs)
-    for run in distinct:
-        _check_attachments(run.attachments)
-    staged: list[Path] = []
-    with _errors_translated(root, "written to"):
-        prepare_root(root)
-        try:
-            for run in distinct:
-                staged.append(root / f"{_UNFINISHED}{secrets.token_hex(8)}")
-                _build(staged[-1], run)
-            with exclusive(root):
-                _remove_leftovers(root)
-                _refuse_taken(root, {run.id for run in distinct})
-                return _commit(root, distinct, staged)
-        finally:
-            for directory in staged:
-                shutil.rmtree(directory, ignore_errors=True)
+    with _errors_translated(root, "written to"), _staged(root, runs) as staged, exclusive(root):
+        return _commit(root, staged)
+
+
+def write_new_runs(root: Path, runs: Sequence[CheckedRun]) -> dict[str, str]:
+    """Write those of several runs whose bytes no run of the tree has; an error leaves none of them.
+
+    Args:
+        root: The tree.
+        runs: Their ids and digests differ.
+
+    Returns:
+        By SHA-256, the ids of runs that had the bytes already.
+
+    Raises:
+        RunExistsError: The id of one that would be written is in the tree.
+        StoreUnavailableError: The disk is full, writing is denied, an attachment can't be read.
+    """
+    present = ids_by_digest(root, {run.sha256 for run in runs})
+    new = [run for run in runs if run.sha256 not in present]
+    if new:
+        with _errors_translated(root, "written to"), _staged(root, new) as staged, exclusive(root):
+            # Once more, for what others wrote while these were built: the lock would be held too long meanwhile.
+            present |= ids_by_digest(root, {run.sha256 for run in new})
+            _commit(root, [(run, directory) for run, directory in staged if run.sha256 not in present])
+    return present
 
 
 def delete_run(run: FoundRun) -> bool:
@@ -113,6 +122,21 @@ def prepare_root(root: Path) -> None:
             _sync_directory(path.parent)
 
 
+@contextmanager
+def _staged(root: Path, runs: Sequence[CheckedRun]) -> Iterator[list[tuple[CheckedRun, Path]]]:
+    """Build runs where readers see none; what the block does not move away goes."""
+    prepare_root(root)
+    staged: list[tuple[CheckedRun, Path]] = []
+    try:
+        for run in runs:
+            staged.append((run, root / f"{_UNFINISHED}{secrets.token_hex(8)}"))
+            _build(staged[-1][1], run)
+        yield staged
+    finally:
+        for _, directory in staged:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
 def _build(directory: Path, run: CheckedRun) -> None:
     directory.mkdir()
     for name, content in render_files(run).items():
@@ -146,43 +170,20 @@ def _chunks(attachment: Attachment) -> Iterator[bytes]:
         ) from error
 
 
-def _check_attachments(attachments: Sequence[Attachment]) -> None:
-    seen: set[str] = set()
-    for attachment in attachments:
-        name = attachment.name
-        try:
-            usable = 0 < len(name.encode()) <= _LONGEST_FILE_NAME
-        except UnicodeEncodeError:
-            usable = False
-        if not usable or name in {".", ".."} or any(c in "/\\" or not c.isprintable() for c in name):
-            raise InvalidDocumentError(
-                f"attachment {name!r} cannot be a file's name, expected 1 to {_LONGEST_FILE_NAME} bytes without"
-                " directory and control characters"
-            )
-        if name in seen:
-            raise InvalidDocumentError(f"attachment {name!r} is given twice, expected different names")
-        seen.add(name)
-
-
-def _distinct(runs: Sequence[CheckedRun]) -> list[CheckedRun]:
-    by_id: dict[str, CheckedRun] = {}
-    for run in runs:
-        if by_id.setdefault(run.id, run).sha256 != run.sha256:
-            raise RunExistsError(f"run {run.id} is given twice, with different content")
-    return list(by_id.values())
-
-
 def _refuse_taken(root: Path, run_ids: Collection[str]) -> None:
     found = locate(root, run_ids, trust_names=True)
     if found is not None:
         raise RunExistsError(f"run {found[0]} is in {root} already, as {found[1].path}")
 
 
-def _commit(root: Path, runs: Sequence[CheckedRun], staged: Sequence[Path]) -> list[Path]:
+def _commit(root: Path, staged: Sequence[tuple[CheckedRun, Path]]) -> list[Path]:
+    """Make runs of what is built; the caller holds the lock."""
+    _remove_leftovers(root)
+    _refuse_taken(root, {run.id for run, _ in staged})
     committed: list[Path] = []
-    paths = [path_of(run) for run in runs]
+    paths = [path_of(run) for run, _ in staged]
     try:
-        for run, path, directory in zip(runs, paths, staged, strict=True):
+        for (run, directory), path in zip(staged, paths, strict=True):
             parent = _parent(root, path.parent)
             target = parent / path.name
             if os.path.lexists(target):
@@ -191,7 +192,7 @@ def _commit(root: Path, runs: Sequence[CheckedRun], staged: Sequence[Path]) -> l
             committed.append(target)
             _sync_directory(parent)
     except BaseException:
-        for target, directory in zip(committed, staged, strict=False):
+        for target, (_, directory) in zip(committed, staged, strict=False):
             target.rename(directory)
         for path in paths:
             _remove_empty(root, path.parent)

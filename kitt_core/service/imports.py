@@ -13,7 +13,6 @@ from kitt_core.errors import InputNotFoundError, InvalidDocumentError, KittError
 from kitt_core.importing import ImportCandidate, Importer
 from kitt_core.model import CheckedRun, Progress
 from kitt_core.plugins import IMPORTERS, PluginManager
-from kitt_core.query import RunFilter
 from kitt_core.storage import Capability, ResultStore, check_run
 
 __all__ = ["STANDARD_INPUT", "ImportReport", "Refusal", "find_candidates", "import_runs"]
@@ -138,9 +137,7 @@ class _Import:
         batch, self._batch, self._size = self._batch, [], 0
         if not batch:
             return
-        known = self._ids_by_digest([run.sha256 for _, run in batch])
-        self.present += [known[run.sha256] for _, run in batch if run.sha256 in known]
-        self._save([(source, run) for source, run in batch if run.sha256 not in known])
+        self._save(batch)
         self._report_progress()
 
     def _checked(self, candidate: ImportCandidate) -> CheckedRun:
@@ -151,22 +148,23 @@ class _Import:
             candidate.read(), run_id=candidate.run_id, created_at=candidate.created_at, attachments=files
         )
 
-    def _ids_by_digest(self, digests: Sequence[str]) -> dict[str, str]:
-        return {run.sha256: run.id for run in self._store.scan(RunFilter(sha256=digests))}
-
     def _save(self, runs: Sequence[tuple[str, CheckedRun]]) -> None:
         try:
-            self._store.save_checked([run for _, run in runs])
-        except RunExistsError as error:
+            present = self._store.save_unless_stored([run for _, run in runs])
+        except (RunExistsError, InvalidDocumentError) as error:
             if len(runs) == 1:
                 self._refuse(runs[0][0], error)
             else:
-                for one in runs:
-                    self._save([one])
+                middle = len(runs) // 2
+                self._save(runs[:middle])
+                self._save(runs[middle:])
             return
         for _, run in runs:
-            self.stored.append(run.id)
-            self._announce(run)
+            if run.sha256 in present:
+                self.present.append(present[run.sha256])
+            else:
+                self.stored.append(run.id)
+                self._announce(run)
 
     def _refuse(self, source: str, error: KittError) -> None:
         reason = error.message if error.hint is None else f"{error.message} ({error.hint})"

@@ -13,9 +13,18 @@ from pathlib import Path
 import pytest
 
 from kitt_core.codec import digest
-from kitt_core.errors import InvalidDocumentError, RunExistsError, StoreUnavailableError
+from kitt_core.errors import RunExistsError, StoreUnavailableError
 from kitt_core.model import Attachment, CheckedRun
-from kitt_core.rundir import delete_run, find_runs, locate, read_attachments, write_run, write_runs
+from kitt_core.rundir import (
+    delete_run,
+    find_runs,
+    locate,
+    read_attachments,
+    write_new_runs,
+    write_run,
+    write_runs,
+    writing,
+)
 from kitt_core.rundir.locking import exclusive
 from kitt_core.rundir.reading import FoundRun
 
@@ -66,10 +75,7 @@ def test_an_id_is_stored_once_wherever_it_lies(root: Path, make_run: Make) -> No
     before = tree(root)
     with pytest.raises(RunExistsError, match="already, as a/e/2025-06-01_120005_same"):
         write_run(root, make_run("b", run_id="same"))
-    with pytest.raises(RunExistsError, match="twice, with different content"):
-        write_runs(root, [make_run("c", run_id="new"), make_run("d", run_id="new")])
     assert tree(root) == before
-    assert len(write_runs(root, [make_run("c", run_id="new"), make_run("c", run_id="new")])) == 1
 
 
 def test_a_run_without_run_json_keeps_its_derived_id_to_itself(root: Path, make_run: Make) -> None:
@@ -106,6 +112,37 @@ def test_a_batch_is_all_or_nothing(root: Path, make_run: Make) -> None:
     assert tree(root) == before | {"file"}
 
 
+def test_runs_whose_bytes_are_there_are_not_written_again(root: Path, make_run: Make) -> None:
+    old = write_run(root, make_run("old", run_id="old"))
+    (old / "run.json").unlink()  # an older KITT's
+    assert write_new_runs(root, [make_run("a", run_id="a"), make_run("b", run_id="b")]) == {}
+    (derived,) = {run.identity().id for run in find_runs(root)} - {"a", "b"}
+    before = tree(root)
+    again = [make_run(model) for model in ("old", "a", "b")]
+    assert write_new_runs(root, again) == dict(
+        zip([run.sha256 for run in again], [derived, "a", "b"], strict=True)
+    )
+    assert tree(root) == before
+    with pytest.raises(RunExistsError):
+        write_new_runs(root, [make_run("c"), make_run("d", run_id="a")])
+    assert tree(root) == before
+
+
+def test_what_another_writer_stored_while_a_run_was_built_is_seen(
+    root: Path, make_run: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, build = make_run("same", run_id="late"), writing._build
+
+    def overtaken(directory: Path, built: CheckedRun) -> None:
+        build(directory, built)
+        if built is run:
+            write_run(root, make_run("same", run_id="early"))
+
+    monkeypatch.setattr(writing, "_build", overtaken)
+    assert write_new_runs(root, [run, make_run("other", run_id="other")]) == {run.sha256: "early"}
+    assert {found.read().id for found in find_runs(root)} == {"early", "other"}
+
+
 @pytest.mark.parametrize(
     "model",
     ["../../x", "/abs", "..", "CON", "m" * 300, "a\0b", "", "模型\u202e", "metrics.json", "outputs", ".kitt-lock"],
@@ -131,17 +168,6 @@ def test_a_link_inside_the_tree_is_not_written_through(root: Path, make_run: Mak
     assert tree(root) == {"m"}
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a\\b", "a\0", "a\nb", "x" * 256, "\ud800"])
-def test_an_attachment_stays_in_outputs(root: Path, make_run: Make, name: str) -> None:
-    run = make_run()
-    hostile = CheckedRun(
-        run.id, run.document, run.created_at, run.sha256, run.rows, (Attachment(name, 0, io.BytesIO),)
-    )
-    with pytest.raises(InvalidDocumentError):
-        write_run(root, hostile)
-    assert not root.exists()
-
-
 def test_an_attachment_that_cannot_be_read_leaves_nothing(root: Path, make_run: Make) -> None:
     class Broken(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
@@ -152,13 +178,6 @@ def test_an_attachment_that_cannot_be_read_leaves_nothing(root: Path, make_run: 
     with pytest.raises(StoreUnavailableError, match="attachment bad cannot be read: Input/output error"):
         write_run(root, CheckedRun(run.id, run.document, run.created_at, run.sha256, run.rows, files))
     assert tree(root) == set()
-
-
-def test_the_same_attachment_name_twice_is_refused(root: Path, make_run: Make) -> None:
-    run = make_run(files={"f": b"x"})
-    twice = CheckedRun(run.id, run.document, run.created_at, run.sha256, run.rows, run.attachments * 2)
-    with pytest.raises(InvalidDocumentError, match="given twice"):
-        write_run(root, twice)
 
 
 def test_an_attachment_called_like_a_document_is_no_run(root: Path, make_run: Make) -> None:

@@ -100,6 +100,30 @@ def test_a_taken_id_refuses_only_its_run(store: MemoryStore) -> None:
     assert isinstance(report.refused[0].error, RunExistsError)
 
 
+def test_what_the_store_refuses_costs_only_its_run() -> None:
+    class Narrow(MemoryStore):
+        def write_runs(self, checked: Sequence[CheckedRun]) -> None:
+            for run in checked:
+                if run.rows.run.model == "m5":
+                    raise InvalidDocumentError("no room for model m5")
+            super().write_runs(checked)
+
+        def write_run(self, run: CheckedRun) -> None:
+            self.write_runs([run])
+
+    with Narrow() as store:
+        report = import_runs(store, [candidate(document(n), f"file {n}") for n in range(9)])
+        assert reasons(report) == {"file 5": "no room for model m5"}
+        assert models(store) == [f"m{n}" for n in range(9) if n != 5]
+
+
+def test_a_file_with_an_odd_name_refuses_only_its_run(store: MemoryStore) -> None:
+    files = (Attachment("a\nb.txt", 0, io.BytesIO),)
+    report = import_runs(store, [candidate(document(0), "odd", attachments=files), candidate(document(1))])
+    assert list(reasons(report)) == ["odd"]
+    assert models(store) == ["m1"]
+
+
 def test_an_id_that_comes_twice_with_other_bytes_is_refused_the_second_time(store: MemoryStore) -> None:
     report = import_runs(store, [candidate(document(n), f"file {n}", run_id="same") for n in range(2)])
     assert (report.stored, list(reasons(report))) == (("same",), ["file 1"])
