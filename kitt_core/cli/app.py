@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import gc
-import io
 import logging
 import os
 import signal
@@ -21,7 +20,8 @@ from kitt_core.cli.lazy import HintedUsageError, LazyCommand, LazyGroup
 from kitt_core.cli.messages import logging_to_stderr, say_error
 from kitt_core.cli.pairs import as_pairs
 from kitt_core.cli.state import State
-from kitt_core.errors import KittError
+from kitt_core.cli.streams import forget, prepare_streams, works
+from kitt_core.errors import ConfigurationError, KittError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -149,7 +149,7 @@ def main(argv: Sequence[str] | None = None, *, state: State | None = None) -> in
         argv: The arguments without the program's name; the process's without it.
         state: What the command is given; an embedder or a test may bring its own plugin manager so.
     """
-    _prepare_streams()
+    prepare_streams()
     if argv is None:
         _collect_seldom()
     with _terminable() as received:
@@ -164,13 +164,16 @@ def _guarded(arguments: list[str], state: State) -> int:
         code = _called(arguments, state)
         sys.stdout.flush()
     except BrokenPipeError:
-        _forget_stdout()
+        forget(sys.stdout)
         return _BROKEN_PIPE
     except (KeyboardInterrupt, click.Abort) as error:
         return _aborted(error)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a user never sees a raw traceback
-        if not _stdout_works():
-            _forget_stdout()
+        if works(sys.stdout):
+            return _failed(error)
+        forget(sys.stdout)
+        if isinstance(error, OSError):
+            error = ConfigurationError(f"standard output cannot be written: {error.strerror or error}")
         return _failed(error)
     return code
 
@@ -206,17 +209,23 @@ def _failed(error: Exception) -> int:
         meant = getattr(error, "possibilities", None)  # click would put them into the sentence
         say_error(_sentence(error.message if meant else error.format_message()), _usage_hint(error))
         return error.exit_code
+    if isinstance(error, OSError) and error.strerror:  # the machine's fault, or the user's: nothing to report
+        say_error(*_system_refusal(error))
+        return 2
     what = " ".join(f"{type(error).__name__}: {error}".split())
     say_error(f"internal error: {what}", "set KITT_DEBUG=1 to see the traceback, and report it, please")
     return 1
 
 
-def _stdout_works() -> bool:
+def _system_refusal(error: OSError) -> tuple[str, str]:
     try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        return False
-    return True
+        Path.cwd()
+    except FileNotFoundError:
+        return "the current directory is not there any longer", "change to another one"
+    return (
+        f"{error.filename or 'input or output failed'}: {error.strerror}",
+        "KITT_DEBUG=1 shows where it happened",
+    )
 
 
 def _sentence(text: str) -> str:
@@ -238,27 +247,11 @@ def _usage_hint(error: click.ClickException) -> str | None:
     return f"`{ctx.command_path} --help` shows the usage"
 
 
-def _prepare_streams() -> None:
-    # A name that the terminal's encoding lacks must not end a command; pipes and files are UTF-8.
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            encoding = None if stream.isatty() or "PYTHONIOENCODING" in os.environ else "utf-8"
-            stream.reconfigure(encoding=encoding, errors="backslashreplace")
-
-
 def _collect_seldom() -> None:
     # This process is ours. What it imports stays to its end, and searching it for garbage, the last time at the
     # exit, takes a sixth of the time of `kitt storage list`.
     gc.set_threshold(50_000)
     atexit.register(gc.freeze)
-
-
-def _forget_stdout() -> None:
-    """Send what is still buffered nowhere, so that the interpreter's exit does not complain."""
-    try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):  # no real stream: nothing will be flushed
-        return
 
 
 @contextmanager
@@ -284,7 +277,3 @@ def _terminable() -> Iterator[list[int]]:
         yield received
     finally:
         signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from kitt_core.cli.streams import forget
+
 __all__ = ["debugging", "logging_to_stderr", "say", "say_error"]
 
 _OURS: Final = ("kitt_", "kitt.")
@@ -26,9 +28,11 @@ def say(text: str) -> None:
     A stderr that can't be written to loses the line: there is nobody left to be told.
     """
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-    with suppress(OSError, ValueError):
+    try:
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
+    except (OSError, ValueError):
+        forget(sys.stderr)
 
 
 def say_error(message: str, hint: str | None = None) -> None:

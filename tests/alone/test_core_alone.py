@@ -22,7 +22,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def kitt(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "kitt_core.cli.app", *arguments]
+    command = [sys.executable, "-m", "kitt_core", *arguments]
     return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
 
 

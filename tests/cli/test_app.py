@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -291,7 +292,7 @@ def test_signals_end_a_command_with_their_exit_code(number: signal.Signals, extr
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_goes_away_is_no_error(unbuffered: str) -> None:
-    command = [sys.executable, "-m", "kitt_core.cli.app", "plugins", "list"]
+    command = [sys.executable, "-m", "kitt_core", "plugins", "list"]
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
@@ -306,7 +307,7 @@ def test_a_reader_that_goes_away_is_no_error(unbuffered: str) -> None:
 def test_a_full_disk_behind_stdout_is_one_line(unbuffered: str) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
-    command = [sys.executable, "-m", "kitt_core.cli.app", "plugins", "list"]
+    command = [sys.executable, "-m", "kitt_core", "plugins", "list"]
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
@@ -315,10 +316,90 @@ def test_a_full_disk_behind_stdout_is_one_line(unbuffered: str) -> None:
     assert len(done.stderr.splitlines()) == 2
 
 
+@pytest.mark.parametrize(
+    ("unbuffered", "what"), [("", "standard output cannot be written"), ("1", "input or output failed")]
+)
+def test_a_full_disk_behind_a_help_page_is_one_line(unbuffered: str, what: str) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    command = [sys.executable, "-m", "kitt_core", "--help"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == f"error: {what}: No space left on device"
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("closed", "arguments", "code", "error"),
+    [
+        (">&-", ["--help"], 2, "error: standard output cannot be written: Bad file descriptor"),
+        (">&-", ["plugins", "list"], 2, "error: standard output cannot be written: Bad file descriptor"),
+        (">&-", ["nothing"], 2, "error: no command 'nothing'"),
+        (">&-", ["--backend=sqlite:///runs.db", "storage", "init"], 0, "runs.db is ready, schema version 12"),
+        ("2>&-", ["plugins", "list"], 0, None),
+        ("2>&-", ["nothing"], 2, None),
+        ("2>&-", ["--backend=sqlite:///runs.db", "storage", "init"], 0, None),
+        ("2>/dev/full", ["nothing"], 2, None),
+        (
+            "<&-",
+            ["--backend=memory:", "storage", "import", "-"],
+            5,
+            "error: -: cannot be read: Bad file descriptor",
+        ),
+        ("<&-", ["plugins", "list"], 0, None),
+        (">&- 2>&- <&-", ["plugins", "list"], 2, None),
+        (">&- 2>&- <&-", ["--backend=sqlite:///runs.db", "storage", "init"], 0, None),
+    ],
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_closed_streams(closed: str, arguments: list[str], code: int, error: str | None, unbuffered: str) -> None:
+    if "sqlite:///runs.db" in "".join(arguments):
+        pytest.importorskip("kitt_sqlite")
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "kitt_core", *arguments]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr.splitlines()[:1]) == (code, [error] if error else [])
+    if "init" in arguments:  # nothing was printed into the file that got a closed stream's number
+        assert Path("runs.db").read_bytes().startswith(b"SQLite format 3\0")
+
+
+INTERRUPTED_IMPORT = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "kitt_core.cli.app":
+            os.kill(os.getpid(), signal.SIGINT)
+        return None
+
+sys.meta_path.insert(0, Finder())
+sys.argv = ["kitt", "--version"]
+from kitt_core.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_ctrl_c_while_the_command_line_is_imported_is_one_line() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORT], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
+
+
+def test_the_installed_program_begins_where_ctrl_c_is_handled() -> None:
+    (script,) = entry_points(group="console_scripts", name="kitt")
+    assert script.value == "kitt_core.__main__:main"
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, kitt_core.__main__; print(*sys.modules)"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert not [name for name in loaded.stdout.split() if name.startswith(("kitt_core.cli", "click"))]
+
+
 def test_output_is_utf8_whatever_the_locale() -> None:
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     Path("kitt.toml").write_text('[run]\nmodel = "modèle"\n', encoding="utf-8")
-    command = [sys.executable, "-m", "kitt_core.cli.app", "config", "show"]
+    command = [sys.executable, "-m", "kitt_core", "config", "show"]
     done = subprocess.run(command, capture_output=True, check=True, env=environment)
     assert "run.model\tmodèle\t" in done.stdout.decode()
 
@@ -340,7 +421,7 @@ def test_completion_offers_commands_and_installed_backends() -> None:
             "COMP_WORDS": words,
             "COMP_CWORD": str(position),
         }
-        command = [sys.executable, "-m", "kitt_core.cli.app"]
+        command = [sys.executable, "-m", "kitt_core"]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
         return [line.partition(",")[2] for line in done.stdout.split()]
 

@@ -266,7 +266,7 @@ def test_an_interruption_stores_what_was_measured_and_is_exit_130(
 def test_no_option_runs_on_a_fresh_machine(home: Path) -> None:
     pytest.importorskip("kitt_engines")
     pytest.importorskip("kitt_sqlite")
-    command = [sys.executable, "-m", "kitt_core.cli.app", "run", "--format", "json"]
+    command = [sys.executable, "-m", "kitt_core", "run", "--format", "json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     shown = json.loads(done.stdout)
