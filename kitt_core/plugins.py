@@ -352,9 +352,10 @@ def contained(what: str, *, passing: tuple[type[Exception], ...] = ()) -> Iterat
         what: The thing that runs, such as ``exporter csv``.
         passing: Exceptions that are the caller's business and pass as they are.
     """
+    known: tuple[type[Exception], ...] = (KittError, *passing)
     try:
         yield
-    except (KittError, *passing):
+    except known:
         raise
     except (Exception, SystemExit) as error:
         raise PluginError(
