@@ -394,6 +394,7 @@ def _test_case(machine: type[StoreStateMachine]) -> type[Any]:
             run_for_minutes(machine, float(os.environ.get(MINUTES_VARIABLE, "10")))
 
     RandomOperations.__name__ = f"{machine.__name__}TestCase"
+    setattr(RandomOperations, "machine", machine)  # noqa: B010  # the report names what it is under
     return RandomOperations
 
 

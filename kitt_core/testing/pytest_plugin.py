@@ -127,7 +127,8 @@ def _is_of_the_kit(item: pytest.Item) -> bool:
 
 def _contract_of(cls: type[Any]) -> str | None:
     """Return the name of the contract that a class is under."""
-    return next((base.__name__ for base in cls.__mro__ if base.__module__.startswith(_KIT)), None)
+    tested = getattr(cls, "machine", cls)
+    return next((base.__name__ for base in tested.__mro__ if base.__module__.startswith(_KIT)), None)
 
 
 def _contract_version() -> int:

@@ -145,6 +145,8 @@ def test_the_kits_long_tests_run_only_when_they_are_asked_for(pytester: pytest.P
     result = pytester.runpytest_inprocess("--collect-only", "-q")
     result.stdout.fnmatch_lines(["*::test_random_operations_agree_with_the_model", "*::test_of_somebody_else"])
     result.stdout.no_fnmatch_line("*for_minutes*")
+    result = pytester.runpytest_inprocess("--collect-only")
+    result.stdout.fnmatch_lines(["kitt contract version 1: MineTestCase (StoreStateMachine)"])
     result = pytester.runpytest_inprocess("--collect-only", "-q", "-m", "long")
     result.stdout.fnmatch_lines(["*for_minutes", "*::test_of_somebody_else"])
 
