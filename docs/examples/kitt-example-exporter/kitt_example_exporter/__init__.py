@@ -1,0 +1,1 @@
+"""Exporter for KITT: runs as a table of HTML."""

@@ -1,0 +1,1 @@
+"""Storage backend for KITT: runs in a shelf of the standard library."""
