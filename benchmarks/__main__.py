@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.cases import CASES, Case, opened
 from benchmarks.report import figures_document, figures_table
-from benchmarks.timing import Figures, run_rounds
+from benchmarks.timing import Figures, cpu_clock, run_rounds
 from kitt_core import KittError, PluginManager, __version__, open_store
 from kitt_core.fingerprint import collect_system_info
 from kitt_core.plugins import FINGERPRINTS
@@ -35,33 +35,40 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"no case {name!r}; {nearest(name, known)}")
     cases = [known[name] for name in dict.fromkeys(arguments.names)] or list(CASES)
     started, clock = datetime.now(UTC), time.perf_counter()
-    measured = _measure(cases, arguments.rounds, arguments.size, arguments.directory)
+    measured = _measure(cases, arguments)
     print(figures_table(measured))
     if arguments.store is not None:
-        _store(arguments.store, measured, started, time.perf_counter() - clock, arguments.size)
+        _store(measured, started, time.perf_counter() - clock, arguments)
     return 0
 
 
-def _measure(cases: list[Case], rounds: int, size: int, where: Path | None) -> list[tuple[Case, Figures]]:
+def _measure(cases: list[Case], arguments: argparse.Namespace) -> list[tuple[Case, Figures]]:
+    rounds: int = arguments.rounds
+
     def note(done: int) -> None:
         print(f"round {done} of {rounds}" if done else "warm", file=sys.stderr)
 
-    with tempfile.TemporaryDirectory(prefix="kitt-benchmarks-", dir=where) as directory:
-        print(f"storing {size} runs twice", file=sys.stderr)
-        with opened(Path(directory), size) as bench:
+    with tempfile.TemporaryDirectory(prefix="kitt-benchmarks-", dir=arguments.directory) as directory:
+        print(f"storing {arguments.size} runs on each side", file=sys.stderr)
+        with opened(Path(directory), arguments.size) as bench:
             sides = [case.sides(bench) for case in cases]
-            return list(zip(cases, run_rounds(sides, rounds, progress=note), strict=True))
+            clock = cpu_clock if arguments.cpu else time.perf_counter
+            return list(zip(cases, run_rounds(sides, rounds, clock=clock, progress=note), strict=True))
 
 
 def _store(
-    target: str, measured: list[tuple[Case, Figures]], started: datetime, seconds: float, size: int
+    measured: list[tuple[Case, Figures]], started: datetime, seconds: float, arguments: argparse.Namespace
 ) -> None:
     plugins = PluginManager()
-    system = collect_system_info(plugins.all(FINGERPRINTS)).sections
     document = figures_document(
-        measured, version=__version__, started=started, seconds=seconds, size=size, system_info=system
+        measured,
+        version=__version__,
+        started=started,
+        seconds=seconds,
+        config={"size": arguments.size, "rounds": arguments.rounds, "clock": "cpu" if arguments.cpu else "wall"},
+        system_info=collect_system_info(plugins.all(FINGERPRINTS)).sections,
     )
-    with open_store(target, plugins=plugins) as store:
+    with open_store(arguments.store, plugins=plugins) as store:
         print(f"{store.save_result(document)} in {store.location}", file=sys.stderr)
 
 
@@ -73,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="show the cases and exit")
     parser.add_argument("--rounds", type=_positive, default=9, help="rounds that count (default: %(default)s)")
     parser.add_argument("--size", type=_positive, default=1000, help="runs stored first (default: %(default)s)")
+    parser.add_argument("--cpu", action="store_true", help="count computing only: for a machine that others use")
     parser.add_argument("--directory", type=Path, help="where the databases are made: the disk to measure")
     parser.add_argument(
         "--store", metavar="URI", help="save the figures as a run in this store, e.g. sqlite:///b.db"

@@ -38,7 +38,7 @@ def figures_document(
     version: str,
     started: datetime,
     seconds: float,
-    size: int,
+    config: Mapping[str, Any],
     system_info: Mapping[str, Any],
 ) -> Document:
     """Return the document of one run of the harness; a case has passed if it keeps its goal or has none.
@@ -48,7 +48,7 @@ def figures_document(
         version: KITT's version.
         started: When it began.
         seconds: How long it took.
-        size: Documents that were stored beforehand.
+        config: How it was measured.
         system_info: The machine's fingerprint.
     """
     timestamp = started.isoformat(timespec="microseconds")
@@ -82,7 +82,7 @@ def figures_document(
         "failed_count": len(results) - passed,
         "total_time_seconds": seconds,
         "results": results,
-        "config": {"size": size, "rounds": max((figures.rounds for _, figures in measured), default=0)},
+        "config": dict(config),
         "system_info": dict(system_info),
     }
 

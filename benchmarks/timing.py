@@ -8,6 +8,7 @@ rounds' ratios. What a busy machine does to one round it does to both sides of i
 from __future__ import annotations
 
 import gc
+import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-__all__ = ["Call", "Figures", "Sides", "figures", "run_rounds", "timed_round"]
+__all__ = ["Call", "Figures", "Sides", "cpu_clock", "figures", "run_rounds", "timed_round"]
 
 Call = Callable[[int], Callable[[], Any]]
 """Prepares one call, untimed: is given a number that never comes twice, returns what is timed."""
@@ -55,6 +56,15 @@ class Figures:
     lowest: float
     highest: float
     rounds: int = field(kw_only=True)
+
+
+def cpu_clock() -> float:
+    """Return the seconds that this process and the commands that it has called were computing.
+
+    For a machine that others use, too: what they take, and the wait for the disk, is left out.
+    """
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def run_rounds(

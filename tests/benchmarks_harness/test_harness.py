@@ -18,7 +18,7 @@ from benchmarks.__main__ import main
 from benchmarks.cases import CASES, Bench, Case, opened
 from benchmarks.floor import Floor
 from benchmarks.report import figures_document, figures_table
-from benchmarks.timing import Figures, Sides, figures, run_rounds, timed_round
+from benchmarks.timing import Figures, Sides, cpu_clock, figures, run_rounds, timed_round
 from benchmarks.workload import (
     ENGINES,
     METRIC,
@@ -191,6 +191,12 @@ def test_cases_are_interleaved_and_the_first_round_does_not_count() -> None:
     assert [call[0] for call in log] == list("babb" + "abbb" + "babb")
 
 
+def test_the_computing_of_commands_counts(tmp_path: Path) -> None:
+    before = cpu_clock()
+    startup.kitt(tmp_path, "--version")()
+    assert cpu_clock() > before
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_case_runs(case: Case, bench: Bench) -> None:
     sides = case.sides(bench)
@@ -240,14 +246,14 @@ def test_figures_are_a_document_that_kitt_takes() -> None:
         version="0.1.0",
         started=started,
         seconds=9.0,
-        size=10,
+        config={"size": 10},
         system_info={"ram_gb": 8},
     )
     rows = derive_rows(document)
     assert (rows.run.passed, rows.run.passed_count, rows.run.failed_count) == (False, 1, 1)
     assert rows.run.timestamp == started
     assert dict(rows.benchmarks[0].metrics)["ratio"] == 1.2
-    assert document["config"] == {"size": 10, "rounds": 3}
+    assert document["config"] == {"size": 10}
 
 
 def test_cases_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -265,7 +271,10 @@ def test_figures_are_stored_where_they_are_wanted(tmp_path: Path, capsys: pytest
         assert (run.engine, run.model, run.suite_name) == ("kitt-benchmarks", "kitt-sqlite", "benchmarks")
         (group,) = store.aggregate("test_name", "ratio")
         assert group["test_name"] == "count"
-    assert main(["count", *options]) == 0
+        document = store.get_result(run.id)
+        assert document is not None
+        assert document["config"] == {"size": 2, "rounds": 1, "clock": "wall"}
+    assert main(["count", "--cpu", *options]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"figures.db"}
 
 
