@@ -111,6 +111,14 @@ class StoreConcurrencyContract:
             assert [(run.id, run.document) for run in store.scan()] == [("wanted", document)]
             _assert_whole(store)
 
+    def test_files_that_several_processes_import_are_stored_once(self, place: StoreTarget) -> None:
+        said = _together(place, [("import_same", f"i{n}", "15") for n in range(_PROCESSES)])
+        new = [run_id for lines in said for run_id in lines]
+        assert sorted(int(run_id.partition("-")[2]) for run_id in new) == list(range(15))
+        with place.open() as store:
+            assert {run.id for run in store.scan()} == set(new)
+            _assert_whole(store)
+
     def test_a_run_that_several_processes_delete_is_deleted_by_one_of_them(self, place: StoreTarget) -> None:
         with place.open() as store:
             if Capability.DELETE not in store.capabilities:

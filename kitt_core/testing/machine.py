@@ -179,6 +179,20 @@ class StoreStateMachine(RuleBasedStateMachine):
             if run.id not in self.model.runs:
                 self.model.add(run, run.created_at)
 
+    @rule(documents=st.lists(draw.documents, max_size=3))
+    def import_some(self, documents: list[Any]) -> None:
+        """Store what is not there yet, by its bytes."""
+        runs = [check_run(document) for document in documents]
+        ids_of: dict[str, set[str]] = {}
+        for run_id, stored in self.model.runs.items():
+            ids_of.setdefault(stored.sha256, set()).add(run_id)
+        present = self.store.save_unless_stored(runs)
+        assert present.keys() == {run.sha256 for run in runs} & ids_of.keys()
+        assert [digest for digest, run_id in present.items() if run_id not in ids_of[digest]] == []
+        for run in {run.sha256: run for run in reversed(runs)}.values():
+            if run.sha256 not in ids_of:
+                self.model.add(run, run.created_at)
+
     # Reading.
 
     @rule(run_id=known | draw.ids | draw.unknown_ids)

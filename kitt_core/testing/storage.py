@@ -18,6 +18,7 @@ from kitt_core.testing._storage.paging import PagingContract
 from kitt_core.testing._storage.refusal import RefusalContract
 from kitt_core.testing._storage.rows import RowContract
 from kitt_core.testing._storage.scanning import ScanningContract
+from kitt_core.testing._storage.storing_once import StoringOnceContract
 from kitt_core.testing._storage.verbatim import VerbatimContract
 from kitt_core.testing._storage.verifying import VerifyingContract
 from kitt_core.testing.version import CONTRACT_VERSION
@@ -28,6 +29,7 @@ __all__ = ["CONTRACT_VERSION", "StoreContract"]
 class StoreContract(
     VerbatimContract,
     IdentityContract,
+    StoringOnceContract,
     RefusalContract,
     RowContract,
     FilterContract,

@@ -65,6 +65,17 @@ def save_batches(store: ResultStore, prefix: str, number: str) -> None:
         say(f"{prefix}-{n}")
 
 
+def import_same(store: ResultStore, prefix: str, number: str) -> None:
+    """Store documents that other workers store, too, each by its bytes; say which were new."""
+    wait()
+    for start in range(0, int(number), _SIZE):
+        runs = [check_run(small(i), run_id=f"{prefix}-{i}") for i in range(start, start + _SIZE)]
+        present = store.save_unless_stored(runs)
+        for one in runs:
+            if one.sha256 not in present:
+                say(one.id)
+
+
 def save_same(store: ResultStore, run_id: str, spelling: str) -> None:
     """Save a run under an id that other workers want, too; say whether it was to be had."""
     wait()
@@ -164,6 +175,7 @@ JOBS: Final[dict[str, Callable[..., None]]] = {
     for job in (
         save_many,
         save_batches,
+        import_same,
         save_same,
         delete_many,
         read_until,

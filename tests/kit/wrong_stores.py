@@ -84,6 +84,24 @@ class LendsItsOwnObjects(MemoryStore):
         return cache.setdefault(run_id, super().get_result(run_id))
 
 
+@caught_by("test_bytes_that_are_stored_are_not_stored_again_under_another_id")
+class ImportsAgain(MemoryStore):
+    def write_unless_stored(self, checked: Sequence[CheckedRun]) -> dict[str, str]:
+        self.write_runs(checked)
+        return {}
+
+
+@caught_by("test_the_same_files_imported_by_several_threads_are_stored_once")
+class LooksBeforeItImports(MemoryStore):
+    """Look-up and save are two steps, between which another thread saves."""
+
+    def write_unless_stored(self, checked: Sequence[CheckedRun]) -> dict[str, str]:
+        present = {run.sha256: run.id for run in self.scan()}
+        time.sleep(0.01)
+        self.write_runs([run for run in checked if run.sha256 not in present])
+        return {run.sha256: present[run.sha256] for run in checked if run.sha256 in present}
+
+
 # Ids and times.
 
 
