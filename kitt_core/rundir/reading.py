@@ -187,18 +187,26 @@ def locate(root: Path, run_ids: Collection[str], *, trust_names: bool = False) -
     return found
 
 
-def ids_by_digest(root: Path, digests: Collection[str]) -> dict[str, str]:
+def ids_by_digest(root: Path, digests: Collection[str], seen: set[PurePosixPath]) -> dict[str, str]:
     """Return the ids of the runs that have the digests; reads documents only where ``run.json`` can't be used.
+
+    Args:
+        root: The tree.
+        digests: The digests that are looked for.
+        seen: Paths of runs that are not looked at; those that are looked at are added.
 
     Raises:
         StoreUnavailableError: ``root`` is there and is no directory that can be read.
     """
     found: dict[str, str] = {}
     for run in find_runs(root):
+        if run.path in seen:
+            continue
         try:
             identity = run.identity()
         except OSError:
             continue
+        seen.add(run.path)
         if identity.sha256 in digests:
             found.setdefault(identity.sha256, identity.id)
     return found

@@ -72,12 +72,13 @@ def write_new_runs(root: Path, runs: Sequence[CheckedRun]) -> dict[str, str]:
         RunExistsError: The id of one that would be written is in the tree.
         StoreUnavailableError: The disk is full, writing is denied, an attachment can't be read.
     """
-    present = ids_by_digest(root, {run.sha256 for run in runs})
+    seen: set[PurePosixPath] = set()
+    present = ids_by_digest(root, {run.sha256 for run in runs}, seen)
     new = [run for run in runs if run.sha256 not in present]
     if new:
         with _errors_translated(root, "written to"), _staged(root, new) as staged, exclusive(root):
-            # Once more, for what others wrote while these were built: the lock would be held too long meanwhile.
-            present |= ids_by_digest(root, {run.sha256 for run in new})
+            # Once more, for what others wrote while these were built: the lock is not held for so long.
+            present |= ids_by_digest(root, {run.sha256 for run in new}, seen)
             _commit(root, [(run, directory) for run, directory in staged if run.sha256 not in present])
     return present
 
