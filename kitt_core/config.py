@@ -18,15 +18,27 @@ from kitt_core.errors import ConfigurationError, InputNotFoundError
 from kitt_core.options import Option
 from kitt_core.query import nearest
 
-__all__ = ["DEFAULT_BACKEND", "RUN_KEYS", "Configuration", "Setting", "kitt_home", "load_configuration"]
+__all__ = [
+    "DEFAULT_BACKEND",
+    "RUN_KEYS",
+    "Configuration",
+    "Setting",
+    "expanded",
+    "kitt_home",
+    "load_configuration",
+]
 
 DEFAULT_BACKEND: Final = "sqlite"
 RUN_KEYS: Final = ("engine", "model", "suite", "base_url", "results_dir")
 """Keys of the table ``[run]``: what ``kitt run`` does when no flag says otherwise."""
 
+_PYPROJECT: Final = "pyproject.toml"
 _TABLES: Final = ("backends", "engines")
+_ENV_HOME: Final = "KITT_HOME"
 _ENV_BACKEND: Final = "KITT_BACKEND"
 _ENV_DSN: Final = "KITT_DB_DSN"
+
+_File = tuple[Path, Mapping[str, Any]]
 
 
 @frozen
@@ -108,9 +120,36 @@ class Configuration:
 
 
 def kitt_home(environment: Mapping[str, str] | None = None) -> Path:
-    """Return the directory of the user's KITT: ``KITT_HOME``, else ``~/.kitt``."""
-    value = (os.environ if environment is None else environment).get("KITT_HOME")
-    return Path(value).expanduser() if value else Path.home() / ".kitt"
+    """Return the directory of the user's KITT: ``KITT_HOME``, else ``~/.kitt``.
+
+    Raises:
+        ConfigurationError: Nobody knows where the home directory is.
+    """
+    value = (os.environ if environment is None else environment).get(_ENV_HOME)
+    try:
+        return Path(value).expanduser() if value else Path.home() / ".kitt"
+    except RuntimeError as error:
+        what = (
+            f"{_ENV_HOME} is {value!r}, and there is no such home directory"
+            if value
+            else "you have no home directory"
+        )
+        raise ConfigurationError(what, hint=f"set {_ENV_HOME} to a directory") from error
+
+
+def expanded(setting: Setting) -> Path:
+    """Return the path that a setting is, a ``~`` at its beginning expanded.
+
+    Raises:
+        ConfigurationError: There is no such home directory.
+    """
+    try:
+        return Path(str(setting.value)).expanduser()
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f"{setting.value!r} (from {setting.origin}): there is no such home directory",
+            hint="write the whole path",
+        ) from error
 
 
 def load_configuration(
@@ -125,41 +164,93 @@ def load_configuration(
 
     Raises:
         InputNotFoundError: ``file`` does not exist.
-        ConfigurationError: A file is not TOML or has an unknown key.
+        ConfigurationError: A file cannot be read, is not TOML, or has an unknown key.
     """
     variables = os.environ if environment is None else environment
-    project = file if file is not None else _project_file(directory or Path.cwd())
-    if file is not None and not file.is_file():
+    if file is None:
+        project = _projects_file(directory)
+    elif _is_file(file):
+        project = (file, _read(file) or {})
+    else:
         raise InputNotFoundError(f"{file}: no such configuration file", hint="check the path given to --config")
-    files = [
-        (path, _read(path)) for path in (project, kitt_home(variables) / "config.toml") if path and path.is_file()
-    ]
-    return Configuration(tuple(files), dict(variables))
+    return Configuration(tuple(filter(None, (project, _users_file(variables)))), dict(variables))
 
 
-def _project_file(directory: Path) -> Path | None:
-    for folder in (directory, *directory.parents):
-        if (path := folder / "kitt.toml").is_file():
-            return path
-        path = folder / "pyproject.toml"
-        if path.is_file() and b"[tool.kitt" in path.read_bytes():
-            return path
+def _projects_file(directory: Path | None) -> _File | None:
+    try:
+        start = directory or Path.cwd()
+    except FileNotFoundError:  # it was removed; nothing is above it
+        return None
+    for path in (folder / name for folder in (start, *start.parents) for name in ("kitt.toml", _PYPROJECT)):
+        try:
+            there = path.is_file()
+        except PermissionError:  # the directory is closed to us, and what may be in it with it
+            continue
+        if there and (tables := _read(path)) is not None:
+            return path, tables
     return None
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def _users_file(variables: Mapping[str, str]) -> _File | None:
+    try:
+        path = kitt_home(variables) / "config.toml"
+    except ConfigurationError:
+        if variables.get(_ENV_HOME):
+            raise
+        return None  # who has no home has no file there; what needs one will say so
+    return (path, _read(path) or {}) if _is_file(path) else None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _read(path: Path) -> Mapping[str, Any] | None:
+    """Return a file's tables; None for a ``pyproject.toml`` that has none for us."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    tables: Mapping[str, Any] | None
+    if path.name == _PYPROJECT:
+        # Most have nothing to do with us and need not be parsed, or even be right.
+        tables = _ours(path, _parsed(path, content)) if b"kitt" in content else None
+    else:
+        tables = _parsed(path, content)
+    if tables is not None:
+        _check(path, tables)
+    return tables
+
+
+def _parsed(path: Path, content: bytes) -> Mapping[str, Any]:
     import tomllib  # only where there is a file
 
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(content.decode("utf-8"))
+    except RecursionError as error:
+        raise ConfigurationError(f"{path}: nested too deeply to be read") from error
+    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise ConfigurationError(f"{path}: not TOML: {error}") from error
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
-    if path.name == "pyproject.toml":
-        tables = tables.get("tool", {}).get("kitt", {})
-    _check(path, tables)
-    return tables
+
+
+def _ours(path: Path, tables: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    tool = tables.get("tool")
+    if not isinstance(tool, Mapping) or "kitt" not in tool:
+        return None
+    ours = tool["kitt"]
+    if not isinstance(ours, Mapping):
+        raise ConfigurationError(f"{path}: tool.kitt is {ours!r}, expected a table [tool.kitt]")
+    return ours
+
+
+def _unreadable(path: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path}: cannot be read: {error.strerror}",
+        hint="make it readable, or go round it: --config for a project's file, KITT_HOME for yours",
+    )
 
 
 def _check(path: Path, tables: Mapping[str, Any]) -> None:

@@ -90,7 +90,7 @@ def run(
     """  # noqa: D301 - \b is the mark that keeps click from filling the lines
     from kitt_core.benchmarking.runner import RunOptions
     from kitt_core.benchmarking.suites import suite_named
-    from kitt_core.config import Setting
+    from kitt_core.config import Setting, expanded
     from kitt_core.fingerprint import collect_system_info
     from kitt_core.plugins import FINGERPRINTS
     from kitt_core.service.engines import select_engine
@@ -106,7 +106,7 @@ def run(
         engine=selected,
         suite=chosen,
         system_info=collect_system_info(state.plugins.all(FINGERPRINTS)).sections,
-        results_dir=Path(directory.value).expanduser(),
+        results_dir=expanded(directory),
         options=RunOptions(skip_warmup=skip_warmup, runs_override=runs),
         labels=labels,
     )

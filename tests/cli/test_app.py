@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -394,6 +395,62 @@ def test_the_installed_program_begins_where_ctrl_c_is_handled() -> None:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert not [name for name in loaded.stdout.split() if name.startswith(("kitt_core.cli", "click"))]
+
+
+HOMELESS = """
+import pwd, sys
+
+def getpwuid(uid):
+    raise KeyError(uid)
+
+pwd.getpwuid = getpwuid
+from kitt_core.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["plugins", "list"], 0), (["--backend=sqlite:///runs.db", "storage", "list"], 0), (["storage", "list"], 2)],
+)
+def test_an_account_without_a_home(arguments: list[str], code: int) -> None:
+    pytest.importorskip("kitt_sqlite")
+    environment = {name: value for name, value in os.environ.items() if name not in {"HOME", "KITT_HOME"}}
+    command = [sys.executable, "-c", HOMELESS, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    error = "error: you have no home directory\nhint: set KITT_HOME to a directory\n" if code else ""
+    assert (done.returncode, done.stderr) == (code, error)
+
+
+def test_a_home_of_nobody_and_a_directory_that_was_removed(
+    kitt: Kitt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert kitt("plugins", "list").code == 0
+    assert kitt("fingerprint", "-o", "x.json").code == 2
+    pytest.importorskip("kitt_sqlite")
+    assert kitt(f"--backend=sqlite:///{tmp_path}/runs.db", "storage", "list", installed=True).code == 0
+    for backend, error in (
+        ("json:///.", "error: . is relative, and the current directory is not there any longer"),
+        ("sqlite:///x.db", "error: x.db cannot be used: No such file or directory"),
+    ):
+        answer = kitt(f"--backend={backend}", "storage", "list", installed=True)
+        assert (answer.code, answer.err.splitlines()[0]) == (4, error)
+    monkeypatch.setenv("KITT_HOME", "~no-such-user/x")
+    assert kitt("plugins", "list").code == 0
+    answer = kitt("config", "show")
+    assert answer.code == 2
+    assert answer.err.startswith("error: KITT_HOME is '~no-such-user/x', and there is no such home directory\n")
+
+
+def test_what_the_system_refuses_is_no_internal_error(kitt: Kitt, plugins: PluginManager) -> None:
+    brings(plugins, raising(PermissionError(errno.EACCES, "Permission denied", "/some/file")))
+    answer = kitt("probe")
+    assert answer.code == 2
+    assert answer.err.splitlines()[0] == "error: /some/file: Permission denied"
 
 
 def test_output_is_utf8_whatever_the_locale() -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import errno
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kitt_core.config import Configuration, Setting, kitt_home, load_configuration
+from kitt_core.config import Configuration, Setting, expanded, kitt_home, load_configuration
 from kitt_core.errors import ConfigurationError, InputNotFoundError
 from kitt_core.options import Option
 
@@ -147,3 +150,149 @@ def test_kitt_home_is_where_the_variable_says(tmp_path: Path) -> None:
     assert kitt_home({"KITT_HOME": str(tmp_path)}) == tmp_path
     assert kitt_home({"KITT_HOME": "~/x"}) == Path.home() / "x"
     assert kitt_home({}) == kitt_home({"KITT_HOME": ""}) == Path.home() / ".kitt"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[tool.kitt]\nbackend = 'x'",
+        "[ tool . kitt ]\nbackend = 'x'",
+        '[tool."kitt"]\nbackend = "x"',
+        "[tool]\nkitt.backend = 'x'",
+        "[tool]\nkitt = {backend = 'x'}",
+        "tool.kitt.backend = 'x'",
+        "[[other]]\na = 1\n[tool.kitt]\nbackend = 'x'",
+    ],
+)
+def test_every_spelling_of_our_table_counts(project: Path, text: str) -> None:
+    (project / "pyproject.toml").write_text(text)
+    assert load(project).backend() == Setting("x", str(project / "pyproject.toml"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tool = 5 # kitt",
+        "[tool]\nother = 'kitt'",
+        "[project]\ndependencies = ['kitt-core']",
+        "[tool.kittens]",
+        "tool = [",
+    ],
+)
+def test_a_pyproject_without_our_table_is_nothing_to_us(project: Path, text: str) -> None:
+    (project / "kitt.toml").write_text('backend = "outer"')
+    (project / "deep" / "pyproject.toml").write_text(text)
+    assert load(project / "deep").backend().value == "outer"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[tool]\nkitt = 5", "tool.kitt is 5, expected a table [tool.kitt]"),
+        ("[tool]\nkitt = [5]", "tool.kitt is [5], expected a table [tool.kitt]"),
+        ("x = " + "[" * 20_000 + " # kitt", "nested too deeply to be read"),
+        ("kitt = " + "1" * 5_000, "not TOML"),
+        ("kitt = ", "not TOML"),
+    ],
+)
+def test_a_bad_pyproject_is_named(project: Path, text: str, message: str) -> None:
+    (project / "pyproject.toml").write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        load(project)
+    assert caught.value.message.startswith(f"{project / 'pyproject.toml'}: {message}")
+
+
+def test_a_file_that_is_nested_too_deeply_is_named(project: Path) -> None:
+    (project / "kitt.toml").write_text("x = " + "[" * 20_000)
+    with pytest.raises(ConfigurationError, match=r"kitt\.toml: nested too deeply to be read"):
+        load(project)
+
+
+@pytest.fixture
+def denied(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Make the system refuse everything at a path or below, as it refuses a user who is not root."""
+    places: list[Path] = []
+
+    def refuse(method: Any) -> Any:
+        def call(path: Path, *arguments: Any, **options: Any) -> Any:
+            if any(path == place or place in path.parents for place in places):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return method(path, *arguments, **options)
+
+        return call
+
+    for name in ("stat", "open", "read_bytes"):
+        monkeypatch.setattr(Path, name, refuse(getattr(Path, name)))
+    return places.append
+
+
+@pytest.mark.parametrize("where", [".", "..", "../.."])
+def test_a_pyproject_that_may_not_be_read_is_named(
+    project: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    path = (project / "deep" / "er" / where).resolve() / "pyproject.toml"
+    path.write_text("[tool.kitt]")
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(ConfigurationError) as caught:
+        load(project / "deep" / "er")
+    assert caught.value.message == f"{path}: cannot be read: Permission denied"
+    assert (
+        caught.value.hint == "make it readable, or go round it: --config for a project's file, KITT_HOME for yours"
+    )
+
+
+def test_a_home_that_is_closed_to_us_is_named(project: Path, denied: Callable[[Path], None]) -> None:
+    denied(project.parent / "home")
+    with pytest.raises(ConfigurationError, match=r"home/config\.toml: cannot be read: Permission denied"):
+        load(project)
+
+
+def test_a_given_file_in_a_directory_that_is_closed_to_us_is_named(
+    project: Path, denied: Callable[[Path], None]
+) -> None:
+    denied(project / "deep")
+    with pytest.raises(ConfigurationError, match=r"x\.toml: cannot be read: Permission denied"):
+        load_configuration(project / "deep" / "x.toml", environment={"KITT_HOME": str(project)})
+
+
+def test_a_directory_above_that_is_closed_to_us_is_left_out(project: Path, denied: Callable[[Path], None]) -> None:
+    (project / "kitt.toml").write_text('backend = "outer"')
+    denied(project / "deep")
+    home = str(project.parent / "home")
+    assert load(project / "deep" / "er", KITT_HOME=home).backend().value == "outer"
+
+
+def test_without_a_home_there_is_no_file_of_the_user(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    (project / "kitt.toml").write_text('backend = "project"')
+    assert load_configuration(directory=project, environment={}).backend().value == "project"
+    with pytest.raises(ConfigurationError, match="you have no home directory") as caught:
+        kitt_home({})
+    assert caught.value.hint == "set KITT_HOME to a directory"
+
+
+def test_a_home_of_nobody_is_named(project: Path) -> None:
+    message = "KITT_HOME is '~no-such-user/x', and there is no such home directory"
+    for call in (
+        lambda: kitt_home({"KITT_HOME": "~no-such-user/x"}),
+        lambda: load(project, KITT_HOME="~no-such-user/x"),
+    ):
+        with pytest.raises(ConfigurationError) as caught:
+            call()
+        assert caught.value.message == message
+    with pytest.raises(ConfigurationError, match="there is no such home directory"):
+        expanded(Setting("~no-such-user/x", "flag"))
+
+
+def test_a_directory_that_was_removed_has_no_project(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "kitt.toml").write_text('backend = "project"')
+    monkeypatch.chdir(project / "deep" / "er")
+    (project / "deep" / "er").rmdir()
+    assert load_configuration(environment={"KITT_HOME": str(project)}).backend().origin == "default"

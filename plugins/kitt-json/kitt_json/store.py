@@ -43,7 +43,7 @@ class JSONResultStore(ResultStore):
             not exist: the first save makes it.
 
     Raises:
-        StoreUnavailableError: The path is a file.
+        StoreUnavailableError: The path is a file, or is relative to a directory that was removed.
     """
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
@@ -51,7 +51,13 @@ class JSONResultStore(ResultStore):
     )
 
     def __init__(self, path: str | os.PathLike[str] = ".") -> None:
-        self._root = tree_of(Path(path))
+        try:
+            self._root = tree_of(Path(path))
+        except FileNotFoundError as error:
+            raise StoreUnavailableError(
+                f"{path} is relative, and the current directory is not there any longer",
+                hint="change to another one, or give the whole path",
+            ) from error
         self._closed = False
         for place in (self._root.parent, self._root):
             if _is_in_the_way(place):
