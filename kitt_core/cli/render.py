@@ -20,7 +20,7 @@ import click
 from kitt_core.cli import cells
 from kitt_core.errors import ConfigurationError
 
-__all__ = ["FORMATS", "open_output", "output_options", "write_object", "write_rows", "write_text"]
+__all__ = ["FORMATS", "OutputName", "open_output", "output_options", "write_object", "write_rows", "write_text"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,6 +30,16 @@ FORMATS: Final = ("table", "json", "jsonl", "csv", "markdown")
 """What ``--format`` takes."""
 
 
+class OutputName(click.Path):
+    """What ``-o`` takes: any name but the empty one, which would mean the current directory."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the name as it is, or as a path."""
+        if value == "":
+            self.fail("the name is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def output_options(command: Callable[P, R]) -> Callable[P, R]:
     """Add ``--format`` and ``-o`` to a command; it is given ``output_format`` and ``output``."""
     command = click.option(
@@ -37,7 +47,7 @@ def output_options(command: Callable[P, R]) -> Callable[P, R]:
         "--output",
         "output",
         metavar="FILE",
-        type=click.Path(path_type=Path),
+        type=OutputName(path_type=Path),
         help="Write to this file instead of standard output (-).",
     )(command)
     return click.option(

@@ -8,11 +8,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from kitt_core.errors import ConfigurationError
 
 __all__ = ["check_output", "replaced_file"]
+
+_LONGEST_SHOWN: Final = 200
 
 
 def check_output(target: Path, store: Sequence[Path]) -> None:
@@ -74,8 +76,10 @@ def _resolved(path: Path) -> Path:
 
 
 def _unwritable(path: Path, error: OSError) -> ConfigurationError:
+    name = str(path)
+    name = name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}…"  # else it would hide the reason
     return ConfigurationError(
-        f"{path} cannot be written: {error.strerror or error}", hint="name another file after -o"
+        f"{name} cannot be written: {error.strerror or error}", hint="name another file after -o"
     )
 
 

@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem
 
 from kitt_core.cli.filters import filter_options
 from kitt_core.cli.progress import progress_bar
-from kitt_core.cli.render import open_output
+from kitt_core.cli.render import OutputName, open_output
 from kitt_core.cli.state import State, pass_state
 from kitt_core.query import RunFilter
 from kitt_core.service.exports import choose_exporter, export_to_directory, export_to_stream, select_runs
@@ -43,6 +43,7 @@ def complete_format(ctx: click.Context, parameter: click.Parameter, incomplete: 
     "--output",
     metavar="FILE|DIR|-",
     default="-",
+    type=OutputName(),
     help="A file; a directory, for a file per run; or standard output (-).",
 )
 @pass_state
@@ -73,7 +74,10 @@ def export(
 def _is_directory(output: str, output_format: str | None) -> bool:
     if output == "-":
         return False
-    path = Path(output)
-    if path.exists():
-        return path.is_dir()
-    return output.endswith(("/", os.sep)) or (output_format is None and not path.suffix)
+    try:
+        there, is_directory = Path(output).exists(), Path(output).is_dir()
+    except OSError:  # a name that is too long, a directory that is closed: opening the file will say so
+        return False
+    if there:
+        return is_directory
+    return output.endswith(("/", os.sep)) or (output_format is None and not Path(output).suffix)

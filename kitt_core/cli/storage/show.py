@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from kitt_core.cli.lazy import HintedUsageError
-from kitt_core.cli.render import FORMATS, open_output, write_object, write_rows
+from kitt_core.cli.render import FORMATS, OutputName, open_output, write_object, write_rows
 from kitt_core.cli.state import State, pass_state
 from kitt_core.model import RunRows
 from kitt_core.presentation import BenchmarkTable, parse_stored, pivot
@@ -31,7 +31,11 @@ _TABLE: Final = "table"
     help="json is the document byte for byte; table, without -o the default, is for reading.",
 )
 @click.option(
-    "-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Write the document to this file."
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=OutputName(path_type=Path),
+    help="Write the document to this file.",
 )
 @pass_state
 def show(state: State, run_id: str, output_format: str | None, output: Path | None) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -136,3 +137,49 @@ def test_nothing_is_written_into_a_tree_that_is_the_store(kitt: Kitt, tmp_path: 
     assert main(["--backend", "json:///.", "storage", "export", "--format", "csv", "-o", output]) == 2
     assert [path.name for path in (tmp_path / "kitt-results").rglob("*")] == ["m", "e", "run", "metrics.json"]
     assert (directory / "metrics.json").read_bytes() == b'{"model": "m", "engine": "e"}'
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("list",), ("export", "ID"), ("export", "ID", "--format", "json"), ("show", "ID", "--format", "json")],
+)
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("", "invalid value for '-o' / '--output': the name is empty"),
+        ("n" * 300 + ".json", "cannot be written: File name too long"),
+        ("loop.json", "cannot be written: Too many levels of symbolic links"),
+        ("closed/x.json", "cannot be written: Permission denied"),
+    ],
+)
+def test_a_name_that_cannot_be_an_output_is_one_line(
+    kitt: Kitt,
+    stored: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+    name: str,
+    what: str,
+) -> None:
+    (tmp_path / "loop.json").symlink_to("loop.json")
+    refuse_below(tmp_path / "closed", monkeypatch)
+    before = sorted(tmp_path.iterdir())
+    outcome = kitt(*(stored[0] if argument == "ID" else argument for argument in command), "-o", name)
+    assert (outcome.code, outcome.out) == (2, b"")
+    error, hint = outcome.err.splitlines()
+    assert error.startswith(f"error: {name[:100]}" if name else "error: ")
+    assert what in error
+    assert hint
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def refuse_below(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the system refuse what is in ``directory``, as it refuses a user who is not root."""
+    stat = Path.stat
+
+    def refused(path: Path, **options: Any) -> Any:
+        if directory in path.absolute().parents:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refused)
