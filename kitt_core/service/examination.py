@@ -11,15 +11,18 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from kitt_core import __version__
-from kitt_core.config import Configuration, kitt_home
-from kitt_core.errors import KittError
+from kitt_core.benchmarking.suites import suite_named
+from kitt_core.config import Configuration, Setting, expanded, kitt_home
+from kitt_core.errors import ConfigurationError, KittError
 from kitt_core.model import SchemaState, SchemaStatus
 from kitt_core.options import REDACTED
-from kitt_core.plugins import PluginManager, PluginStatus
+from kitt_core.plugins import ENGINES, PluginManager, PluginStatus
 from kitt_core.redaction import without_secrets
+from kitt_core.service.engines import DEFAULT_ENGINE, select_engine
+from kitt_core.service.running import DEFAULT_RESULTS_DIR
 from kitt_core.stores import select_store
 
 __all__ = ["Observation", "examine"]
@@ -76,7 +79,8 @@ def examine(
         return
     yield from _configuration(configuration)
     yield _store_or_failure(configuration, plugins, backend, options or {})
-    yield _writable("results", Path(str(_results_dir(configuration))).expanduser())
+    yield _run(configuration, plugins)
+    yield _results(configuration)
 
 
 def _versions() -> Iterator[Observation]:
@@ -121,7 +125,10 @@ def _named(status: PluginStatus) -> str:
 
 
 def _home() -> Observation:
-    return _writable("home", kitt_home())
+    try:
+        return _writable("home", kitt_home())
+    except ConfigurationError as error:  # whether anything needs it, the configuration and the store say
+        return Observation("home", WARNING, error.message, error.hint)
 
 
 def _configuration(configuration: Configuration) -> Iterator[Observation]:
@@ -140,9 +147,32 @@ def _store_or_failure(
     named = f"{without_secrets(str(target.value))} (from {target.origin})"
     try:
         with select_store(backend, options, configuration, plugins).open() as store:
-            return _store(f"{named}: {store.location}", store.schema_status())
+            problem = _obstacle(store.paths[0]) if store.paths else None
+            if problem is not None and not store.paths[0].exists():
+                return Observation(
+                    "store", ERROR, f"{named}: it cannot be made: {problem[0]}", problem[1], exit_code=4
+                )
+            found = _store(f"{named}: {store.location}", store.schema_status())
+            if problem is not None and found.state == OK:
+                return evolve(found, state=WARNING, text=f"{found.text}; {problem[0]}", hint=problem[1])
+            return found
     except KittError as error:
         return _failure("store", error)
+    except OSError as error:
+        return Observation("store", ERROR, f"{named}: {error.strerror or error}", "check its place", exit_code=4)
+
+
+def _run(configuration: Configuration, plugins: PluginManager) -> Observation:
+    """Say whether what ``[run]`` names is there; no engine at all matters to nobody who only keeps results."""
+    suite = configuration.run("suite") or Setting("quick", "default")
+    try:
+        chosen = suite_named(str(suite.value))
+        if configuration.run("engine") is None and DEFAULT_ENGINE not in plugins.names(ENGINES):
+            return Observation("run", OK, f"suite {chosen.name}; no engine is chosen, and none is built in")
+        engine = select_engine(configuration, plugins)
+    except KittError as error:
+        return _failure("run", error)
+    return Observation("run", OK, f"suite {chosen.name}, engine {engine.engine.name} (from {engine.name.origin})")
 
 
 def _store(named: str, status: SchemaStatus) -> Observation:
@@ -166,19 +196,37 @@ def _failure(check: str, error: KittError) -> Observation:
     return Observation(check, ERROR, error.message, error.hint, exit_code=error.exit_code)
 
 
-def _results_dir(configuration: Configuration) -> object:
-    setting = configuration.run("results_dir")
-    return "kitt-results" if setting is None else setting.value
+def _results(configuration: Configuration) -> Observation:
+    setting = configuration.run("results_dir") or Setting(DEFAULT_RESULTS_DIR, "default")
+    try:
+        return _writable("results", expanded(setting))
+    except ConfigurationError as error:
+        return _failure("results", error)
 
 
 def _writable(check: str, path: Path) -> Observation:
-    """Say whether ``path`` can be written to or made, by looking at the nearest thing that is there."""
-    place = path.absolute()
+    """Say whether a directory can be written to or made."""
+    try:
+        what = str(path) if path.exists() else f"{path} (not there yet)"
+        problem = _obstacle(path) or (_no_directory(path) if path.is_file() else None)
+    except OSError as error:
+        what, problem = str(path), (error.strerror or str(error), "change the permissions, or name another place")
+    if problem is not None:
+        return Observation(check, WARNING, f"{what}: {problem[0]}", problem[1])
+    return Observation(check, OK, f"{what}, writable")
+
+
+def _obstacle(path: Path) -> tuple[str, str] | None:
+    """Return why ``path`` cannot be written to or made, and the cure, by the nearest thing that is there."""
+    place = whole = path.absolute()
     while not place.exists() and place != place.parent:
         place = place.parent
-    what = str(path) if place == path.absolute() else f"{path} (not there yet)"
-    if not place.is_dir():
-        return Observation(check, WARNING, f"{what}: {place} is no directory", "move it away or name another one")
-    if not os.access(place, os.W_OK | os.X_OK):
-        return Observation(check, WARNING, f"{what}: {place} is not writable", "change its permissions")
-    return Observation(check, OK, f"{what}, writable")
+    if place != whole and not place.is_dir():
+        return _no_directory(place)
+    if not os.access(place, os.W_OK | (os.X_OK if place.is_dir() else 0)):
+        return f"{place} is not writable", "change its permissions"
+    return None
+
+
+def _no_directory(place: Path) -> tuple[str, str]:
+    return f"{place} is no directory", "move it away or name another one"

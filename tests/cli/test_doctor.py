@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from attrs import frozen
 
 from kitt_core.backend import StorageBackend
+from kitt_core.engine import Engine, EngineSession
 from kitt_core.errors import StoreUnavailableError
 from kitt_core.hookspecs import hookimpl
 from kitt_core.memory import MemoryStore
@@ -123,3 +125,82 @@ def test_it_makes_nothing(kitt: Kitt, home: Path) -> None:
     assert answer.code == 0
     assert not home.exists()
     assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "json:///HOME/x"])
+def test_a_store_whose_place_cannot_be_made_is_exit_4(
+    kitt: Kitt, home: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    pytest.importorskip("kitt_sqlite")
+    monkeypatch.setenv("KITT_BACKEND", backend.replace("HOME", str(home)))
+    home.write_text("")
+    answer = kitt("doctor", "--format", "json", installed=True)
+    found = findings(answer)
+    assert (answer.code, found["store"]["state"], found["home"]["state"]) == (4, "error", "warning")
+    assert f"cannot be made: {home} is no directory" in answer.err
+    assert kitt("storage", "list", installed=True).code == 4 or backend != "sqlite"
+
+
+def test_a_home_that_may_not_be_written_is_exit_4(kitt: Kitt, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("kitt_sqlite")
+    home.mkdir()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != home and access(path, mode))
+    answer = kitt("doctor", "--format", "json", installed=True)
+    assert answer.code == 4
+    assert f"cannot be made: {home} is not writable" in answer.err
+
+
+def test_a_store_that_may_only_be_read_is_a_warning(
+    kitt: Kitt, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("kitt_sqlite")
+    assert kitt("storage", "init", installed=True).code == 0
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "kitt.db" and access(path, mode))
+    answer = kitt("doctor", "--format", "json", installed=True)
+    found = findings(answer)["store"]
+    assert (answer.code, found["state"]) == (0, "warning")
+    assert found["finding"].endswith("kitt.db is not writable")
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("suite = 'nope'", "run: no suite 'nope'"),
+        ("engine = 'nope'", "run: no engine 'nope'"),
+        ("engine = 'echo'\n[engines.echo]\nanswers = 'many'", "run: option answers of engine echo is 'many'"),
+        ("results_dir = '~no-such-user/x'", "results: '~no-such-user/x'"),
+    ],
+)
+def test_what_run_could_not_use_is_exit_2(
+    kitt: Kitt, plugins: PluginManager, store: Store, table: str, message: str
+) -> None:
+    class Plugin:
+        @hookimpl
+        def kitt_register_engine(self, registry: Registry[Engine]) -> None:
+            registry.add(Engine(name="echo", open=never, options=EchoOptions))
+
+    plugins.register(Plugin())
+    Path("kitt.toml").write_text(f"[run]\n{table}\n")
+    answer = kitt("doctor", "--format", "json")
+    assert answer.code == 2
+    assert answer.err.startswith(f"error: {message}")
+    assert findings(answer)["store"]["state"] == "ok"
+
+
+@frozen
+class EchoOptions:
+    answers: int = 1
+
+
+async def never(options: Any) -> EngineSession:
+    raise AssertionError("doctor opens no engine")
+
+
+def test_a_home_of_nobody_is_a_finding(kitt: Kitt, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KITT_HOME", "~no-such-user/x")
+    answer = kitt("doctor", "--format", "json")
+    assert answer.code == 2
+    assert findings(answer)["home"]["state"] == "warning"
+    assert findings(answer)["platform"]["state"] == "ok"
