@@ -1,4 +1,8 @@
-"""Texts without the secrets that connection strings and URLs carry."""
+"""Texts without the secrets that connection strings and URLs carry.
+
+Where it is not clear what belongs to a secret, more is hidden than needed: a password may hold ``/ ? # @`` and
+spaces, though a URL would have to encode them.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,24 @@ from kitt_core.options import REDACTED
 
 __all__ = ["without_secrets"]
 
-_USER_INFO: Final = re.compile(r"(?<=://)(?P<user>[^/?#@:\s]*):[^/?#\s]*@")
-_PARAMETER: Final = re.compile(
-    r"(?P<key>\b(?:[a-z_]*(?:password|passwd|secret|token)|api[_-]?key)\s*=\s*)(?:'(?:[^'\\]|\\.)*'|[^\s&;]+)",
-    re.IGNORECASE,
+_NAME: Final = r"[\w.-]*(?:password|passphrase|passwd|pwd|secret|token|credentials?|signature)"
+_KEY: Final = r"(?:[\w.-]*[_.-])?(?:api|access|auth)?(?:key|sig|auth)"
+_VALUE: Final = r"""(?:'(?:\\.|[^'\\])*(?:'|$)|"(?:\\.|[^"\\])*(?:"|$)|(?:\\.|\S)+)"""
+_SUBSTITUTIONS: Final = tuple(
+    (re.compile(expression, re.IGNORECASE), replacement)
+    for expression, replacement in (
+        # To the last @, but not into another URL behind a space.
+        (r"(?<=://)([^/?#:\s]*):(?:(?!\s[a-z][\w+.-]*://).)*@", rf"\1:{REDACTED}@"),
+        # What stands alone before the @ of a URL is a token more often than a name.
+        (r"(?<=://)[^/?#:\s]+@", f"{REDACTED}@"),
+        (rf"([?&](?:{_NAME}|{_KEY})=)[^&\s]*", rf"\1{REDACTED}"),
+        (rf"((?<![?&\w.-])(?:{_NAME}|api[_-]?key)\s*=\s*){_VALUE}", rf"\1{REDACTED}"),
+    )
 )
 
 
 def without_secrets(text: str) -> str:
-    """Return ``text`` with the passwords of URLs and of ``key=value`` pairs hidden."""
-    hidden = _USER_INFO.sub(rf"\g<user>:{REDACTED}@", text)
-    return _PARAMETER.sub(rf"\g<key>{REDACTED}", hidden)
+    """Return ``text`` with what identifies a user in URLs and in ``key=value`` pairs hidden."""
+    for expression, replacement in _SUBSTITUTIONS:
+        text = expression.sub(replacement, text)
+    return text

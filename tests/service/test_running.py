@@ -28,7 +28,6 @@ from kitt_core.hookspecs import hookimpl
 from kitt_core.memory import MemoryStore
 from kitt_core.model import CheckedRun, SchemaState, SchemaStatus
 from kitt_core.plugins import PluginManager
-from kitt_core.redaction import without_secrets
 from kitt_core.service.engines import select_engine
 from kitt_core.service.running import FinishedRun, RunPlan, perform
 from kitt_core.storage import Capability, ResultStore
@@ -387,18 +386,3 @@ def test_engines_and_options_that_do_not_exist(
 ) -> None:
     with pytest.raises(error):
         selection(tmp_path, **named)
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("postgresql://me:pa%40ss@host/db?sslmode=require", "postgresql://me:***@host/db?sslmode=require"),
-        ("postgresql://host/db?password=x&user=y", "postgresql://host/db?password=***&user=y"),
-        ("host=h password='a b' dbname=d", "host=h password=*** dbname=d"),
-        ("https://h/v1?api_key=abc", "https://h/v1?api_key=***"),
-        ("sqlite:///runs.db", "sqlite:///runs.db"),
-        ("http://user@host/a:b@c", "http://user@host/a:b@c"),
-    ],
-)
-def test_connection_strings_without_their_secrets(text: str, shown: str) -> None:
-    assert without_secrets(text) == shown
