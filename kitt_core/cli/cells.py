@@ -14,7 +14,17 @@ from typing import Any, Final
 from kitt_core.presentation import without_formula
 from kitt_core.timestamps import to_utc
 
-__all__ = ["as_json", "for_markdown", "for_spreadsheet", "instant", "number", "plain", "printable", "readable"]
+__all__ = [
+    "as_json",
+    "for_markdown",
+    "for_spreadsheet",
+    "instant",
+    "number",
+    "plain",
+    "printable",
+    "readable",
+    "visible",
+]
 
 _SIGNIFICANT: Final = 4
 _LARGEST_PLAIN: Final = 1e15
@@ -79,6 +89,13 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
+def visible(text: str) -> str:
+    """Return JSON or other lines of text in which JSON's escapes stand for all but visible characters and line breaks."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else _spelled(c) for c in text)
+
+
 def as_json(value: Any, *, indent: int | None = None) -> str:
     """Return a value as JSON: times as text, numbers that JSON lacks as null."""
     text = json.dumps(_jsonable(value), ensure_ascii=False, indent=indent, allow_nan=False)
@@ -95,6 +112,11 @@ def _text(value: Any) -> str:
     if isinstance(value, Mapping | list | tuple | set | frozenset):
         return as_json(value)
     return str(value)
+
+
+def _spelled(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
 
 
 def _escaped(character: str) -> str:

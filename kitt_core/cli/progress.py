@@ -34,14 +34,15 @@ class ProgressBar:
 
 
 @contextmanager
-def progress_bar(state: State, description: str) -> Iterator[ProgressBar]:
+def progress_bar(state: State, description: str, *, beside_data: bool = False) -> Iterator[ProgressBar]:
     """Show a bar while the block runs; it is gone afterwards.
 
     Args:
         state: Knows whether bars are wanted.
         description: What is being done.
+        beside_data: Data goes to stdout meanwhile; if that is a terminal, too, the bar would be drawn over it.
     """
-    if not state.shows_progress:
+    if not state.shows_progress or (beside_data and state.is_terminal):
         yield ProgressBar()
         return
     from rich.console import Console

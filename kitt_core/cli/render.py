@@ -7,6 +7,7 @@ terminal never gets its control characters, Markdown none of its marks, a spread
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import sys
@@ -20,7 +21,16 @@ import click
 from kitt_core.cli import cells
 from kitt_core.errors import ConfigurationError
 
-__all__ = ["FORMATS", "OutputName", "open_output", "output_options", "write_object", "write_rows", "write_text"]
+__all__ = [
+    "FORMATS",
+    "OutputName",
+    "open_output",
+    "open_verbatim",
+    "output_options",
+    "write_object",
+    "write_rows",
+    "write_text",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -146,6 +156,22 @@ def open_output(output: Path | None = None) -> Iterator[BinaryIO]:
 
 
 @contextmanager
+def open_verbatim(output: Path | None = None) -> Iterator[BinaryIO]:
+    """Open what ``-o`` names for documents: files and pipes get the bytes, a terminal gets visible characters.
+
+    Raises:
+        ConfigurationError: The file can't be written.
+    """
+    with open_output(output) as stream:
+        if not stream.isatty():
+            yield stream
+            return
+        shown = _Visible(_Text(stream))
+        yield cast("BinaryIO", shown)
+        shown.finish()
+
+
+@contextmanager
 def _standard_output() -> Iterator[BinaryIO]:
     stream = cast("BinaryIO", sys.stdout.buffer)
     try:
@@ -175,6 +201,31 @@ class _Text:
 
     def flush(self) -> None:
         self._binary.flush()
+
+
+class _Visible(io.RawIOBase):
+    """Bytes of documents for a terminal, which would act on some of what is in them.
+
+    Outside of its texts JSON has nothing that needs an escape, and in them the escape means the same.
+    """
+
+    def __init__(self, text: _Text) -> None:
+        self._text = text
+        decoder = codecs.getincrementaldecoder("utf-8-sig")("backslashreplace")
+        # A carriage return would go back and write over the line.
+        self._decoder = io.IncrementalNewlineDecoder(decoder, translate=True)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        content = bytes(data)
+        self._text.write(cells.visible(self._decoder.decode(content)))
+        return len(content)
+
+    def finish(self) -> None:
+        """Show a last character that is not whole."""
+        self._text.write(cells.visible(self._decoder.decode(b"", final=True)))
 
 
 def _picked(row: Row, columns: Sequence[str]) -> dict[str, Any]:

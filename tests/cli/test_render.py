@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from kitt_core.cli import cells
-from kitt_core.cli.render import FORMATS, open_output, write_object, write_rows, write_text
+from kitt_core.cli.render import FORMATS, open_output, open_verbatim, write_object, write_rows, write_text
 from kitt_core.errors import ConfigurationError
 
 from .conftest import Terminal
@@ -249,3 +249,38 @@ def test_what_was_printed_before_comes_before(capfdbinary: pytest.CaptureFixture
         stream.write(b"second\n")
     write_text("third\n")
     assert capfdbinary.readouterr().out == b"first\nsecond\nthird\n"
+
+
+ACTIVE = "a\x1b[2J\x7f\x9b31m\u202eb\u2028é\U000e0041模"
+
+
+def shown_on(terminal: Terminal, *pieces: bytes) -> str:
+    with redirect_stdout(terminal), open_verbatim() as stream:
+        for piece in pieces:
+            stream.write(piece)
+    return terminal.text()
+
+
+def test_a_document_on_a_terminal_is_the_same_json_without_control_characters(terminal: Terminal) -> None:
+    document = json.dumps({"model": ACTIVE}, ensure_ascii=False, indent=1)
+    text = shown_on(terminal, b"\xef\xbb\xbf" + document.encode().replace(b"\n", b"\r\n"), b"\r\t")
+    assert json.loads(text) == {"model": ACTIVE}
+    assert set("".join(re.findall("[^ -~]", text))) <= set("\n\té模")
+    assert r"a\u001b[2J\u007f\u009b31m\u202eb\u2028é\udb40\udc41模" in text
+
+
+def test_characters_that_come_in_pieces_are_whole_on_a_terminal(terminal: Terminal) -> None:
+    data = "é\x9b\r\n".encode()
+    assert shown_on(terminal, *(data[i : i + 1] for i in range(len(data))), b"\x9b\xc3") == "é\\u009b\n\\x9b\\xc3"
+
+
+def test_files_and_pipes_get_documents_byte_for_byte(
+    capsysbinary: pytest.CaptureFixture[bytes], tmp_path: Path
+) -> None:
+    data = b"\xef\xbb\xbf" + ACTIVE.encode() + b"\r\r\n\x9b"
+    with open_verbatim() as stream:
+        stream.write(data)
+    assert capsysbinary.readouterr().out == data
+    with open_verbatim(tmp_path / "x") as stream:
+        stream.write(data)
+    assert (tmp_path / "x").read_bytes() == data

@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem
 
 from kitt_core.cli.filters import filter_options
 from kitt_core.cli.progress import progress_bar
-from kitt_core.cli.render import OutputName, open_output
+from kitt_core.cli.render import OutputName, open_verbatim
 from kitt_core.cli.state import State, pass_state
 from kitt_core.query import RunFilter
 from kitt_core.service.exports import choose_exporter, export_to_directory, export_to_stream, select_runs
@@ -61,11 +61,11 @@ def export(
     with state.open_store(Path(output)) as store:
         ids = list(dict.fromkeys(resolve_run_id(store, text) for text in run_ids))
         runs = select_runs(store, ids, filters)
-        with progress_bar(state, "Exporting") as progress:
+        with progress_bar(state, "Exporting", beside_data=output == "-") as progress:
             if directory:
                 count = export_to_directory(exporter, runs, Path(output), progress=progress, store=store.paths)
             else:
-                with open_output(Path(output)) as stream:
+                with open_verbatim(Path(output)) as stream:
                     count = export_to_stream(exporter, runs, stream, progress=progress)
     if output != "-":
         state.note(f"{count} {'run' if count == 1 else 'runs'} written to {output}")

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from kitt_core.cli.lazy import HintedUsageError
-from kitt_core.cli.render import FORMATS, OutputName, open_output, write_object, write_rows
+from kitt_core.cli.render import FORMATS, OutputName, open_verbatim, write_object, write_rows
 from kitt_core.cli.state import State, pass_state
 from kitt_core.model import RunRows
 from kitt_core.presentation import BenchmarkTable, parse_stored, pivot
@@ -50,7 +50,7 @@ def show(state: State, run_id: str, output_format: str | None, output: Path | No
             _show_table(store, found)
             return
         exporter = choose_exporter(state.plugins, output_format, file)
-        with open_output(file) as stream:
+        with open_verbatim(file) as stream:
             export_to_stream(exporter, select_runs(store, [found]), stream)
 
 

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +185,23 @@ def refuse_below(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return stat(path, **options)
 
     monkeypatch.setattr(Path, "stat", refused)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(("export", "--format", name) for name in ("json", "jsonl", "csv", "markdown")),
+        *(("show", "ID", "--format", name) for name in ("json", "jsonl", "csv", "markdown", "table")),
+    ],
+)
+def test_a_terminal_gets_no_control_character_of_a_document(
+    kitt: Kitt, terminal: Any, command: tuple[str, ...]
+) -> None:
+    document = '{"model": "a\x7fb\x9b2Jc\u202ed\\u001b[2Je", "engine": "e", "results": [{"test_name": "t\x9b"}]}'
+    run_id = kitt("import", "-", "--format", "json", stdin=document.encode()).json["stored"][0]
+    with redirect_stdout(terminal), redirect_stderr(terminal):
+        kitt(*(run_id if argument == "ID" else argument for argument in command))
+    text = re.sub(r"\x1b\[[0-9;]*m", "", terminal.text())  # the table's own colours
+    assert "2Je" in text
+    assert "0/?" not in text  # no progress bar between the data
+    assert [c for c in text if not c.isprintable() and c not in "\n"] == []
