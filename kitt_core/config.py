@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -20,7 +21,9 @@ from kitt_core.query import nearest
 
 __all__ = [
     "DEFAULT_BACKEND",
+    "RUN_DEFAULTS",
     "RUN_KEYS",
+    "TREE_NAME",
     "Configuration",
     "Setting",
     "expanded",
@@ -29,8 +32,12 @@ __all__ = [
 ]
 
 DEFAULT_BACKEND: Final = "sqlite"
+TREE_NAME: Final = "kitt-results"
+"""How a tree of run directories is called: ``kitt run`` writes there, the backend ``json`` looks for it."""
 RUN_KEYS: Final = ("engine", "model", "suite", "base_url", "results_dir")
 """Keys of the table ``[run]``: what ``kitt run`` does when no flag says otherwise."""
+RUN_DEFAULTS: Final = MappingProxyType({"engine": "reference", "suite": "quick", "results_dir": TREE_NAME})
+"""What they are when nothing says otherwise; the others have no default."""
 
 _PYPROJECT: Final = "pyproject.toml"
 _TABLES: Final = ("backends", "engines")
@@ -77,14 +84,14 @@ class Configuration:
             return Setting(value if "://" in value else "postgres", _ENV_DSN)
         return self._from_files("backend") or Setting(DEFAULT_BACKEND, "default")
 
-    def run(self, key: str, flag: Any = None) -> Setting | None:
-        """Return a setting of ``kitt run``, one of `RUN_KEYS`; None if it is set nowhere."""
+    def run(self, key: str, flag: Any = None) -> Setting:
+        """Return a setting of ``kitt run``, one of `RUN_KEYS`; its value is None if it has none."""
         if flag is not None:
             return Setting(flag, "flag")
         variable = f"KITT_RUN_{key.upper()}"
         if value := self.environment.get(variable):
             return Setting(value, variable)
-        return self._from_files("run", key)
+        return self._from_files("run", key) or Setting(RUN_DEFAULTS.get(key), "default")
 
     def option(self, table: str, owner: str, option: Option) -> Setting | None:
         """Return what the environment or a file says of one option of a backend or engine.
@@ -266,6 +273,12 @@ def _check(path: Path, tables: Mapping[str, Any]) -> None:
             for owner, options in value.items():
                 if not isinstance(options, Mapping):
                     raise ConfigurationError(f"{path}: {name}.{owner} is {options!r}, expected a table")
-    for name in tables.get("run", {}):
+    _check_run(path, tables.get("run", {}))
+
+
+def _check_run(path: Path, table: Mapping[str, Any]) -> None:
+    for name, value in table.items():
         if name not in RUN_KEYS:
             raise ConfigurationError(f"{path}: unknown key {name!r} in [run]", hint=nearest(name, RUN_KEYS))
+        if not isinstance(value, str):
+            raise ConfigurationError(f"{path}: {name} in [run] is {value!r}, expected text in quotes")

@@ -90,23 +90,22 @@ def run(
     """  # noqa: D301 - \b is the mark that keeps click from filling the lines
     from kitt_core.benchmarking.runner import RunOptions
     from kitt_core.benchmarking.suites import suite_named
-    from kitt_core.config import Setting, expanded
+    from kitt_core.config import expanded
     from kitt_core.fingerprint import collect_system_info
     from kitt_core.plugins import FINGERPRINTS
     from kitt_core.service.engines import select_engine
-    from kitt_core.service.running import DEFAULT_RESULTS_DIR, RunPlan
+    from kitt_core.service.running import RunPlan
 
     settings = state.configuration
-    chosen = suite_named(str((settings.run("suite", suite) or Setting("quick", "default")).value))
+    chosen = suite_named(settings.run("suite", suite).value)
     selected = select_engine(
         settings, state.plugins, name=engine, model=model, base_url=base_url, options=engine_options
     )
-    directory = settings.run("results_dir", results_dir) or Setting(DEFAULT_RESULTS_DIR, "default")
     plan = RunPlan(
         engine=selected,
         suite=chosen,
         system_info=collect_system_info(state.plugins.all(FINGERPRINTS)).sections,
-        results_dir=expanded(directory),
+        results_dir=expanded(settings.run("results_dir", results_dir)),
         options=RunOptions(skip_warmup=skip_warmup, runs_override=runs),
         labels=labels,
     )

@@ -14,9 +14,8 @@ from kitt_core.options import build_options, describe_options
 from kitt_core.plugins import ENGINES, PluginManager
 from kitt_core.redaction import without_secrets
 
-__all__ = ["DEFAULT_ENGINE", "EngineSelection", "select_engine"]
+__all__ = ["EngineSelection", "select_engine"]
 
-DEFAULT_ENGINE: Final = "reference"
 _RUN_OPTIONS: Final = ("model", "base_url")
 """Options of an engine that have a flag and a key of ``[run]`` of their own."""
 
@@ -70,7 +69,7 @@ def select_engine(
         PluginError: The engine is not installed, disabled or broken.
         ConfigurationError: The engine has no such option, or a value cannot be used.
     """
-    chosen = configuration.run("engine", name) or Setting(DEFAULT_ENGINE, "default")
+    chosen = configuration.run("engine", name)
     engine = plugins.find(ENGINES, str(chosen.value))
     known = describe_options(engine.options)
     configuration.check_options("engines", engine.name, known)
@@ -84,7 +83,7 @@ def select_engine(
     for key in _RUN_OPTIONS:
         setting = configuration.run(key, given[key])
         # [run] serves all engines, so what this one has no use for counts only as a flag.
-        if setting is not None and (key in names or setting.origin == "flag"):
+        if setting.value is not None and (key in names or setting.origin == "flag"):
             settings[key] = setting
     settings |= {key: Setting(value, "flag") for key, value in (options or {}).items()}
     _check_known(engine, settings, names)

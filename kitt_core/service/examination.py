@@ -15,14 +15,13 @@ from attrs import evolve, frozen
 
 from kitt_core import __version__
 from kitt_core.benchmarking.suites import suite_named
-from kitt_core.config import Configuration, Setting, expanded, kitt_home
+from kitt_core.config import Configuration, expanded, kitt_home
 from kitt_core.errors import ConfigurationError, KittError
 from kitt_core.model import SchemaState, SchemaStatus
 from kitt_core.options import REDACTED
 from kitt_core.plugins import ENGINES, PluginManager, PluginStatus
 from kitt_core.redaction import without_secrets
-from kitt_core.service.engines import DEFAULT_ENGINE, select_engine
-from kitt_core.service.running import DEFAULT_RESULTS_DIR
+from kitt_core.service.engines import select_engine
 from kitt_core.stores import select_store
 
 __all__ = ["Observation", "examine"]
@@ -164,10 +163,10 @@ def _store_or_failure(
 
 def _run(configuration: Configuration, plugins: PluginManager) -> Observation:
     """Say whether what ``[run]`` names is there; no engine at all matters to nobody who only keeps results."""
-    suite = configuration.run("suite") or Setting("quick", "default")
+    name = configuration.run("engine")
     try:
-        chosen = suite_named(str(suite.value))
-        if configuration.run("engine") is None and DEFAULT_ENGINE not in plugins.names(ENGINES):
+        chosen = suite_named(configuration.run("suite").value)
+        if name.origin == "default" and name.value not in plugins.names(ENGINES):
             return Observation("run", OK, f"suite {chosen.name}; no engine is chosen, and none is built in")
         engine = select_engine(configuration, plugins)
     except KittError as error:
@@ -197,9 +196,8 @@ def _failure(check: str, error: KittError) -> Observation:
 
 
 def _results(configuration: Configuration) -> Observation:
-    setting = configuration.run("results_dir") or Setting(DEFAULT_RESULTS_DIR, "default")
     try:
-        return _writable("results", expanded(setting))
+        return _writable("results", expanded(configuration.run("results_dir")))
     except ConfigurationError as error:
         return _failure("results", error)
 

@@ -14,7 +14,7 @@ import shlex
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from attrs import Factory, evolve, field, frozen
 
@@ -31,11 +31,9 @@ from kitt_core.plugins import PluginManager
 from kitt_core.service.engines import EngineSelection
 from kitt_core.storage import Capability, ResultStore, check_run
 
-__all__ = ["DEFAULT_RESULTS_DIR", "FinishedRun", "RunPlan", "check_places", "perform"]
+__all__ = ["FinishedRun", "RunPlan", "check_places", "perform"]
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_RESULTS_DIR: Final = "kitt-results"
 
 
 @frozen

@@ -20,8 +20,6 @@ __all__ = ["settings_in_effect"]
 
 logger = logging.getLogger(__name__)
 
-_RUN_DEFAULTS = {"engine": "reference", "suite": "quick", "results_dir": "kitt-results"}
-
 
 def settings_in_effect(
     configuration: Configuration,
@@ -49,7 +47,7 @@ def settings_in_effect(
     except KittError as error:
         logger.warning("the backend's options cannot be shown: %s", error)
     for key in RUN_KEYS:
-        setting = configuration.run(key) or Setting(_RUN_DEFAULTS.get(key), "default")
+        setting = configuration.run(key)
         yield f"run.{key}", attrs.evolve(setting, value=_hidden(setting.value))
     try:
         engine = select_engine(configuration, plugins)

@@ -16,6 +16,7 @@ from attrs import frozen
 from kitt_core.backend import StorageBackend
 from kitt_core.cli.app import main
 from kitt_core.cli.state import State
+from kitt_core.config import RUN_DEFAULTS
 from kitt_core.engine import Chunk, Engine, EngineSession, GenerationRequest, Usage
 from kitt_core.errors import EngineError, SchemaTooOldError, StoreUnavailableError
 from kitt_core.hookspecs import hookimpl
@@ -218,6 +219,11 @@ def test_bad_use_is_exit_2_and_nothing_is_measured(
     assert (answer.code, answer.out) == (2, "")
     assert message in answer.err.splitlines()[0]
     assert plugin.opened == []
+
+
+def test_the_help_names_the_defaults(kitt: Kitt) -> None:
+    text = " ".join(kitt("run", "--help").out.split())
+    assert [value for value in RUN_DEFAULTS.values() if f"[{value}]" not in text] == []
 
 
 def test_settings_come_from_the_projects_file(kitt: Kitt, plugin: Plugin) -> None:

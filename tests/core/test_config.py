@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kitt_core.config import Configuration, Setting, expanded, kitt_home, load_configuration
+from kitt_core.config import RUN_KEYS, Configuration, Setting, expanded, kitt_home, load_configuration
 from kitt_core.errors import ConfigurationError, InputNotFoundError
 from kitt_core.options import Option
 
@@ -36,7 +36,9 @@ def test_without_anything_the_default_counts(project: Path) -> None:
     configuration = load(project)
     assert configuration.files == ()
     assert configuration.backend() == Setting("sqlite", "default")
-    assert configuration.run("suite") is None
+    assert [configuration.run(key) for key in RUN_KEYS] == [
+        Setting(value, "default") for value in ("reference", None, "quick", None, "kitt-results")
+    ]
     assert configuration.option("backends", "x", WAIT) is None
 
 
@@ -119,6 +121,9 @@ def test_a_file_may_be_given_instead_of_the_projects(project: Path) -> None:
         ("run = 'x'", "run is 'x', expected a table [run]", None),
         ("[run]\nsuit = 'x'", "unknown key 'suit' in [run]", "did you mean suite?"),
         ("[backends]\nx = 5", "backends.x is 5, expected a table", None),
+        ("[run]\nresults_dir = 5", "results_dir in [run] is 5, expected text in quotes", None),
+        ("[run]\nmodel = ['a']", "model in [run] is ['a'], expected text in quotes", None),
+        ("[run.suite]\nname = 'x'", "suite in [run] is {'name': 'x'}, expected text in quotes", None),
         ("[engine.x]\na = 1", "unknown key 'engine'", "did you mean engines?"),
     ],
 )

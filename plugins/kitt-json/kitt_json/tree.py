@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
-__all__ = ["TREE_NAME", "is_tree", "tree_of"]
+from kitt_core.config import TREE_NAME
 
-TREE_NAME: Final = "kitt-results"
+__all__ = ["is_tree", "tree_of"]
 
 
 def tree_of(path: Path) -> Path:
