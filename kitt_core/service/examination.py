@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +21,7 @@ from kitt_core.options import REDACTED
 from kitt_core.plugins import ENGINES, PluginManager, PluginStatus
 from kitt_core.redaction import without_secrets
 from kitt_core.service.engines import select_engine
+from kitt_core.service.places import obstacle
 from kitt_core.stores import select_store
 
 __all__ = ["Observation", "examine"]
@@ -146,7 +146,7 @@ def _store_or_failure(
     named = f"{without_secrets(str(target.value))} (from {target.origin})"
     try:
         with select_store(backend, options, configuration, plugins).open() as store:
-            problem = _obstacle(store.paths[0]) if store.paths else None
+            problem = obstacle(store.paths[0]) if store.paths else None
             if problem is not None and not store.paths[0].exists():
                 return Observation(
                     "store", ERROR, f"{named}: it cannot be made: {problem[0]}", problem[1], exit_code=4
@@ -204,27 +204,11 @@ def _results(configuration: Configuration) -> Observation:
 
 def _writable(check: str, path: Path) -> Observation:
     """Say whether a directory can be written to or made."""
+    problem = obstacle(path, directory=True)
     try:
         what = str(path) if path.exists() else f"{path} (not there yet)"
-        problem = _obstacle(path) or (_no_directory(path) if path.is_file() else None)
-    except OSError as error:
-        what, problem = str(path), (error.strerror or str(error), "change the permissions, or name another place")
+    except OSError:
+        what = str(path)
     if problem is not None:
         return Observation(check, WARNING, f"{what}: {problem[0]}", problem[1])
     return Observation(check, OK, f"{what}, writable")
-
-
-def _obstacle(path: Path) -> tuple[str, str] | None:
-    """Return why ``path`` cannot be written to or made, and the cure, by the nearest thing that is there."""
-    place = whole = path.absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    if place != whole and not place.is_dir():
-        return _no_directory(place)
-    if not os.access(place, os.W_OK | (os.X_OK if place.is_dir() else 0)):
-        return f"{place} is not writable", "change its permissions"
-    return None
-
-
-def _no_directory(place: Path) -> tuple[str, str]:
-    return f"{place} is no directory", "move it away or name another one"

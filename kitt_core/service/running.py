@@ -29,6 +29,7 @@ from kitt_core.identity import new_run_id
 from kitt_core.model import Attachment, CheckedRun, SchemaState
 from kitt_core.plugins import PluginManager
 from kitt_core.service.engines import EngineSelection
+from kitt_core.service.places import obstacle
 from kitt_core.storage import Capability, ResultStore, check_run
 
 __all__ = ["FinishedRun", "RunPlan", "check_places", "perform"]
@@ -123,16 +124,17 @@ def check_places(store: ResultStore, results_dir: Path) -> None:
         StoreUnavailableError: The store cannot be used, or ``results_dir`` cannot be written to.
         SchemaError: The schema does not fit.
     """
-    # An old schema may be one that the store upgrades at its first write, so only the write can tell.
-    if store.schema_status().state is not SchemaState.OLD:
+    status = store.schema_status()
+    # A read may make a database that the first save makes, too; one that the save refuses, a read refuses.
+    if status.state is SchemaState.CURRENT or not store.prepares_itself(status):
         store.get_document(new_run_id())
-    place = results_dir.absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        what = "is not writable" if place.is_dir() else "is no directory"
+    problem = obstacle(store.paths[0]) if store.paths else None
+    if problem is not None:
+        raise StoreUnavailableError(f"{store.location} cannot be written: {problem[0]}", hint=problem[1])
+    problem = obstacle(results_dir, directory=True)
+    if problem is not None:
         raise StoreUnavailableError(
-            f"results cannot be written to {results_dir}: {place} {what}",
+            f"results cannot be written to {results_dir}: {problem[0]}",
             hint="name another directory with --results-dir",
         )
 

@@ -19,7 +19,9 @@ from kitt_core.engine import Chunk, EngineSession, GenerationRequest
 from kitt_core.errors import (
     ConfigurationError,
     EngineError,
+    KittError,
     PluginError,
+    SchemaMissingError,
     SchemaTooNewError,
     SchemaTooOldError,
     StoreUnavailableError,
@@ -297,10 +299,15 @@ def test_files_that_cannot_be_written_do_not_keep_the_run_from_the_store(
 class Stated(MemoryStore):
     """A store whose schema is in some state."""
 
-    def __init__(self, state: SchemaState, error: Exception) -> None:
+    def __init__(self, state: SchemaState, error: Exception, *, prepares: bool = False) -> None:
         super().__init__()
         self.state = state
         self.error = error
+        self.prepares = prepares
+
+    def prepares_itself(self, status: SchemaStatus) -> bool:
+        assert status.state is self.state
+        return self.prepares
 
     def schema_status(self) -> SchemaStatus:
         return SchemaStatus(version=1, newest=12, state=self.state)
@@ -310,15 +317,40 @@ class Stated(MemoryStore):
         raise self.error
 
 
-def test_an_unusable_store_is_found_out_before_anything_is_measured(bench: Bench) -> None:
-    bench.store = Stated(SchemaState.NEW, SchemaTooNewError("newer"))
-    with pytest.raises(SchemaTooNewError):
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [
+        (SchemaState.NEW, SchemaTooNewError("newer")),
+        (SchemaState.OLD, SchemaTooOldError("older")),
+        (SchemaState.MISSING, SchemaMissingError("no tables")),
+        (SchemaState.CURRENT, StoreUnavailableError("gone")),
+    ],
+)
+def test_an_unusable_store_is_found_out_before_anything_is_measured(
+    bench: Bench, state: SchemaState, error: KittError
+) -> None:
+    bench.store = Stated(state, error)
+    with pytest.raises(type(error)) as caught:
+        bench.run()
+    assert caught.value.exit_code == 4
+    assert bench.engine.opened == []
+
+
+def test_a_store_that_cannot_be_made_is_found_out_before_measuring(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    class Misplaced(MemoryStore):
+        paths = (tmp_path / "file/runs.db",)
+
+    bench.store = Misplaced()
+    with pytest.raises(StoreUnavailableError, match=r"memory: cannot be written: .*file is no directory"):
         bench.run()
     assert bench.engine.opened == []
 
 
-def test_an_old_store_is_asked_by_the_save_since_it_may_upgrade_itself(bench: Bench) -> None:
-    bench.store = Stated(SchemaState.OLD, SchemaTooOldError("read before the upgrade"))
+@pytest.mark.parametrize("state", [SchemaState.OLD, SchemaState.MISSING])
+def test_a_store_that_makes_itself_ready_is_not_read_before_the_save(bench: Bench, state: SchemaState) -> None:
+    bench.store = Stated(state, AssertionError("read before the save"), prepares=True)
     finished = bench.run()
     assert finished.directory.is_dir()
 
