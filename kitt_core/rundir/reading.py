@@ -29,6 +29,7 @@ __all__ = [
     "FoundRun",
     "Identity",
     "OnSkip",
+    "find_lost_runs",
     "find_runs",
     "holds_runs_below",
     "ids_by_digest",
@@ -160,6 +161,19 @@ def find_runs(root: Path, *, on_skip: OnSkip | None = None) -> Iterator[FoundRun
         StoreUnavailableError: ``root`` is there and is no directory that can be read.
     """
     return _walk(root, on_skip or _ignore, _never)
+
+
+def find_lost_runs(root: Path) -> Iterator[FoundRun]:
+    """Yield the directories below ``root`` that have ``run.json`` and no ``metrics.json``: a run was there."""
+    for folder, directories, names in os.walk(root):
+        is_run = IDENTITY in names or DOCUMENT in names
+        directories[:] = sorted(
+            name
+            for name in directories
+            if not name.startswith((INTERNAL_PREFIX, ".git")) and not (is_run and name == OUTPUTS)
+        )
+        if IDENTITY in names and not os.path.lexists(Path(folder, DOCUMENT)):
+            yield FoundRun(root, PurePosixPath(Path(folder).relative_to(root).as_posix()))
 
 
 def locate(root: Path, run_ids: Collection[str], *, trust_names: bool = False) -> tuple[str, FoundRun] | None:

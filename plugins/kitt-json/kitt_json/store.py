@@ -7,7 +7,7 @@ said of a tree's form and safety stands in `kitt_core.rundir`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from kitt_core.rows import derive_rows
 from kitt_core.rundir import (
     FoundRun,
     delete_run,
+    find_lost_runs,
     find_runs,
     locate,
     prepare_root,
@@ -149,7 +150,7 @@ class JSONResultStore(ResultStore):
         return True
 
     def verify(self, *, rebuild: bool = False) -> Iterator[Finding]:
-        """Yield what is wrong: documents, ``run.json`` files, ids that are there twice, what can't be read."""
+        """Yield what is wrong: lost and changed documents, ``run.json``, ids there twice, what can't be read."""
         del rebuild  # nothing is derived here
         self._check_open()
         skipped: list[Finding] = []
@@ -159,6 +160,8 @@ class JSONResultStore(ResultStore):
         seen: dict[str, FoundRun] = {}
         for run in runs:
             yield from _verified(run, check, seen)
+        for run in find_lost_runs(self._root):
+            yield from _lost(run, seen)
 
     def initialize(self) -> None:
         """Make the tree's directory."""
@@ -240,6 +243,21 @@ def _verified(run: FoundRun, check: DocumentCheck, seen: dict[str, FoundRun]) ->
         return
     for finding in check(stored):
         yield Finding(finding.run_id, finding.severity, f"{run.path}: {finding.what}")
+
+
+def _lost(run: FoundRun, seen: Mapping[str, FoundRun]) -> Iterator[Finding]:
+    """Yield a finding if the run of this directory has lost its document, and nobody removed it meanwhile."""
+    try:
+        run_id = run.identity().id
+    except OSError:  # run.json cannot be used, either
+        run_id = None
+    if (run.directory / DOCUMENT).exists() or not (run.directory / IDENTITY).exists():
+        return
+    if run_id is not None and run_id in seen:
+        what = f"{run.path} has no {DOCUMENT}; the run is in {seen[run_id].path}"
+        yield Finding(run_id, Severity.NOTICE, what)
+    else:
+        yield Finding(run_id, Severity.DAMAGE, f"{run.path}: {DOCUMENT} is missing, the run is lost")
 
 
 def _digest(run: FoundRun) -> str | None:

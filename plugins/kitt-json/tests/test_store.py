@@ -16,7 +16,7 @@ import pytest
 
 from kitt_core.backend import StorageBackend
 from kitt_core.errors import InvalidDocumentError, RunExistsError, StoreUnavailableError
-from kitt_core.model import Attachment, Severity
+from kitt_core.model import Attachment, Finding, Severity
 from kitt_core.registry import Registry
 from kitt_core.storage import check_run
 from kitt_json import plugin
@@ -330,3 +330,28 @@ def test_a_tree_of_kitt_1_is_read_as_it_is(tmp_path: Path) -> None:
         assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
         store.save_result({"model": "new", "engine": "e"})
         assert store.count() == 4
+
+
+def test_verify_names_a_run_that_lost_its_document(store: JSONResultStore) -> None:
+    lost = store.save_result(
+        {"model": "m", "engine": "e"}, attachments=[Attachment("run.json", 2, partial(io.BytesIO, b"{}"))]
+    )
+    store.save_result({"model": "m", "engine": "other"})
+    directory = next(store.run_tree.glob(f"m/e/*_{lost[-8:]}"))
+    assert list(store.verify()) == []
+    (directory / "metrics.json").unlink()
+    path = directory.relative_to(store.run_tree).as_posix()
+    what = f"{path}: metrics.json is missing, the run is lost"
+    assert list(store.verify()) == [Finding(lost, Severity.DAMAGE, what)]
+    (directory / "run.json").write_text("{")
+    assert list(store.verify()) == [Finding(None, Severity.DAMAGE, what)]
+
+
+def test_a_copy_of_a_run_that_lost_its_document_is_a_notice(store: JSONResultStore) -> None:
+    run_id = store.save_result({"model": "m", "engine": "e"})
+    directory = next(store.run_tree.glob("m/e/*"))
+    shutil.copytree(directory, directory.with_name("copy"))
+    (directory / "metrics.json").unlink()
+    (finding,) = store.verify()
+    assert (finding.run_id, finding.severity) == (run_id, Severity.NOTICE)
+    assert finding.what.endswith("has no metrics.json; the run is in m/e/copy")
