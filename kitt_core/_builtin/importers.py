@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import logging
+import re
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 _ONE: Final = ".json"
 _LINES: Final = ".jsonl"
+_SEVERAL: Final = re.compile(rb"}\s*{")
 
 
 @hookimpl
@@ -60,7 +62,7 @@ def read_stream(stream: BinaryIO, source: str) -> Iterator[ImportCandidate]:
         yield from _lines(chain([first, *following], stream), source)
         return
     document = b"".join([first, *following, stream.read()])
-    yield ImportCandidate(source, lambda: document)
+    yield ImportCandidate(source, lambda: _only_one(document))
 
 
 def _in_directory(root: Path) -> Iterator[ImportCandidate]:
@@ -129,6 +131,15 @@ def _to_next_text(stream: BinaryIO) -> list[bytes]:
         if line.strip():
             break
     return lines
+
+
+def _only_one(document: bytes) -> bytes:
+    if _SEVERAL.search(document) and not _is_object(document):
+        raise InvalidDocumentError(
+            "it seems to hold several documents, expected one, or JSON lines with a document a line",
+            hint="give the files as arguments, or make lines of them with jq -c .",
+        )
+    return document
 
 
 def _is_object(line: bytes) -> bool:

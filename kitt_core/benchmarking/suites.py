@@ -99,5 +99,5 @@ def suite_named(name: str) -> Suite:
     nearest = difflib.get_close_matches(name, names, n=1)
     raise ConfigurationError(
         f"no suite {name[:60]!r}; there are: {', '.join(names)}",
-        hint=f"did you mean {nearest[0]}?" if nearest else None,
+        hint=f"did you mean {nearest[0]}?" if nearest else "name one of them with -s, or none for quick",
     )

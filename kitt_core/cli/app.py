@@ -31,6 +31,7 @@ __all__ = ["cli", "main"]
 _INTERRUPTED: Final = 128 + 2
 _TERMINATED: Final = 128 + 15
 _BROKEN_PIPE: Final = 128 + 13  # what a shell reports of a program that SIGPIPE ended
+_LONGEST: Final = 300
 _COMPLETE: Final = "_KITT_COMPLETE"
 _LEVELS: Final = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
 
@@ -230,6 +231,7 @@ def _system_refusal(error: OSError) -> tuple[str, str]:
 
 def _sentence(text: str) -> str:
     line = " ".join(text.split()).rstrip(".")
+    line = line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
     return line[:1].lower() + line[1:] if line[1:2].islower() else line
 
 
@@ -243,7 +245,8 @@ def _usage_hint(error: click.ClickException) -> str | None:
         return f"did you mean {meant[0]}?"
     name = getattr(error, "option_name", None)
     if ctx.parent is not None and any(name in parameter.opts for parameter in cli.params):
-        return f"{name} stands before the command: kitt {name} … {ctx.info_name}"
+        command = ctx.command_path.partition(" ")[2]
+        return f"{name} stands before the command: kitt {name} … {command}"
     return f"`{ctx.command_path} --help` shows the usage"
 
 

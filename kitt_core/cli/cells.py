@@ -90,7 +90,7 @@ def printable(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Return JSON or other lines of text in which JSON's escapes stand for all but visible characters and line breaks."""
+    """Return lines of text with JSON's escapes for all but visible characters, tabs and line breaks."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\n\t" else _spelled(c) for c in text)

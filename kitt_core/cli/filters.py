@@ -8,12 +8,15 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from kitt_core.errors import InvalidQueryError
 from kitt_core.query import GROUP_FIELDS, ORDER_FIELDS, STATISTICS, RunFilter
 
 __all__ = ["comma_separated", "filter_options", "group_help", "order_help", "run_limit", "statistics_help"]
 
 R = TypeVar("R")
 
+_MOST_DIGITS: Final = 18
+_MOST_SHOWN: Final = 40
 _ANY: Final = "Repeat it for any of several; * stands for anything."
 
 group_help: Final = f"Fields: {', '.join(GROUP_FIELDS)}."
@@ -31,13 +34,30 @@ def _labels(ctx: click.Context, parameter: click.Parameter, texts: Sequence[str]
     return labels or None
 
 
+def _time(ctx: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    try:
+        RunFilter(since=text)
+    except InvalidQueryError as error:
+        raise click.BadParameter(
+            f"{text!r}, expected an ISO 8601 date or time such as 2025-01-31 or 2025-01-31T12:00:00Z",
+            ctx,
+            parameter,
+        ) from error
+    return text
+
+
 _OPTIONS: Final = (
     click.option("--model", metavar="TEXT", multiple=True, help=f"The document's model. {_ANY}"),
     click.option("--engine", metavar="TEXT", multiple=True, help=f"The document's engine. {_ANY}"),
     click.option("--suite", "suite_name", metavar="TEXT", multiple=True, help=f"The suite. {_ANY}"),
     click.option("--passed/--failed", default=None, help="Whether the run passed."),
-    click.option("--since", metavar="TIME", help="At or after this ISO 8601 date or time; UTC without an offset."),
-    click.option("--until", metavar="TIME", help="Before this ISO 8601 date or time."),
+    click.option(
+        "--since",
+        metavar="TIME",
+        callback=_time,
+        help="At or after this ISO 8601 date or time; UTC without an offset.",
+    ),
+    click.option("--until", metavar="TIME", callback=_time, help="Before this ISO 8601 date or time."),
     click.option(
         "--where",
         metavar="CONDITION",
@@ -78,15 +98,19 @@ def filter_options(command: Callable[..., R]) -> Callable[..., R]:
 
 def comma_separated(ctx: click.Context, parameter: click.Parameter, texts: Sequence[str]) -> list[str]:
     """Return the names of an option that is repeated, or given once with commas; for ``callback``."""
-    del ctx, parameter
     names = (name.strip() for text in texts for name in text.split(","))
-    return list(dict.fromkeys(name for name in names if name))
+    found = list(dict.fromkeys(name for name in names if name))
+    if texts and not found:
+        raise click.BadParameter("no name is given", ctx, parameter)
+    return found
 
 
 def run_limit(ctx: click.Context, parameter: click.Parameter, text: str) -> int | None:
     """Return a number of runs; None for the word ``all``. For ``callback``."""
     if text == "all":
         return None
-    if not (text.isascii() and text.isdigit()) or int(text) == 0:
-        raise click.BadParameter(f"{text!r} is not a number of runs, or the word all", ctx, parameter)
+    # A store counts in 64 bits, and Python reads no numbers of thousands of digits.
+    if not (text.isascii() and text.isdigit()) or len(text) > _MOST_DIGITS or int(text) == 0:
+        shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+        raise click.BadParameter(f"{shown!r} is not a number of runs, or the word all", ctx, parameter)
     return int(text)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 Row = Mapping[str, Any]
+
+_NARROWEST_TABLE: Final = 40
 
 FORMATS: Final = ("table", "json", "jsonl", "csv", "markdown")
 """What ``--format`` takes."""
@@ -102,7 +105,7 @@ def write_rows(
             _write_csv(stream, columns, rows, drawn=stream.drawn)
         elif output_format == "markdown":
             _write_markdown(stream, narrow, rows)
-        elif stream.drawn:
+        elif stream.drawn and shutil.get_terminal_size().columns >= _NARROWEST_TABLE:
             _draw(stream, narrow, rows, shorten or {})
         else:
             _write_plain(stream, narrow, rows)
@@ -290,6 +293,7 @@ def _draw(
     console = Console(
         file=cast("IO[str]", stream),
         force_terminal=True,
+        width=shutil.get_terminal_size().columns,  # rich takes COLUMNS=0 at its word
         highlight=False,
         markup=False,
         emoji=False,

@@ -74,7 +74,9 @@ def find_candidates(
     given = [str(path) for path in paths]
     for path in given:
         if path != STANDARD_INPUT and not _exists(Path(path)):
-            raise InputNotFoundError(f"{path}: no such file or directory")
+            raise InputNotFoundError(
+                f"{path}: no such file or directory", hint="check the path; - is standard input"
+            )
     importers = sorted(plugins.all(IMPORTERS), key=lambda importer: (importer.name == _OWN, importer.name))
     return _candidates(given, importers, standard_input)
 

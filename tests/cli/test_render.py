@@ -284,3 +284,18 @@ def test_files_and_pipes_get_documents_byte_for_byte(
     with open_verbatim(tmp_path / "x") as stream:
         stream.write(data)
     assert (tmp_path / "x").read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    ("columns", "drawn"), [("0", True), ("1", False), ("5", False), ("39", False), ("40", True)]
+)
+def test_a_table_never_vanishes(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, columns: str, drawn: bool
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    with redirect_stdout(terminal):
+        write_rows(("id", "passed"), [{"id": "a-run", "passed": True}])
+    text = terminal.text()
+    assert "a-run" in text
+    assert ("─" in text) is drawn
+    assert ("id\tpassed\na-run\ttrue\n" in text) is not drawn

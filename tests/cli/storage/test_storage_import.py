@@ -117,3 +117,18 @@ def test_listeners_hear_of_each_new_run(kitt: Kitt, document: Make, monkeypatch:
     kitt("import", "-", stdin=document("new"))
     assert [model for model, _ in heard] == ["new"]
     assert heard[0][1].endswith("runs.db")
+
+
+def test_several_documents_in_a_row_are_told_to_be_lines(kitt: Kitt) -> None:
+    data = b'{\n  "model": "a", "engine": "e"\n}\n{\n  "model": "b}{", "engine": "e"\n}\n'
+    outcome = kitt("import", "-", stdin=data)
+    assert outcome.code == 5
+    assert "it seems to hold several documents" in outcome.err
+    assert "hint: give the files as arguments, or make lines of them with jq -c ." in outcome.err
+    assert kitt("import", "-", stdin=data.split(b"\n}\n")[1] + b"\n}").code == 0
+
+
+def test_a_path_that_is_not_there_has_a_hint(kitt: Kitt) -> None:
+    outcome = kitt("import", "nodir/x")
+    assert outcome.code == 3
+    assert outcome.err == "error: nodir/x: no such file or directory\nhint: check the path; - is standard input\n"

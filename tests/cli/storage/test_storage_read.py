@@ -147,3 +147,28 @@ def test_aggregate_computes_statistics_by_group(kitt: Kitt, stored: list[str]) -
         "aggregate", "--by", "model", "--metric", "avg_tps", "--where", "avg_tps>80", "--format", "csv"
     )
     assert filtered.lines == ["model,count,avg_tps_avg", "other/c,1,90.0"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("list", "--limit", "9" * 20), f"'--limit': '{'9' * 20}' is not a number of runs, or the word all"),
+        (("list", "--limit", "9" * 5_000), "is not a number of runs, or the word all"),
+        (("aggregate", "--by", "model", "--stat", ""), "'--stat': no name is given"),
+        (("aggregate", "--by", " , "), "'--by': no name is given"),
+        (("stats", "--by", ""), "'--by': no name is given"),
+        (("list", "--since", "yesterday"), "'--since': 'yesterday', expected an ISO 8601 date or time"),
+        (("list", "--until", "9" * 5_000), "'--until': '999"),
+    ],
+)
+def test_a_value_that_means_nothing_names_its_option(kitt: Kitt, arguments: tuple[str, ...], message: str) -> None:
+    outcome = kitt(*arguments)
+    assert (outcome.code, outcome.out) == (2, b"")
+    error, hint = outcome.err.splitlines()
+    assert message in error
+    assert len(error) < 320
+    assert hint
+
+
+def test_the_largest_limit_is_taken(kitt: Kitt, stored: list[str]) -> None:
+    assert len(kitt("list", "--limit", "9" * 18, "--format", "jsonl").lines) == 3
