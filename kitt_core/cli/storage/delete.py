@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 
 import click
 
@@ -48,4 +49,5 @@ def _confirm(store: ResultStore, ids: Sequence[str]) -> None:
         facts = (run.model, run.engine, run.suite_name, run.timestamp) if run else ("cannot be read",)
         say("  ".join([run_id, *map(readable, facts)]))
     what = "this run" if len(ids) == 1 else f"these {len(ids)} runs"
-    click.confirm(f"Delete {what} from {store.location}?", abort=True, err=True)
+    with redirect_stdout(sys.stderr):  # click 8.1 writes a space to stdout, whatever `err` says
+        click.confirm(f"Delete {what} from {store.location}?", abort=True, err=True)
