@@ -40,7 +40,7 @@ from kitt_core.options import Option, describe_options
 from kitt_core.plugins import ENGINES, EXPORTERS, IMPORTERS, KINDS, STORAGE, Kind, PluginManager
 from kitt_core.query import GROUP_FIELDS, ORDER_FIELDS, STATISTICS, RunFilter
 from kitt_core.storage import Capability, ResultStore, check_run
-from kitt_core.testing import documents
+from kitt_core.testing import CONTRACT_VERSION, documents
 from kitt_sql.tables import SCHEMA_VERSION, metadata
 
 ROOT = Path(__file__).parents[1]
@@ -49,6 +49,7 @@ TEXTS = [
     *PAGES,
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *sorted((ROOT / "plugins").glob("*/README.md")),
+    *sorted((ROOT / "docs" / "examples").glob("*/README.md")),
 ]
 TWO_COMMANDS = (
     "python3 -m pip install . ./plugins/*/ && kitt run",
@@ -309,10 +310,8 @@ def test_what_records_hand_over_is_documented() -> None:
     assert first_names(sections("hooks.md")["Options"]) == keys
 
 
-@pytest.fixture
-def documented_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PluginManager]:
-    """The plugins of the pages, installed as one distribution."""
-    site = tmp_path / "site"
+def install_documented(site: Path) -> None:
+    """Install the plugins of the pages as one distribution."""
     text = text_of("storage-contract.md") + text_of("hooks.md")
     write_files(text, site)
     groups: dict[str, dict[str, str]] = {}
@@ -326,6 +325,13 @@ def documented_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in entries.items()) for group, entries in groups.items()
     ]
     (info / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
+
+
+@pytest.fixture
+def documented_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PluginManager]:
+    """The plugins of the pages, installed."""
+    site = tmp_path / "site"
+    install_documented(site)
     before = set(sys.modules)
     monkeypatch.syspath_prepend(site)
     importlib.invalidate_caches()
@@ -423,7 +429,7 @@ def test_every_filter_order_group_statistic_and_value_is_documented() -> None:
 
 
 def test_the_documented_store_passes_the_documented_tests(tmp_path: Path) -> None:
-    write_files(text_of("storage-contract.md"), tmp_path)
+    install_documented(tmp_path)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = long\n", encoding="utf-8")
     # Forcing every file to the disk would take most of the time, and shows nothing here.
     (tmp_path / "conftest.py").write_text("import os\nos.fsync = lambda file: None\n", encoding="utf-8")
@@ -432,6 +438,50 @@ def test_the_documented_store_passes_the_documented_tests(tmp_path: Path) -> Non
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 0, done.stdout[-3000:]
     assert " passed" in done.stdout
+
+
+# Compatibility.
+
+
+def public_names() -> dict[str, set[str]]:
+    """Return the names that the page promises, by module; a long row goes on in the next."""
+    found: dict[str, set[str]] = {}
+    for module, _, names in rows(sections("compatibility.md")["What is public"]):
+        if module:
+            found[spans(module)[0]] = set()
+        found[list(found)[-1]] |= set(spans(names))
+    return found
+
+
+@pytest.mark.parametrize("module", public_names())
+def test_what_is_promised_to_be_public_exists(module: str) -> None:
+    names = set(importlib.import_module(module).__all__)
+    assert public_names()[module] <= names
+    if module in {"kitt_core", "kitt_core.errors", "kitt_core.model", "kitt_core.storage", "kitt_core.testing"}:
+        assert public_names()[module] == names
+
+
+def test_what_the_pages_import_is_public() -> None:
+    code = "\n".join(block for page in PAGES for block in blocks(page.read_text(encoding="utf-8"), "python"))
+    code += "\n".join(
+        path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs" / "examples").glob("*/*/*.py"))
+    )
+    imported = set(re.findall(r"^\s*from (kitt_core\S*) import", code, re.MULTILINE))
+    # The documents stand in a module of the kit that is a public name itself.
+    assert imported - set(public_names()) <= {"kitt_core.testing.documents"}
+
+
+def test_the_numbers_of_the_contracts_and_the_oldest_dependencies_are_current() -> None:
+    page = sections("compatibility.md")
+    numbers = {spans(record)[0]: int(now) for record, _, now in rows(page["Numbers of the records"])}
+    assert numbers == {kind.record.__name__: kind.api_version for kind in KINDS}
+    assert f"now {CONTRACT_VERSION};" in page["The conformance kit"]
+    oldest = [
+        line.split("==") for line in (ROOT / "oldest.txt").read_text(encoding="utf-8").split() if "==" in line
+    ]
+    assert [[spans(name)[0], version] for name, version in rows(page["Pythons and dependencies"])] == oldest
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]
+    assert f"Python {wanted.removeprefix('>=')} or later" in page["Pythons and dependencies"]
 
 
 # Configuration.
