@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from kitt_core.service.running import FinishedRun, RunPlan
 
 __all__ = ["run"]
+
+logger = logging.getLogger(__name__)
 
 _INTERRUPTED = 130
 
@@ -91,8 +95,6 @@ def run(
     from kitt_core.benchmarking.runner import RunOptions
     from kitt_core.benchmarking.suites import suite_named
     from kitt_core.config import expanded
-    from kitt_core.fingerprint import collect_system_info
-    from kitt_core.plugins import FINGERPRINTS
     from kitt_core.service.engines import select_engine
     from kitt_core.service.running import RunPlan
 
@@ -104,7 +106,7 @@ def run(
     plan = RunPlan(
         engine=selected,
         suite=chosen,
-        system_info=collect_system_info(state.plugins.all(FINGERPRINTS)).sections,
+        system_info=_system_info(state),
         results_dir=expanded(settings.run("results_dir", results_dir)),
         options=RunOptions(skip_warmup=skip_warmup, runs_override=runs),
         labels=labels,
@@ -114,6 +116,16 @@ def run(
     if output_format in {None, "table"}:
         _show_places(finished)
     return _judge(finished)
+
+
+def _system_info(state: State) -> Mapping[str, Any]:
+    from kitt_core.fingerprint import collect_system_info
+    from kitt_core.plugins import FINGERPRINTS
+
+    found = collect_system_info(state.plugins.all(FINGERPRINTS))
+    for note in found.notes:
+        logger.warning("the fingerprint is incomplete: %s", note)
+    return found.sections
 
 
 def _perform(state: State, plan: RunPlan, output: Path | None) -> FinishedRun:

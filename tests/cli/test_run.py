@@ -19,6 +19,7 @@ from kitt_core.cli.state import State
 from kitt_core.config import RUN_DEFAULTS
 from kitt_core.engine import Chunk, Engine, EngineSession, GenerationRequest, Usage
 from kitt_core.errors import EngineError, SchemaTooOldError, StoreUnavailableError
+from kitt_core.fingerprint import FingerprintSource
 from kitt_core.hookspecs import hookimpl
 from kitt_core.memory import MemoryStore
 from kitt_core.model import CheckedRun
@@ -168,6 +169,28 @@ def test_the_table_may_go_to_a_file(kitt: Kitt, plugin: Plugin) -> None:
     (run,) = plugin.store.scan()
     assert "throughput" in Path("table.txt").read_text()
     assert answer.out.splitlines()[0] == f"run     {run.id}"
+
+
+def test_a_source_of_the_fingerprint_that_fails_is_a_warning(
+    kitt: Kitt, plugin: Plugin, plugins: PluginManager
+) -> None:
+    def broken() -> dict[str, Any]:
+        raise OSError("no such sensor")
+
+    class Sensors:
+        @hookimpl
+        def kitt_register_fingerprint(self, registry: Registry[FingerprintSource]) -> None:
+            registry.add(FingerprintSource(name="host", collect=lambda: {"os": "Linux"}))
+            registry.add(FingerprintSource(name="sensor", collect=broken))
+
+    plugins.register(Sensors())
+    answer = kitt("run")
+    assert (answer.code, answer.err) == (
+        0,
+        "warning: the fingerprint is incomplete: sensor: OSError: no such sensor\n",
+    )
+    (run,) = plugin.store.scan()
+    assert json.loads(run.document)["system_info"]["os"] == "Linux"
 
 
 def test_runs_and_warmups_may_be_changed(kitt: Kitt, plugin: Plugin) -> None:
