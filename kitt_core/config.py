@@ -154,7 +154,7 @@ def expanded(setting: Setting) -> Path:
         return Path(str(setting.value)).expanduser()
     except RuntimeError as error:
         raise ConfigurationError(
-            f"{setting.value!r} (from {setting.origin}): there is no such home directory",
+            f"{str(setting.value)!r} (from {setting.origin}): there is no such home directory",
             hint="write the whole path",
         ) from error
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from kitt_core.backend import StorageBackend
-from kitt_core.config import Configuration, Setting, load_configuration
+from kitt_core.config import Configuration, Setting, expanded, load_configuration
 from kitt_core.errors import ConfigurationError
 from kitt_core.options import build_options, describe_options, target_option
 from kitt_core.plugins import STORAGE, PluginManager, contained
@@ -125,7 +125,7 @@ def _resolve(target: str, plugins: PluginManager) -> tuple[StorageBackend, dict[
             " expected three (relative) or four (absolute)",
             hint=f"write {scheme}:///{path.lstrip('/')} for a path below this directory",
         )
-    return _recognised(Path(target).expanduser(), plugins)
+    return _recognised(expanded(Setting(target, "the target")), plugins)
 
 
 def _from_uri(backend: StorageBackend, target: str, scheme: str, rest: str) -> dict[str, Any]:

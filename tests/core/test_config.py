@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kitt_core import open_store
 from kitt_core.config import RUN_KEYS, Configuration, Setting, expanded, kitt_home, load_configuration
 from kitt_core.errors import ConfigurationError, InputNotFoundError
 from kitt_core.options import Option
@@ -293,7 +294,11 @@ def test_a_home_of_nobody_is_named(project: Path) -> None:
             call()
         assert caught.value.message == message
     with pytest.raises(ConfigurationError, match="there is no such home directory"):
-        expanded(Setting("~no-such-user/x", "flag"))
+        expanded(Setting(Path("~no-such-user/x"), "flag"))
+    with pytest.raises(
+        ConfigurationError, match=r"'~no-such-user/x\.db' \(from the target\): there is no such home"
+    ):
+        open_store("~no-such-user/x.db")
 
 
 def test_a_directory_that_was_removed_has_no_project(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
