@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from kitt_core.errors import InvalidDocumentError
 
-__all__ = ["MAX_DEPTH", "digest", "encode", "parse", "shown"]
+__all__ = ["MAX_DEPTH", "digest", "encode", "encode_and_parse", "parse", "shown"]
 
 MAX_DEPTH: Final = 256
 """Levels of arrays and objects that a document may have; the outermost object is level 1."""
@@ -84,6 +84,22 @@ def parse(data: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidDocumentError(f"$ is {shown(value)}, expected an object")
     return value
+
+
+def encode_and_parse(document: bytes | str | Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
+    """Return `encode` of a document and `parse` of that.
+
+    A dict of nothing but JSON's own types is what its bytes would be parsed to, and is not parsed again.
+
+    Raises:
+        InvalidDocumentError: As both do.
+    """
+    data = encode(document)
+    # An escaped surrogate may be half of a pair that the mapping holds as two characters.
+    if type(document) is dict and rb"\ud" not in data and _is_plain(document):
+        _check_depth(data)
+        return data, document
+    return data, parse(data)
 
 
 def digest(data: bytes) -> str:
@@ -190,17 +206,33 @@ def _plain(value: object) -> Any:
 
 
 def _keys_are_text(document: Mapping[str, Any]) -> bool:
-    # Every save of a mapping pays for this: exact types are asked for before abstract ones.
+    # What is plain needs no second look: every save of a mapping pays for this.
+    if _is_plain(document):
+        return True
     pending: list[Any] = [document]
     while pending:
         value = pending.pop()
-        if type(value) is dict or isinstance(value, Mapping):
+        if isinstance(value, Mapping):
+            if not all(isinstance(key, str) for key in value):
+                return False
+            pending.extend(value.values())
+        elif isinstance(value, (list, tuple)):
+            pending.extend(value)
+    return True
+
+
+def _is_plain(document: Mapping[str, Any]) -> bool:
+    """Whether a mapping consists of exactly the types that JSON is parsed to."""
+    pending: list[Any] = [document]
+    while pending:
+        value = pending.pop()
+        if type(value) is dict:
             for key in value:
-                if type(key) is not str and not isinstance(key, str):
+                if type(key) is not str:
                     return False
             value = value.values()
-        elif not isinstance(value, (list, tuple)):
-            continue
+        elif type(value) is not list:
+            return False
         pending.extend([item for item in value if type(item) not in _PLAIN_TYPES])
     return True
 

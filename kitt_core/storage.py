@@ -77,7 +77,7 @@ def check_run(
     Raises:
         InvalidDocumentError: The document, its id or the name of an attachment cannot be taken.
     """
-    data = codec.encode(document)
+    data, parsed = codec.encode_and_parse(document)
     files = tuple(attachments)
     _check_names(files)
     return CheckedRun(
@@ -85,7 +85,7 @@ def check_run(
         document=data,
         created_at=datetime.now(UTC) if created_at is None else _in_utc(created_at),
         sha256=codec.digest(data),
-        rows=derive_rows(codec.parse(data), strict=strict),
+        rows=derive_rows(parsed, strict=strict),
         attachments=files,
     )
 

@@ -4,10 +4,11 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
-from sqlalchemy import Connection, event
 
 from kitt_core.errors import StoreUnavailableError
 from kitt_core.model import Severity
@@ -20,35 +21,61 @@ def _assert_whole(path: Path) -> None:
         assert [f for f in store.verify() if f.severity is Severity.DAMAGE] == []
 
 
-@contextmanager
-def _failing_at(store: SQLiteResultStore, statement: int) -> Iterator[list[int]]:
-    """Raise the driver's error instead of running the n-th statement of the store's connections."""
-    executed = [0]
+class _FailingCursor(sqlite3.Cursor):
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        _Failing.count(sql)
+        return super().execute(sql, *parameters)
 
-    def count(connection: Connection, cursor: object, sql: str, parameters: object, *rest: object) -> None:
-        del connection, cursor, parameters, rest
-        executed[0] += 1
-        if executed[0] == statement:
+    def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
+        _Failing.count(sql)
+        return super().executemany(sql, parameters)
+
+
+class _Failing(sqlite3.Connection):
+    """Raises the driver's error instead of running the n-th statement."""
+
+    executed = 0
+    fail_at = 0
+
+    @classmethod
+    def count(cls, sql: str) -> None:
+        cls.executed += 1
+        if cls.executed == cls.fail_at:
             raise sqlite3.OperationalError(f"made up for {sql[:20]}")
 
-    event.listen(store._engine, "before_cursor_execute", count)
+    def cursor(self, factory: Any = _FailingCursor) -> Any:
+        return super().cursor(factory)
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        return cast("sqlite3.Cursor", self.cursor().execute(sql, *parameters))
+
+    def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
+        return cast("sqlite3.Cursor", self.cursor().executemany(sql, parameters))
+
+
+@contextmanager
+def _failing_at(statement: int) -> Iterator[None]:
+    _Failing.executed, _Failing.fail_at = 0, statement
     try:
-        yield executed
+        yield
     finally:
-        event.remove(store._engine, "before_cursor_execute", count)
+        _Failing.fail_at = 0
 
 
-def test_a_save_that_fails_at_any_statement_leaves_no_row_and_a_usable_store(tmp_path: Path) -> None:
+def test_a_save_that_fails_at_any_statement_leaves_no_row_and_a_usable_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=_Failing))
     path = tmp_path / "runs.db"
     with SQLiteResultStore(path) as store:
         store.save_result(documents.STANDARD + b" " * 0)
-        with _failing_at(store, 0) as executed:
+        with _failing_at(0):
             store.save_result(documents.STANDARD + b" " * 1)
-        statements = executed[0]
-        assert statements >= 6
+        statements = _Failing.executed
+        assert statements >= 7
         before = _row_counts(path)
         for n in range(1, statements + 1):
-            with _failing_at(store, n), pytest.raises(StoreUnavailableError):
+            with _failing_at(n), pytest.raises(StoreUnavailableError):
                 store.save_result(documents.STANDARD + b" " * 2)
             assert _row_counts(path) == before
             store.delete_result(store.save_result(documents.MINIMAL))
