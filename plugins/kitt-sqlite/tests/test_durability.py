@@ -1,5 +1,7 @@
 """What SQLite alone can be asked: a failure at each statement, a fork; kills are the kit's business."""
 
+from __future__ import annotations
+
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -22,11 +24,11 @@ def _assert_whole(path: Path) -> None:
 
 
 class _FailingCursor(sqlite3.Cursor):
-    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+    def execute(self, sql: str, *parameters: Any) -> _FailingCursor:
         _Failing.count(sql)
         return super().execute(sql, *parameters)
 
-    def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
+    def executemany(self, sql: str, parameters: Any, /) -> _FailingCursor:
         _Failing.count(sql)
         return super().executemany(sql, parameters)
 
