@@ -94,12 +94,15 @@ def encode_and_parse(document: bytes | str | Mapping[str, Any]) -> tuple[bytes, 
     Raises:
         InvalidDocumentError: As both do.
     """
-    data = encode(document)
+    if type(document) is not dict:
+        data = encode(document)
+        return data, parse(data)
+    data, plain = _serialise(document)
     # An escaped surrogate may be half of a pair that the mapping holds as two characters.
-    if type(document) is dict and rb"\ud" not in data and _is_plain(document):
-        _check_depth(data)
-        return data, document
-    return data, parse(data)
+    if not plain or rb"\ud" in data:
+        return data, parse(data)
+    _check_depth(data)
+    return data, document
 
 
 def digest(data: bytes) -> str:
@@ -156,7 +159,8 @@ def _check_depth(data: bytes) -> None:
             depth -= 1
 
 
-def _serialise(document: Mapping[str, Any]) -> bytes:
+def _serialise(document: Mapping[str, Any]) -> tuple[bytes, bool]:
+    """Return the bytes of a mapping, and whether it is exactly what they would be parsed to."""
     try:
         text: str | None = json.dumps(document, default=_plain)
     except (TypeError, ValueError, RecursionError) as error:
@@ -165,10 +169,11 @@ def _serialise(document: Mapping[str, Any]) -> bytes:
             path, value = next(_misfits(document), ("$", document))
             raise InvalidDocumentError(f"{path} is {shown(value)}, which JSON cannot express") from error
     assert text is not None
-    if not _keys_are_text(document):  # json.dumps would turn 1 and None into "1" and "null"
+    plain = _is_plain(document)
+    if not plain and not _keys_are_text(document):  # json.dumps would turn 1 and None into "1" and "null"
         path, value = next(_misfits(document))
         raise InvalidDocumentError(f"{path} is {shown(value)}, expected text")
-    return text.encode()
+    return text.encode(), plain
 
 
 def _with_long_integers(document: Mapping[str, Any]) -> str | None:
@@ -206,9 +211,6 @@ def _plain(value: object) -> Any:
 
 
 def _keys_are_text(document: Mapping[str, Any]) -> bool:
-    # What is plain needs no second look: every save of a mapping pays for this.
-    if _is_plain(document):
-        return True
     pending: list[Any] = [document]
     while pending:
         value = pending.pop()
@@ -222,7 +224,7 @@ def _keys_are_text(document: Mapping[str, Any]) -> bool:
 
 
 def _is_plain(document: Mapping[str, Any]) -> bool:
-    """Whether a mapping consists of exactly the types that JSON is parsed to."""
+    """Whether a mapping consists of exactly the types that JSON is parsed to; every save of one pays for this."""
     pending: list[Any] = [document]
     while pending:
         value = pending.pop()
