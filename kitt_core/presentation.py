@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from attrs import frozen
@@ -12,9 +15,24 @@ from kitt_core.errors import InvalidDocumentError
 from kitt_core.model import BenchmarkRow, RunRows, StoredRun
 from kitt_core.rows import derive_rows
 
-__all__ = ["BenchmarkTable", "parse_stored", "pivot", "without_formula"]
+__all__ = [
+    "BenchmarkTable",
+    "code_span",
+    "escape_markdown",
+    "number",
+    "one_line",
+    "parse_stored",
+    "pivot",
+    "without_formula",
+]
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+_LONGEST_LINE: Final = 200
+_MARKS: Final = re.compile(r"[\\`*\[\]<>|#~&!$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[-+](?=\s|$)")
+_NUMBERING: Final = re.compile(r"^(\d+)([.)])(?=\s|$)")
+_SIGNIFICANT: Final = 4
+_LARGEST_PLAIN: Final = 1e15
+_SMALLEST_PLAIN: Final = 1e-4
 
 
 def parse_stored(run: StoredRun) -> tuple[Mapping[str, Any], RunRows]:
@@ -35,6 +53,42 @@ def parse_stored(run: StoredRun) -> tuple[Mapping[str, Any], RunRows]:
 def without_formula(text: str) -> str:
     """Return ``text`` so that no spreadsheet takes it for a formula: such a one gets an apostrophe."""
     return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def number(value: float) -> str:
+    """Return a number as a person reads it: whole ones as they are, others with four significant digits."""
+    if isinstance(value, int) or not math.isfinite(value):
+        return str(value)
+    size = abs(value)
+    if value == int(value) and size < _LARGEST_PLAIN:
+        return str(int(value))
+    if not _SMALLEST_PLAIN <= size < _LARGEST_PLAIN:
+        return f"{value:.{_SIGNIFICANT}g}"
+    if size >= 10 ** (_SIGNIFICANT - 1):
+        return f"{value:.0f}"
+    return f"{Decimal(f'{value:.{_SIGNIFICANT - 1}e}'):f}"  # rounds before it counts places: 99.999 is 100.0
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` as one line of visible characters, cut to a readable length."""
+    start = text[: 4 * _LONGEST_LINE]
+    line = " ".join("".join(c if c.isprintable() else " " for c in start).split())
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 1]}…"
+
+
+def escape_markdown(text: str) -> str:
+    """Return a line so that Markdown shows it as it is, in a table's cell, too."""
+    # Inside a word an underscore means nothing, and avg_tps reads better than avg\_tps.
+    return _NUMBERING.sub(r"\1\\\2", _MARKS.sub(r"\\\g<0>", text))
+
+
+def code_span(text: str) -> str:
+    """Return a line as code: the one place where GitHub makes no link, mention or markup of it."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " if text.startswith("`") or text.endswith("`") else ""
+    # Inside a table the backslashes before a pipe are read before the code span is.
+    escaped = re.sub(r"(\\*)\|", lambda match: match[1] * 2 + r"\|", text)
+    return f"{fence}{space}{escaped}{space}{fence}"
 
 
 @frozen

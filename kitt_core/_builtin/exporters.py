@@ -9,8 +9,6 @@ from __future__ import annotations
 import codecs
 import csv
 import json
-import math
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
@@ -20,7 +18,15 @@ from typing import Any, BinaryIO, Final
 from kitt_core.exporting import Exporter
 from kitt_core.hookspecs import hookimpl
 from kitt_core.model import StoredRun
-from kitt_core.presentation import BenchmarkTable, parse_stored, pivot, without_formula
+from kitt_core.presentation import (
+    BenchmarkTable,
+    code_span,
+    number,
+    one_line,
+    parse_stored,
+    pivot,
+    without_formula,
+)
 from kitt_core.registry import Registry
 from kitt_core.rows import clean_text
 from kitt_core.timestamps import format_utc
@@ -28,8 +34,6 @@ from kitt_core.timestamps import format_utc
 _IN_MEMORY: Final = 8 << 20
 _RUN_COLUMNS: Final = ("run_id", "model", "engine", "suite_name", "timestamp", "kitt_version")
 _ENTRY_COLUMNS: Final = ("test_name", "test_version", "run_number", "passed")
-_LONGEST_TEXT: Final = 200
-_EXACT: Final = 2.0**53
 
 
 @hookimpl
@@ -162,24 +166,9 @@ def _markdown_rows(table: BenchmarkTable, width: int) -> Iterator[str]:
 
 
 def _code(text: str | None) -> str:
-    """Return ``text`` as a code span: the one place where GitHub makes no link, mention or markup of it."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text or "").split())
-    if not line:
-        return "-"
-    if len(line) > _LONGEST_TEXT:
-        line = f"{line[: _LONGEST_TEXT - 1]}…"
-    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
-    space = " " if "`" in (line[0], line[-1]) else ""
-    # Inside a table the backslashes before a pipe are read before the code span is.
-    line = re.sub(r"(\\*)\|", lambda match: match[1] * 2 + r"\|", line)
-    return f"{fence}{space}{line}{space}{fence}"
+    line = one_line(text or "")
+    return code_span(line) if line else "-"
 
 
 def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    if not math.isfinite(value):
-        return str(value)
-    if value == int(value) and abs(value) < _EXACT:
-        return str(int(value))
-    return f"{value:.0f}" if 1000 <= abs(value) < _EXACT else f"{value:.4g}"
+    return "-" if value is None else number(value)

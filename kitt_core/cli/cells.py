@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from kitt_core.presentation import without_formula
+from kitt_core.presentation import escape_markdown, number, without_formula
 from kitt_core.timestamps import to_utc
 
 __all__ = [
@@ -19,38 +19,19 @@ __all__ = [
     "for_markdown",
     "for_spreadsheet",
     "instant",
-    "number",
     "plain",
     "printable",
     "readable",
     "visible",
 ]
 
-_SIGNIFICANT: Final = 4
-_LARGEST_PLAIN: Final = 1e15
-_SMALLEST_PLAIN: Final = 1e-4
 # What JSON lets pass but a terminal acts on: C1 controls, marks of direction, line separators.
 _ACTIVE: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-_MARKS: Final = re.compile(r"[\\`*\[\]<>|#~&!$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[-+](?=\s)|^\d+(?=[.)]\s)")
 
 
 def instant(moment: datetime) -> str:
     """Return a time in ISO 8601, UTC, with a ``Z``."""
     return to_utc(moment).isoformat().replace("+00:00", "Z")
-
-
-def number(value: float) -> str:
-    """Return a number as a person reads it: whole ones as they are, others with four significant digits."""
-    if isinstance(value, int) or not math.isfinite(value):
-        return str(value)
-    size = abs(value)
-    if value == int(value) and size < _LARGEST_PLAIN:
-        return str(int(value))
-    if not _SMALLEST_PLAIN <= size < _LARGEST_PLAIN:
-        return f"{value:.{_SIGNIFICANT}g}"
-    if size >= 10 ** (_SIGNIFICANT - 1):
-        return f"{value:.0f}"
-    return f"{Decimal(f'{value:.{_SIGNIFICANT - 1}e}'):f}"  # rounds before it counts places: 99.999 is 100.0
 
 
 def readable(value: Any) -> str:
@@ -81,7 +62,7 @@ def for_spreadsheet(value: Any) -> str:
 
 def for_markdown(text: str) -> str:
     """Return ``text`` so that Markdown shows it as it is, in a table's cell, too."""
-    return _MARKS.sub(r"\\\g<0>", printable(text))
+    return escape_markdown(printable(text))
 
 
 def printable(text: str) -> str:

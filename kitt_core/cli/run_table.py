@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from kitt_core.cli.cells import number
 from kitt_core.model import BenchmarkRow
+from kitt_core.presentation import number
 
 __all__ = ["METRIC_COLUMNS", "TABLE_COLUMNS", "benchmark_objects", "metric_rows", "table_rows"]
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from kitt_core.model import BenchmarkRow, RunRows
-from kitt_core.rows import clean_text
+from kitt_core.presentation import escape_markdown, one_line
 from kitt_core.timestamps import to_utc
 
-__all__ = ["escape_markdown", "render_summary"]
+__all__ = ["render_summary"]
 
 _LONGEST: Final = 200
 _SHOWN_ERRORS: Final = 5
@@ -39,23 +38,14 @@ def render_summary(document: Mapping[str, Any], rows: RunRows, created_at: datet
     return "\n".join(lines) + "\n"
 
 
-def escape_markdown(text: object) -> str:
-    """Return ``text`` as one line that Markdown shows as it is, cut to a readable length."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in clean_text(str(text)[: 4 * _LONGEST])).split())
-    if len(line) > _LONGEST:
-        line = f"{line[: _LONGEST - 1]}…"
-    # Inside a word an underscore means nothing, and avg_tps reads better than avg\_tps.
-    return re.sub(r"[\\`*\[\]<>|#~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", line)
-
-
 def _head(rows: RunRows, created_at: datetime) -> Iterator[str]:
     run = rows.run
     status = "PASSED" if run.passed else "FAILED"
-    yield f"# KITT Benchmark Results - {escape_markdown(run.suite_name or '-')}"
+    yield f"# KITT Benchmark Results - {_shown(run.suite_name or '-')}"
     yield ""
     yield f"**Generated:** {to_utc(created_at).isoformat(' ', 'seconds').removesuffix('+00:00')} UTC  "
-    yield f"**Engine:** {escape_markdown(run.engine or '-')}  "
-    yield f"**Model:** {escape_markdown(run.model or '-')}  "
+    yield f"**Engine:** {_shown(run.engine or '-')}  "
+    yield f"**Model:** {_shown(run.model or '-')}  "
     yield f"**Status:** {status} ({run.passed_count or 0}/{run.total_benchmarks or 0})  "
     yield f"**Total Time:** {run.total_time_seconds or 0.0:.1f}s"
 
@@ -83,7 +73,7 @@ def _system(system_info: object, rows: RunRows) -> Iterator[str]:
 
 def _bullet(name: str, value: object) -> Iterator[str]:
     if isinstance(value, str) and value:
-        yield f"- **{name}:** {escape_markdown(value)}"
+        yield f"- **{name}:** {_shown(value)}"
 
 
 def _results(rows: RunRows) -> Iterator[str]:
@@ -108,15 +98,19 @@ def _details(row: BenchmarkRow, entry: Mapping[str, Any]) -> Iterator[str]:
     if warmup:
         yield f"- Warm-up: {len(warmup)} iterations, first {_number(warmup[0])}s, last {_number(warmup[-1])}s"
     for metric in row.metrics:
-        yield f"- {escape_markdown(metric.name)}: {_number(metric.value)}"
+        yield f"- {_shown(metric.name)}: {_number(metric.value)}"
     errors = _list(entry.get("errors"))
     if errors:
         yield f"- Errors: {len(errors)}"
-        yield from (f"  - {escape_markdown(error)}" for error in errors[:_SHOWN_ERRORS])
+        yield from (f"  - {_shown(error)}" for error in errors[:_SHOWN_ERRORS])
 
 
 def _title(row: BenchmarkRow) -> str:
-    return escape_markdown(row.test_name or "-")
+    return _shown(row.test_name or "-")
+
+
+def _shown(text: object) -> str:
+    return escape_markdown(one_line(str(text)))
 
 
 def _number(value: float | None) -> str:

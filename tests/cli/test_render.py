@@ -177,18 +177,6 @@ def test_piped_text_is_not_shortened(capsysbinary: pytest.CaptureFixture[bytes])
     assert text == "id\n01a1fce5-dd26\n"
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (0.0, "0"), (1.0, "1"), (1.23456, "1.235"), (99.999, "100.0"), (123.456, "123.5"), (12345.678, "12346"),
-        (0.012345, "0.01235"), (0.000012345, "1.234e-05"), (-2.5, "-2.500"), (123456789, "123456789"),
-        (1e20, "1e+20"), (math.inf, "inf"), (math.nan, "nan"),
-    ],
-)  # fmt: skip
-def test_numbers_for_people(value: float, shown: str) -> None:
-    assert cells.number(value) == shown
-
-
 def test_an_object_is_a_json_object_or_a_row_per_key(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     write_object({"a": 1, "b": {"c": WHEN}}, "json")
     assert json.loads(capsysbinary.readouterr().out) == {"a": 1, "b": {"c": "2025-06-01T12:30:05.250000Z"}}

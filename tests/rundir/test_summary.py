@@ -8,7 +8,7 @@ import pytest
 
 from kitt_core.rows import derive_rows
 from kitt_core.rundir.content import render_files
-from kitt_core.rundir.summary import escape_markdown, render_summary
+from kitt_core.rundir.summary import render_summary
 from kitt_core.storage import check_run
 
 WHEN = datetime(2025, 6, 1, 12, 0, 5, 999, tzinfo=UTC)
@@ -146,18 +146,3 @@ def test_any_object_gives_files(document: bytes) -> None:
     assert len(files["summary.md"]) < 3000
     for name in ("config.json", "run.json"):
         assert isinstance(json.loads(files[name]), dict)
-
-
-@pytest.mark.parametrize(
-    ("text", "escaped"),
-    [
-        ("avg_tps", "avg_tps"),
-        ("_x_", "\\_x\\_"),
-        ("a|b\r\n**c**", "a\\|b \\*\\*c\\*\\*"),
-        ("[x](y) `z` ~~w~~", "\\[x\\](y) \\`z\\` \\~\\~w\\~\\~"),
-        ("a\\b", "a\\\\b"),
-        ("x" * 500, "x" * 199 + "…"),
-    ],
-)
-def test_markdown_is_escaped(text: str, escaped: str) -> None:
-    assert escape_markdown(text) == escaped
