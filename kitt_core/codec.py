@@ -56,7 +56,7 @@ def encode(document: bytes | str | Mapping[str, Any]) -> bytes:
         raise InvalidDocumentError(
             f"the document is a {type(document).__name__}; expected bytes, text or a mapping"
         )
-    return _serialise(document)
+    return _serialise(document)[0]
 
 
 def parse(data: bytes) -> dict[str, Any]:

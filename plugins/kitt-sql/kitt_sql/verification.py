@@ -25,6 +25,7 @@ def verify_rows(store: SqlResultStore, *, rebuild: bool) -> Iterator[Finding]:
 
     Only an intact document is believed: the rows of a damaged one may be all that is left of the run.
     """
+    store.schema_status()  # what can't even be opened is unavailable, not damaged
     check = DocumentCheck()
     try:
         yield from store.integrity_findings()
