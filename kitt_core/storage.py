@@ -206,10 +206,10 @@ class ResultStore(abc.ABC):
             self.require(Capability.ATTACHMENTS, "keep attachments")
         wanted = _once_each(runs)
         try:
-            self._write(wanted)
+            self.__write(wanted)
         except RunExistsError:
             # Looked up only now: the usual save has a fresh id and needs no read.
-            missing = [run for run in wanted if not self._holds(run)]
+            missing = [run for run in wanted if not self.__holds(run)]
             if len(missing) == len(wanted):
                 raise
             self.save_checked(missing)
@@ -236,8 +236,8 @@ class ResultStore(abc.ABC):
         try:
             return self.write_unless_stored(wanted) if wanted else {}
         except RunExistsError:
-            # The store noted another digest for the same bytes, or the bytes differ and `_holds` says so.
-            held = {run.sha256: run.id for run in wanted if self._holds(run)}
+            # The store noted another digest for the same bytes, or the bytes differ and `__holds` says so.
+            held = {run.sha256: run.id for run in wanted if self.__holds(run)}
             if not held:
                 raise
             return held | self.save_unless_stored([run for run in wanted if run.sha256 not in held])
@@ -271,25 +271,27 @@ class ResultStore(abc.ABC):
         Raises:
             RunExistsError: The id of one that would be stored is there.
         """
-        with self._importing:
+        with self.__importing:
             stored = self.scan(RunFilter(sha256=[run.sha256 for run in checked]))
             present = {run.sha256: run.id for run in stored}
-            self._write([run for run in checked if run.sha256 not in present])
+            self.__write([run for run in checked if run.sha256 not in present])
         return present
 
+    # Names with two underscores are this class's alone: a backend's own can't meet them by accident.
+
     @property
-    def _importing(self) -> AbstractContextManager[object]:
+    def __importing(self) -> AbstractContextManager[object]:
         # Made when it is needed, because a backend's __init__ need not call this class's; setdefault is atomic.
         lock: AbstractContextManager[object] = self.__dict__.setdefault("_import_lock", threading.RLock())
         return lock
 
-    def _write(self, runs: Sequence[CheckedRun]) -> None:
+    def __write(self, runs: Sequence[CheckedRun]) -> None:
         if len(runs) == 1:
             self.write_run(runs[0])
         elif runs:
             self.write_runs(runs)
 
-    def _holds(self, run: CheckedRun) -> bool:
+    def __holds(self, run: CheckedRun) -> bool:
         stored = self.get_document(run.id)
         if stored is None or stored == run.document:
             return stored is not None
@@ -390,7 +392,7 @@ class ResultStore(abc.ABC):
             UnsupportedOperationError: The store does not declare ``DELETE``.
         """
         del run_id
-        raise self._unsupported("delete runs", Capability.DELETE)
+        raise self.__unsupported("delete runs", Capability.DELETE)
 
     def verify(self, *, rebuild: bool = False) -> Iterator[Finding]:
         """Yield what is wrong with the store, run by run.
@@ -433,7 +435,7 @@ class ResultStore(abc.ABC):
             MigrationError: A migration failed; the store is as it was.
         """
         del dry_run, backup, progress
-        raise self._unsupported("migrate", Capability.MIGRATE)
+        raise self.__unsupported("migrate", Capability.MIGRATE)
 
     # What messages and the service need to know.
 
@@ -458,9 +460,9 @@ class ResultStore(abc.ABC):
     def require(self, capability: Capability, operation: str) -> None:
         """Raise `UnsupportedOperationError` unless ``capability`` is declared."""
         if capability not in self.capabilities:
-            raise self._unsupported(operation, capability)
+            raise self.__unsupported(operation, capability)
 
-    def _unsupported(self, operation: str, capability: Capability) -> UnsupportedOperationError:
+    def __unsupported(self, operation: str, capability: Capability) -> UnsupportedOperationError:
         return UnsupportedOperationError(
             f"{self.location} cannot {operation}: {type(self).__name__} does not declare {capability}",
             hint="`kitt plugins show NAME` says what a backend can do",
