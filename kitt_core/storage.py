@@ -13,14 +13,14 @@ import enum
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Self
 
 from kitt_core import codec, fallbacks, verification
+from kitt_core.checking import check_run, once_each
 from kitt_core.errors import InvalidDocumentError, RunExistsError, UnsupportedOperationError
-from kitt_core.identity import check_run_id, new_run_id
 from kitt_core.model import (
     Attachment,
     CheckedRun,
@@ -32,12 +32,8 @@ from kitt_core.model import (
     StoredRun,
 )
 from kitt_core.query import Aggregation, Filters, Order, RunFilter, check_page
-from kitt_core.rows import derive_rows
-from kitt_core.timestamps import to_utc
 
 __all__ = ["Capability", "ResultStore", "check_run"]
-
-_LONGEST_FILE_NAME: Final = 255
 
 
 class Capability(enum.StrEnum):
@@ -55,61 +51,6 @@ class Capability(enum.StrEnum):
     """Files are kept beside a document."""
     HISTORY = "HISTORY"
     """A deleted run stays in the store's history."""
-
-
-def check_run(
-    document: bytes | str | Mapping[str, Any],
-    *,
-    run_id: str | None = None,
-    created_at: datetime | None = None,
-    attachments: Iterable[Attachment] = (),
-    strict: bool = True,
-) -> CheckedRun:
-    """Return the run as a store takes it: encoded, checked, identified and derived.
-
-    Args:
-        document: The bytes that are the document, or what `codec.encode` makes bytes of.
-        run_id: The run's id; a new UUIDv7 without it.
-        created_at: When the run was first saved; now without it. Naive is UTC.
-        attachments: Files that belong to the run.
-        strict: Refuse what DESIGN §3 refuses; otherwise take any JSON object.
-
-    Raises:
-        InvalidDocumentError: The document, its id or the name of an attachment cannot be taken.
-    """
-    data, parsed = codec.encode_and_parse(document)
-    files = tuple(attachments)
-    _check_names(files)
-    return CheckedRun(
-        id=new_run_id() if run_id is None else check_run_id(run_id),
-        document=data,
-        created_at=datetime.now(UTC) if created_at is None else _in_utc(created_at),
-        sha256=codec.digest(data),
-        rows=derive_rows(parsed, strict=strict),
-        attachments=files,
-    )
-
-
-def _check_names(files: Sequence[Attachment]) -> None:
-    """Refuse what cannot be a file's name somewhere: a run that one store took can be copied into any other."""
-    seen: set[str] = set()
-    for name in (file.name for file in files):
-        plain = name not in {"", ".", ".."} and name.isprintable() and not {"/", "\\"} & set(name)
-        if not plain or len(name.encode()) > _LONGEST_FILE_NAME:
-            raise InvalidDocumentError(
-                f"attachment {name!r} cannot be a file's name, expected 1 to {_LONGEST_FILE_NAME} bytes without"
-                " directory and control characters"
-            )
-        if name in seen:
-            raise InvalidDocumentError(f"attachment {name!r} is given twice, expected names that differ")
-        seen.add(name)
-
-
-def _in_utc(created_at: datetime) -> datetime:
-    try:
-        return to_utc(created_at)
-    except ValueError as error:
-        raise InvalidDocumentError(f"created_at: {error}") from error
 
 
 class ResultStore(abc.ABC):
@@ -204,7 +145,7 @@ class ResultStore(abc.ABC):
         """
         if any(run.attachments for run in runs):
             self.require(Capability.ATTACHMENTS, "keep attachments")
-        wanted = _once_each(runs)
+        wanted = once_each(runs)
         try:
             self.__write(wanted)
         except RunExistsError:
@@ -232,7 +173,7 @@ class ResultStore(abc.ABC):
         distinct: dict[str, CheckedRun] = {}
         for run in runs:
             distinct.setdefault(run.sha256, run)
-        wanted = _once_each(list(distinct.values()))
+        wanted = once_each(list(distinct.values()))
         try:
             return self.write_unless_stored(wanted) if wanted else {}
         except RunExistsError:
@@ -475,16 +416,3 @@ class ResultStore(abc.ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _once_each(runs: Sequence[CheckedRun]) -> list[CheckedRun]:
-    """Return the runs without repetitions; no store has to expect an id twice in a batch."""
-    first: dict[str, CheckedRun] = {}
-    for run in runs:
-        if first.setdefault(run.id, run).sha256 != run.sha256:
-            raise RunExistsError(
-                f"run {run.id} is given twice, with different content"
-                f" (SHA-256 {first[run.id].sha256[:12]}… and {run.sha256[:12]}…)",
-                hint="give each document an id of its own",
-            )
-    return list(first.values())

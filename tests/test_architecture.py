@@ -122,9 +122,8 @@ def test_the_inner_rooms_know_nothing_of_the_outer_ones() -> None:
         "verification": ("codec", "errors", "model", "rows"),
         "registry": ("errors",),
         "options": ("errors", "query"),
-        "storage": (
-            "codec", "errors", "fallbacks", "identity", "model", "query", "rows", "timestamps", "verification",
-        ),
+        "checking": ("codec", "errors", "identity", "model", "rows", "timestamps"),
+        "storage": ("checking", "codec", "errors", "fallbacks", "model", "query", "verification"),
         "backend": ("options", "storage"),
         "hookspecs": (),
     }  # fmt: skip
