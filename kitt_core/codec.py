@@ -27,6 +27,7 @@ MAX_DEPTH: Final = 256
 _TOKEN: Final = re.compile(rb'"(?>[^"\\]+|\\.)*+(?:"|\Z)|[\[{\]}]', re.DOTALL)
 _SCALARS: Final = (str, int, float)
 _PLAIN_TYPES: Final = frozenset({str, int, float, bool, type(None)})
+_TEXT_ALONE: Final = frozenset({str})
 _SHOWN: Final = 60
 _SURELY_SHORT: Final = 2000
 """Bits of an integer that any interpreter's limit allows to be written."""
@@ -229,13 +230,13 @@ def _is_plain(document: Mapping[str, Any]) -> bool:
     while pending:
         value = pending.pop()
         if type(value) is dict:
-            for key in value:
-                if type(key) is not str:
-                    return False
-            value = value.values()
+            if not set(map(type, value)) <= _TEXT_ALONE:
+                return False
+            value = list(value.values())
         elif type(value) is not list:
             return False
-        pending.extend([item for item in value if type(item) not in _PLAIN_TYPES])
+        if not set(map(type, value)) <= _PLAIN_TYPES:
+            pending.extend([item for item in value if type(item) not in _PLAIN_TYPES])
     return True
 
 

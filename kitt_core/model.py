@@ -65,8 +65,7 @@ class MetricRow(NamedTuple):
     value: float | None
 
 
-@frozen
-class BenchmarkRow:
+class BenchmarkRow(NamedTuple):
     """One entry of ``results`` with its metrics; the same benchmark may stand there several times."""
 
     test_name: str | None

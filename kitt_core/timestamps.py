@@ -27,13 +27,15 @@ def parse_timestamp(text: str | date) -> datetime:
     Raises:
         ValueError: It is none of these.
     """
+    if isinstance(text, str):
+        return to_utc(datetime.fromisoformat(text.strip()))
     if isinstance(text, datetime):
         return to_utc(text)
-    if isinstance(text, date):
-        return datetime.combine(text, time(), UTC)
-    return to_utc(datetime.fromisoformat(text.strip()))
+    return datetime.combine(text, time(), UTC)
 
 
 def format_utc(moment: datetime) -> str:
     """Return ``YYYY-MM-DDTHH:MM:SS.ffffff+00:00``: text of fixed width that sorts as the instants do."""
-    return to_utc(moment).isoformat(timespec="microseconds")
+    if moment.tzinfo is not UTC:
+        moment = to_utc(moment)
+    return moment.isoformat(timespec="microseconds")

@@ -130,6 +130,7 @@ def no_foreign_keys(patch: pytest.MonkeyPatch) -> None:
 
 def no_transaction(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(engine, "_begin", lambda connection: None)
+    patch.setattr(engine, "BEGIN_WRITE", "SELECT 1")
 
 
 def times_without_fixed_width(patch: pytest.MonkeyPatch) -> None:

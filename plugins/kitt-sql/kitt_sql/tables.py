@@ -239,6 +239,7 @@ run_documents: Final = Table(
     _text("sha256", required=True),
     Column("document", LargeBinary),
     Index("idx_run_documents_sha256", "sha256"),
+    sqlite_with_rowid=False,
 )
 
 run_labels: Final = Table(
@@ -248,6 +249,7 @@ run_labels: Final = Table(
     _key("key"),
     _text("value", required=True),
     Index("idx_run_labels_key_value", "key", "value"),
+    sqlite_with_rowid=False,
 )
 
 agents: Final = Table(

@@ -6,14 +6,14 @@ CREATE TABLE run_documents (
     run_id TEXT NOT NULL PRIMARY KEY REFERENCES runs (id) ON DELETE CASCADE,
     sha256 TEXT NOT NULL,
     document {bytes}
-);
+){keyed};
 
 CREATE TABLE run_labels (
     run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
     key TEXT NOT NULL,
     value TEXT NOT NULL,
     PRIMARY KEY (run_id, key)
-);
+){keyed};
 
 CREATE INDEX idx_run_documents_sha256 ON run_documents (sha256);
 CREATE INDEX idx_run_labels_key_value ON run_labels (key, value);

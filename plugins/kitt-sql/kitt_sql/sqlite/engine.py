@@ -11,6 +11,8 @@ import os
 import sqlite3
 import stat
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import quote
@@ -18,11 +20,12 @@ from urllib.parse import quote
 from attrs import frozen
 from sqlalchemy import Connection, Engine, create_engine, event, exc, pool
 
-__all__ = ["SQLiteFile", "Synchronous", "make_engine", "writing"]
+__all__ = ["SQLiteFile", "Synchronous", "make_engine", "saving", "writing"]
 
 Synchronous = Literal["FULL", "NORMAL", "EXTRA", "OFF"]
 
 _BEGIN: Final = "kitt_begin"
+BEGIN_WRITE: Final = "BEGIN IMMEDIATE"
 
 
 @frozen
@@ -125,7 +128,22 @@ def make_engine(file: SQLiteFile) -> Engine:
 
 def writing(engine: Engine) -> Engine:
     """Return the same engine, its transactions beginning as writes."""
-    return engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+    return engine.execution_options(**{_BEGIN: BEGIN_WRITE})
+
+
+@contextmanager
+def saving(engine: Engine) -> Iterator[sqlite3.Connection]:
+    """Lend the driver's connection inside a write: a save is six statements, and SQLAlchemy adds to each."""
+    with closing(engine.raw_connection()) as pooled:
+        driver = pooled.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.execute(BEGIN_WRITE)
+        try:
+            yield driver
+            driver.commit()
+        except BaseException:
+            driver.rollback()
+            raise
 
 
 def _begin(connection: Connection) -> None:

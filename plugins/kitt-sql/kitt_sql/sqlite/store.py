@@ -29,7 +29,7 @@ from kitt_sql.records import (
     with_benchmark_ids,
 )
 from kitt_sql.sqlite.backup import write_backup
-from kitt_sql.sqlite.engine import SQLiteFile, make_engine, writing
+from kitt_sql.sqlite.engine import SQLiteFile, make_engine, saving, writing
 from kitt_sql.sqlite.errors import translated
 from kitt_sql.store import SqlResultStore
 from kitt_sql.tables import benchmarks, hardware, metrics, run_documents, run_labels, runs
@@ -76,8 +76,9 @@ class SQLiteStore(SqlResultStore):
     def write_runs(self, checked: Sequence[CheckedRun]) -> None:
         """Store several checked runs in one transaction."""
         records = [records_of(run) for run in checked]
-        with self._writing() as connection:
-            self._insert_records(connection, records)
+        self._check_schema(for_writing=True)
+        with self._translated(), saving(self._engine) as driver:
+            self._insert_records(driver, records)
 
     def write_unless_stored(self, checked: Sequence[CheckedRun]) -> dict[str, str]:
         """Store those runs whose bytes are not there, and look for them in the transaction that stores."""
@@ -87,21 +88,21 @@ class SQLiteStore(SqlResultStore):
             present = {row.sha256: row.run_id for row in connection.execute(wanted)}
             records = [records_of(run) for run in checked if run.sha256 not in present]
             if records:
-                self._insert_records(connection, records)
+                self._insert_records(_driver(connection), records)
         return present
 
-    def _insert_records(self, connection: Connection, records: Sequence[RunRecords]) -> None:
+    def _insert_records(self, driver: sqlite3.Connection, records: Sequence[RunRecords]) -> None:
         try:
-            self._insert(connection, runs, [record.run for record in records])
+            self._insert(driver, runs, [record.run for record in records])
         except sqlite3.IntegrityError as error:
             raise RunExistsError(f"a run of this id is in {self.location} already") from error
-        first = _driver(connection).execute(_NEXT_BENCHMARK).fetchone()[0]
+        first = driver.execute(_NEXT_BENCHMARK).fetchone()[0]
         numbered, measured = with_benchmark_ids(records, first)
-        self._insert(connection, benchmarks, numbered)
-        self._insert(connection, metrics, measured)
-        self._insert(connection, hardware, [row for record in records for row in record.hardware])
-        self._insert(connection, run_documents, [record.document for record in records])
-        self._insert(connection, run_labels, [row for record in records for row in record.labels])
+        self._insert(driver, benchmarks, numbered)
+        self._insert(driver, metrics, measured)
+        self._insert(driver, hardware, [row for record in records for row in record.hardware])
+        self._insert(driver, run_documents, [record.document for record in records])
+        self._insert(driver, run_labels, [row for record in records for row in record.labels])
 
     def rewrite_rows(self, run: StoredRun, rows: RunRows) -> None:
         """Replace what is derived from a run's document."""
@@ -109,19 +110,18 @@ class SQLiteStore(SqlResultStore):
         names = [column.name for column in columns_of(runs)[1:-2]]
         update = f"UPDATE runs SET {', '.join(f'{name} = ?' for name in names)} WHERE id = ?"  # noqa: S608  # names are ours
         with self._writing() as connection:
+            driver = _driver(connection)
             connection.exec_driver_sql(update, (*run_columns(rows), run.id))
             for table in (benchmarks, hardware, run_labels):
                 connection.execute(table.delete().where(table.c.run_id == run.id))
             first = connection.exec_driver_sql(_NEXT_BENCHMARK).scalar_one()
-            self._insert(
-                connection, benchmarks, [(first + i, *row) for i, row in enumerate(derived["benchmarks"])]
-            )
-            self._insert(connection, metrics, [(first + i, *row) for i, *row in derived["metrics"]])
-            self._insert(connection, hardware, derived["hardware"])
-            self._insert(connection, run_labels, derived["labels"])
+            self._insert(driver, benchmarks, [(first + i, *row) for i, row in enumerate(derived["benchmarks"])])
+            self._insert(driver, metrics, [(first + i, *row) for i, *row in derived["metrics"]])
+            self._insert(driver, hardware, derived["hardware"])
+            self._insert(driver, run_labels, derived["labels"])
             known = select(run_documents.c.run_id).where(run_documents.c.run_id == run.id)
             if connection.execute(known).first() is None:
-                self._insert(connection, run_documents, [(run.id, digest(run.document), None)])
+                self._insert(driver, run_documents, [(run.id, digest(run.document), None)])
 
     def integrity_findings(self) -> Iterator[Finding]:
         """Yield what SQLite's own checks find, and runs without a document."""
@@ -216,13 +216,13 @@ class SQLiteStore(SqlResultStore):
     def _translated(self) -> AbstractContextManager[None]:
         return translated(self._file.path)
 
-    def _insert(self, connection: Connection, table: Any, rows: Sequence[tuple[Any, ...]]) -> None:
+    def _insert(self, driver: sqlite3.Connection, table: Any, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:
-            _driver(connection).executemany(insert_statement(table, connection.dialect), rows)
+            driver.executemany(insert_statement(table, self._engine.dialect), rows)
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:
-    """Return the driver's own connection: a save is six statements, and what SQLAlchemy adds to each adds up."""
+    """Return the driver's own connection."""
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
     return driver
