@@ -16,6 +16,7 @@ SQLITE_MACROS: Final[Mapping[str, str]] = {
     "bytes": "BLOB",
     "now": "(datetime('now'))",
     "false": "0",
+    "position": "",  # a row of runs has its number
     "keyed": " WITHOUT ROWID",  # the primary key is the table: one b-tree less to write at each save
 }
 
@@ -28,6 +29,7 @@ POSTGRESQL_MACROS: Final[Mapping[str, str]] = {
     "bytes": "BYTEA",
     "now": "now()",
     "false": "FALSE",
+    "position": ",\n    position BIGSERIAL UNIQUE",  # what a scan goes by
     "keyed": "",
 }
 

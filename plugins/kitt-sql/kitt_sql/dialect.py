@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Text, bindparam, column, func, literal_column, select
+from sqlalchemy import ColumnElement, Integer, Table, Text, bindparam, column, func, literal_column, select
 
 from kitt_sql.ddl import SQLITE_MACROS
 from kitt_sql.tables import runs
@@ -21,10 +21,14 @@ class QueryDialect(abc.ABC):
     Attributes:
         macros: Replace the macros of the migrations.
         list_tables: A statement whose rows are the names of the tables and views that an unqualified name means.
+        no_limit: The LIMIT that is none.
+        positioned: The table whose rows `scan_position` numbers.
     """
 
     macros: Mapping[str, str]
     list_tables: str
+    no_limit: int | None
+    positioned: Table
 
     @abc.abstractmethod
     def among(self, text: ColumnElement[Any], name: str) -> ColumnElement[bool]:
@@ -55,8 +59,16 @@ class QueryDialect(abc.ABC):
         """Return ``text`` so that it sorts and compares by code point."""
 
     @abc.abstractmethod
+    def total(self, number: ColumnElement[float]) -> ColumnElement[float]:
+        """Return the sum of finite numbers; infinite where it is beyond a double, or may be."""
+
+    @abc.abstractmethod
+    def average(self, number: ColumnElement[float]) -> ColumnElement[float]:
+        """Return the mean of finite numbers."""
+
+    @abc.abstractmethod
     def scan_position(self) -> ColumnElement[int]:
-        """Return a number of each row of ``runs``; a row that is inserted gets one above all that are there."""
+        """Return a number of each run; a run that is inserted gets one above all that are there."""
 
 
 class SQLiteDialect(QueryDialect):
@@ -64,6 +76,8 @@ class SQLiteDialect(QueryDialect):
 
     macros = SQLITE_MACROS
     list_tables = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
+    no_limit = -1
+    positioned = runs
 
     def among(self, text: ColumnElement[Any], name: str) -> ColumnElement[bool]:
         """Use the rows of a JSON array."""
@@ -93,6 +107,14 @@ class SQLiteDialect(QueryDialect):
     def code_points(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
         """Nothing to do."""
         return text
+
+    def total(self, number: ColumnElement[float]) -> ColumnElement[float]:
+        """Use ``sum``, which overflows to infinity."""
+        return func.sum(number)
+
+    def average(self, number: ColumnElement[float]) -> ColumnElement[float]:
+        """Use ``avg``."""
+        return func.avg(number)
 
     def scan_position(self) -> ColumnElement[int]:
         """Use the row's number."""

@@ -1,7 +1,8 @@
 """The statements that read: listings, counts, groups and scans, each built once per shape.
 
-A listing is ordered by a key and then by the id; missing keys come last, so a page that follows a cursor is
-read in two phases, first the rest of the runs that have the key, then those that lack it.
+A listing is ordered by a key and then by the id; missing keys come last, so it is read in two phases, first the
+runs that have the key, then those that lack it. In each phase an index gives the order: databases do not agree
+on where an index keeps NULL.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     FromClause,
     Integer,
@@ -21,7 +23,6 @@ from sqlalchemy import (
     case,
     distinct,
     func,
-    nulls_last,
     or_,
     select,
 )
@@ -83,7 +84,7 @@ OrderShape = tuple[str, int, bool]
 class Phase(enum.Enum):
     """Which part of an ordered listing a statement reads."""
 
-    ALL = "all"
+    PRESENT = "all runs that have the key"
     AFTER_KEY = "after a run that has the key"
     MISSING = "all runs that lack the key"
     AFTER_MISSING = "after a run that lacks the key"
@@ -99,7 +100,7 @@ def list_page(shape: Shape, order: OrderShape, phase: Phase, dialect: QueryDiale
     """Return the listing: the columns of `SUMMARY_COLUMNS`, then the order's key.
 
     Parameters: the filter's; ``order_name…`` for a metric's; ``key`` and ``key_id`` after a cursor; ``limit``
-    (-1 is all) and ``offset``.
+    (`QueryDialect.no_limit` is all) and ``offset``.
     """
     source: FromClause = runs.outerjoin(hardware, hardware.c.run_id == runs.c.id)
     field, splits, descending = order
@@ -107,8 +108,8 @@ def list_page(shape: Shape, order: OrderShape, phase: Phase, dialect: QueryDiale
     run_id = dialect.code_points(runs.c.id)
     statement = select(*SUMMARY_COLUMNS, key.label("order_key")).select_from(source).where(*where(shape, dialect))
     statement = statement.where(*_phase_conditions(phase, key, run_id, descending))
-    if phase in {Phase.ALL, Phase.AFTER_KEY}:
-        statement = statement.order_by(nulls_last(key.desc() if descending else key.asc()))
+    if phase in {Phase.PRESENT, Phase.AFTER_KEY}:
+        statement = statement.order_by(key.desc() if descending else key.asc())
     return (
         statement.order_by(run_id.desc() if descending else run_id.asc())
         .limit(bindparam("limit", type_=Integer))
@@ -121,7 +122,7 @@ def _order_key(
 ) -> tuple[ColumnElement[Any], FromClause]:
     if field == "metric":
         means = (
-            select(benchmarks.c.run_id, func.avg(metrics.c.metric_value).label("mean"))
+            select(benchmarks.c.run_id, dialect.average(metrics.c.metric_value).label("mean"))
             .select_from(benchmarks.join(metrics, metrics.c.benchmark_id == benchmarks.c.id))
             .where(metric_named("order", splits), finite(metrics.c.metric_value))
             .group_by(benchmarks.c.run_id)
@@ -140,8 +141,8 @@ def _phase_conditions(
     last_id = bindparam("key_id", type_=Text)
     beyond_id = run_id < last_id if descending else run_id > last_id
     match phase:
-        case Phase.ALL:
-            return []
+        case Phase.PRESENT:
+            return [key.is_not(None)]
         case Phase.MISSING:
             return [key.is_(None)]
         case Phase.AFTER_MISSING:
@@ -188,7 +189,8 @@ def group_metric(
     conditions = (metric_named("metric", splits), finite(value), *where(shape, dialect))
     if not statistics:
         return select(*columns, value).select_from(source).where(*conditions)
-    computed = [getattr(func, statistic)(value) for statistic in statistics]
+    by_dialect = {"avg": dialect.average, "sum": dialect.total}
+    computed = [by_dialect.get(statistic, getattr(func, statistic))(value) for statistic in statistics]
     return select(*columns, *computed).select_from(source).where(*conditions).group_by(*columns)
 
 
@@ -203,7 +205,7 @@ def scan_page(shape: Shape, dialect: QueryDialect) -> Select[Any]:
     return (
         select(position, runs.c.id, runs.c.created_at, run_documents.c.sha256)
         .select_from(source)
-        .where(position > bindparam("after", type_=Integer), position <= bindparam("last", type_=Integer))
+        .where(position > bindparam("after", type_=BigInteger), position <= bindparam("last", type_=BigInteger))
         .where(*where(shape, dialect))
         .order_by(position)
         .limit(bindparam("limit", type_=Integer))
@@ -213,7 +215,7 @@ def scan_page(shape: Shape, dialect: QueryDialect) -> Select[Any]:
 @lru_cache(maxsize=8)
 def last_position(dialect: QueryDialect) -> Select[Any]:
     """Return the position of the run that was stored last."""
-    return select(func.max(dialect.scan_position())).select_from(runs)
+    return select(func.max(dialect.scan_position())).select_from(dialect.positioned)
 
 
 def _source(with_hardware: bool) -> FromClause:

@@ -205,22 +205,23 @@ class SqlResultStore(ResultStore):
         limit: int | None,
         offset: int,
     ) -> list[Any]:
-        def read(phase: Phase, limit: int | None, offset: int) -> list[Any]:
-            statement = queries.list_page(shape, queries.order_shape(order), phase, self._dialect)
-            bounds: Values = {"limit": -1 if limit is None else limit, "offset": offset}
-            if start is not None:
-                bounds |= {"key": _bound_key(start.key, order), "key_id": start.run_id}
-            return list(connection.execute(statement, values | bounds).all())
+        ordered = queries.order_shape(order)
+        cursor: Values = {} if start is None else {"key": _bound_key(start.key, order), "key_id": start.run_id}
 
-        if start is None:
-            return read(Phase.ALL, limit, offset)
-        if start.key is None:
+        def read(phase: Phase, limit: int | None, offset: int) -> list[Any]:
+            statement = queries.list_page(shape, ordered, phase, self._dialect)
+            bounds = {"limit": self._dialect.no_limit if limit is None else limit, "offset": offset}
+            return list(connection.execute(statement, values | cursor | bounds).all())
+
+        if start is not None and start.key is None:
             return read(Phase.AFTER_MISSING, limit, offset)
-        most = None if limit is None else limit + offset
-        rows = read(Phase.AFTER_KEY, most, 0)
-        if most is None or len(rows) < most:
-            rows += read(Phase.MISSING, None if most is None else most - len(rows), 0)
-        return rows[offset:]
+        having_key = Phase.PRESENT if start is None else Phase.AFTER_KEY
+        rows = read(having_key, limit, offset)
+        if len(rows) == limit:
+            return rows
+        # Where nothing is left of those, they are a part of what is to be left out.
+        beyond = offset - len(read(having_key, offset, 0)) if offset and not rows else 0
+        return rows + read(Phase.MISSING, None if limit is None else limit - len(rows), beyond)
 
     def count(self, filters: Filters = None) -> int:
         """Return how many runs match."""

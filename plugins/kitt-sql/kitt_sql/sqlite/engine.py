@@ -18,7 +18,9 @@ from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from attrs import frozen
-from sqlalchemy import Connection, Engine, create_engine, event, exc, pool
+from sqlalchemy import Connection, Engine, create_engine, event, pool
+
+from kitt_sql.pooling import forbid_inheriting
 
 __all__ = ["SQLiteFile", "Synchronous", "make_engine", "saving", "writing"]
 
@@ -121,8 +123,7 @@ def make_engine(file: SQLiteFile) -> Engine:
         "sqlite://", creator=file.connect, poolclass=pool.QueuePool, pool_size=5, max_overflow=-1
     )
     event.listen(engine, "begin", _begin)
-    event.listen(engine, "connect", _note_process)
-    event.listen(engine, "checkout", _refuse_inherited)
+    forbid_inheriting(engine)
     return engine
 
 
@@ -150,19 +151,6 @@ def _begin(connection: Connection) -> None:
     # On the driver's connection: SQLAlchemy's machinery around a statement costs every read and write 20 µs.
     driver: Any = connection.connection.driver_connection
     driver.execute(connection.get_execution_options().get(_BEGIN, "BEGIN"))
-
-
-def _note_process(connection: Any, record: Any) -> None:
-    del connection
-    record.info["pid"] = os.getpid()
-
-
-def _refuse_inherited(connection: Any, record: Any, proxy: Any) -> None:
-    # A connection must not be used on both sides of a fork: SQLite's locks would be lost.
-    del connection
-    if record.info["pid"] != os.getpid():
-        record.dbapi_connection = proxy.dbapi_connection = None
-        raise exc.DisconnectionError("the connection belongs to the parent process")
 
 
 def _casefold(text: str | None) -> str | None:
