@@ -1,0 +1,5 @@
+"""KITT's backend for teams: runs in PostgreSQL."""
+
+from kitt_postgres.store import PostgresResultStore
+
+__all__ = ["PostgresResultStore"]

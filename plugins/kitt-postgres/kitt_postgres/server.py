@@ -1,0 +1,217 @@
+"""Connections to a PostgreSQL server as KITT wants them.
+
+Nothing is left to the session: what a transaction needs is said when it begins (``SET LOCAL``), so that a pooler
+may give each transaction another server connection. The driver is in autocommit mode; transactions begin where
+SQLAlchemy says so, as snapshots that write nothing for a read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any, Final
+
+import psycopg
+from attrs import field, frozen
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from sqlalchemy import Engine, create_engine, event, exc
+
+from kitt_core.errors import ConfigurationError, StoreUnavailableError
+from kitt_sql.pooling import forbid_inheriting
+
+__all__ = ["Driver", "PostgresServer", "lending", "make_engine", "saving", "writing"]
+
+Driver = psycopg.Connection[tuple[Any, ...]]
+
+_BEGIN: Final = "kitt_begin"
+_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_WRITE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
+_OLDEST: Final = 130_000
+_IDLE: Final = 0.1
+"""Seconds after which a pooled connection is asked whether it still lives; a restart takes longer."""
+
+
+@frozen
+class PostgresServer:
+    """A database on a server, and how it is connected to.
+
+    Attributes:
+        dsn: What libpq takes: a URI, ``key=value`` text, or nothing for its environment.
+        schema: The schema of the tables; the first of the search path if it is None.
+        pool_size: The most connections at a time.
+        application_name: Shown in ``pg_stat_activity`` unless the DSN names another.
+        connect_timeout: Seconds to wait for a connection.
+        statement_timeout: Seconds that a statement may take; 0 leaves it to the server.
+        prepare: Whether statements are prepared.
+    """
+
+    dsn: str = field(default="", repr=False)
+    schema: str | None = None
+    pool_size: int = 5
+    application_name: str = "kitt"
+    connect_timeout: float = 10.0
+    statement_timeout: float = 0.0
+    prepare: bool = True
+
+    def check(self) -> None:
+        """Raise `ConfigurationError` if libpq can't read the DSN; connects to nothing."""
+        self._parameters()
+
+    def _parameters(self) -> dict[str, Any]:
+        try:
+            return conninfo_to_dict(self.dsn)
+        except psycopg.ProgrammingError:
+            # Without libpq's words and without the chain: both may quote a part of the password.
+            raise ConfigurationError(
+                "the PostgreSQL DSN cannot be read, expected postgresql://user:password@host:port/database",
+                hint="write special characters of user and password as %XX (@ is %40, / is %2F)",
+            ) from None
+
+    @property
+    def location(self) -> str:
+        """The server and database, without user and password."""
+        try:
+            given = self._parameters()
+        except ConfigurationError:
+            return "postgresql://?"
+        if "service" in given:
+            return f"postgresql://?service={given['service']}"
+        host = str(given.get("host", given.get("hostaddr", "")))
+        port = f":{given['port']}" if "port" in given else ""
+        place = f"postgresql://{host}{port}/{given.get('dbname', '')}"
+        return place if self.schema is None else f"{place} (schema {self.schema})"
+
+    def connect(self) -> Driver:
+        """Open a connection.
+
+        Raises:
+            psycopg.OperationalError: The server refuses it or can't be reached.
+            StoreUnavailableError: The server is too old or the database has another encoding than UTF-8.
+        """
+        given: dict[str, Any] = {
+            "application_name": self.application_name,
+            "connect_timeout": max(2, round(self.connect_timeout)),
+            "client_encoding": "UTF8",
+        } | self._parameters()
+        connection = psycopg.connect(
+            make_conninfo("", **given), autocommit=True, prepare_threshold=5 if self.prepare else None
+        )
+        try:
+            self._check_server(connection)
+            if connection.info.parameter_status("TimeZone") != "UTC":
+                # Years 1 and 9999 would leave the calendar in another zone. Poolers keep track of this one.
+                connection.execute("SET TIME ZONE 'UTC'")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _check_server(self, connection: Driver) -> None:
+        info = connection.info
+        if info.server_version < _OLDEST:
+            raise StoreUnavailableError(
+                f"{self.location} runs PostgreSQL {info.server_version // 10_000}, expected 13 or newer",
+                hint="upgrade the server",
+            )
+        encoding = info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            raise StoreUnavailableError(
+                f"{self.location} has the encoding {encoding}, expected UTF8",
+                hint="make a database for KITT: CREATE DATABASE kitt ENCODING 'UTF8' TEMPLATE template0",
+            )
+
+    @property
+    def has_settings(self) -> bool:
+        """Whether a transaction must begin with more than BEGIN."""
+        return self.schema is not None or self.statement_timeout > 0
+
+    def begin(self, begin: str) -> bytes:
+        """Return the message that a transaction begins with: ``begin``, and the settings that it needs."""
+        statements = [begin]
+        if self.schema is not None:
+            statements.append(f"SET LOCAL search_path TO {sql.Identifier(self.schema).as_string()}")
+        if self.statement_timeout > 0:
+            milliseconds = max(1, round(self.statement_timeout * 1000))
+            statements.append(f"SET LOCAL statement_timeout = {milliseconds}")
+        return "; ".join(statements).encode()
+
+
+def make_engine(server: PostgresServer) -> Engine:
+    """Return the engine; it connects when it is first used.
+
+    The pool is SQLAlchemy's: it connects in the caller's thread, so that a refusal is known at once and with its
+    reason, and it survives a fork.
+    """
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=server.connect,
+        isolation_level="AUTOCOMMIT",
+        pool_size=server.pool_size,
+        max_overflow=0,
+        pool_timeout=server.connect_timeout,
+        use_native_hstore=False,
+    ).execution_options(**{_BEGIN: server.begin(_READ)})
+    event.listen(engine, "begin", _begin)
+    event.listen(engine, "checkin", _note_time)
+    event.listen(engine, "checkout", _refuse_dead)
+    forbid_inheriting(engine)
+    return engine
+
+
+def writing(engine: Engine, server: PostgresServer) -> Engine:
+    """Return the same engine, its transactions beginning as writes."""
+    return engine.execution_options(**{_BEGIN: server.begin(_WRITE)})
+
+
+@contextmanager
+def lending(engine: Engine) -> Iterator[Driver]:
+    """Lend the driver's connection outside of any transaction: each statement is one."""
+    with closing(engine.raw_connection()) as pooled:
+        driver = pooled.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        try:
+            yield driver
+        except BaseException as error:
+            if driver.closed:
+                pooled.invalidate(error)
+            raise
+
+
+@contextmanager
+def saving(engine: Engine, server: PostgresServer, *, keep: bool = True) -> Iterator[Driver]:
+    """Lend the driver's connection inside a transaction; without ``keep`` it is rolled back in the end."""
+    with lending(engine) as driver:
+        driver.execute(server.begin(_WRITE), prepare=False)
+        yield driver
+        if keep:
+            driver.commit()
+        else:
+            driver.rollback()
+
+
+def _begin(connection: Any) -> None:
+    # Several statements in one message; a prepared one could not hold them.
+    driver: Driver = connection.connection.driver_connection
+    try:
+        driver.execute(connection.get_execution_options()[_BEGIN], prepare=False)
+    except psycopg.Error:
+        if driver.closed:
+            connection.invalidate()
+        raise
+
+
+def _note_time(driver: Any, record: Any) -> None:
+    if driver is not None:
+        record.info["returned"] = time.monotonic()
+
+
+def _refuse_dead(driver: Driver, record: Any, proxy: Any) -> None:
+    del proxy
+    if time.monotonic() - record.info.get("returned", time.monotonic()) < _IDLE:
+        return
+    try:
+        driver.execute("", prepare=False)
+    except psycopg.Error as error:
+        raise exc.DisconnectionError("the connection was lost while nobody used it") from error
