@@ -12,7 +12,7 @@ from typing import BinaryIO, Final
 
 from kitt_core.errors import ConfigurationError
 
-__all__ = ["check_output", "replaced_file"]
+__all__ = ["check_output", "is_part_of", "replaced_file"]
 
 _LONGEST_SHOWN: Final = 200
 
@@ -28,8 +28,7 @@ def check_output(target: Path, store: Sequence[Path]) -> None:
         ConfigurationError: It would overwrite what is stored.
     """
     try:
-        place = _resolved(target)
-        taken = any(_is_in(place, path) for path in store)
+        taken = is_part_of(target, store)
     except OSError as error:
         raise _unwritable(target, error) from error
     if taken:
@@ -37,6 +36,16 @@ def check_output(target: Path, store: Sequence[Path]) -> None:
             f"{target} cannot be written: it belongs to the store {store[0]}",
             hint="name another file after -o",
         )
+
+
+def is_part_of(place: Path, store: Sequence[Path]) -> bool:
+    """Return whether ``place`` is one of the `paths` of a store, by whatever spelling, or lies in one.
+
+    Raises:
+        OSError: It can't be looked at.
+    """
+    whole = _resolved(place)
+    return any(_is_in(whole, path) for path in store)
 
 
 @contextmanager

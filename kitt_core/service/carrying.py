@@ -1,0 +1,93 @@
+"""The files of a run on their way from one store into another.
+
+The target reads them while it writes the run. If that fails, only they can tell that it was the source's fault:
+one run is lost then, and not the target.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from typing import BinaryIO, cast
+
+from attrs import evolve
+
+from kitt_core.errors import KittError
+from kitt_core.model import Attachment
+
+__all__ = ["CarriedFiles"]
+
+
+class CarriedFiles:
+    """Attachments that remember why one of them could not be read whole.
+
+    Attributes:
+        attachments: The files, to be given to the target.
+        size: Bytes of all of them together.
+        problem: Why one could not be read, in one line; None as long as all could.
+    """
+
+    def __init__(self, files: Iterable[Attachment] = ()) -> None:
+        given = tuple(files)
+        self.attachments = tuple(evolve(file, open=self._opener(file)) for file in given)
+        self.size = sum(file.size for file in given)
+        self.problem: str | None = None
+
+    def blame(self, name: str, why: str) -> OSError:
+        """Note why a file could not be read, and return the error that tells its reader."""
+        self.problem = f"attachment {name} cannot be read: {why}"
+        return OSError(self.problem)
+
+    def _opener(self, file: Attachment) -> _Opener:
+        return _Opener(file, self)
+
+
+class _Opener:
+    """What `Attachment.open` is here."""
+
+    def __init__(self, file: Attachment, carried: CarriedFiles) -> None:
+        self._file = file
+        self._carried = carried
+
+    def __call__(self) -> BinaryIO:
+        try:
+            content = self._file.open()
+        except (OSError, KittError) as error:
+            raise self._carried.blame(self._file.name, _reason(error)) from error
+        return cast("BinaryIO", io.BufferedReader(_Watched(content, self._file, self._carried)))
+
+
+class _Watched(io.RawIOBase):
+    """A file's content; what its store cannot give, or gives too little of, is noted."""
+
+    def __init__(self, content: BinaryIO, file: Attachment, carried: CarriedFiles) -> None:
+        self._content = content
+        self._file = file
+        self._carried = carried
+        self._read = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]  # typeshed: any writable buffer
+        try:
+            data = self._content.read(len(buffer))
+        except (OSError, KittError) as error:
+            raise self._carried.blame(self._file.name, _reason(error)) from error
+        if not data and self._read != self._file.size:
+            why = f"it ends after {self._read} of {self._file.size} bytes"
+            raise self._carried.blame(self._file.name, why)
+        buffer[: len(data)] = data
+        self._read += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._content.close()
+        super().close()
+
+
+def _reason(error: OSError | KittError) -> str:
+    if isinstance(error, KittError):
+        return error.message
+    return error.strerror or str(error)
