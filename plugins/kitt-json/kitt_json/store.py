@@ -1,15 +1,17 @@
 """The store: a ``kitt-results`` tree behind the storage contract.
 
-Nothing is remembered between calls, so that files which others write, move or remove are seen at once. What is
-said of a tree's form and safety stands in `kitt_core.rundir`.
+Files which others write, move or remove are seen at once: all that is remembered between calls is where some runs
+were, and that is looked at again before it is believed. What is said of a tree's form and safety stands in
+`kitt_core.rundir`.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from kitt_core import codec, fallbacks
 from kitt_core.errors import StoreUnavailableError
@@ -25,7 +27,6 @@ from kitt_core.rundir import (
     prepare_root,
     read_attachments,
     write_new_runs,
-    write_run,
     write_runs,
 )
 from kitt_core.rundir.content import DOCUMENT, IDENTITY
@@ -34,6 +35,8 @@ from kitt_core.verification import DocumentCheck
 from kitt_json.tree import tree_of
 
 __all__ = ["JSONResultStore"]
+
+_MOST_PLACES: Final = 1000
 
 
 class JSONResultStore(ResultStore):
@@ -60,6 +63,8 @@ class JSONResultStore(ResultStore):
                 hint="change to another one, or give the whole path",
             ) from error
         self._closed = False
+        # Whoever walks through runs asks for each one's files; looking for it would be another walk each time.
+        self._places: dict[str, FoundRun] = {}
         for place in (self._root.parent, self._root):
             if _is_in_the_way(place):
                 raise StoreUnavailableError(
@@ -84,13 +89,13 @@ class JSONResultStore(ResultStore):
 
     def write_run(self, run: CheckedRun) -> None:
         """Store one checked run, whole and durably."""
-        self._check_open()
-        write_run(self._root, run)
+        self.write_runs([run])
 
     def write_runs(self, runs: Sequence[CheckedRun]) -> None:
         """Store several checked runs; an error leaves none of them."""
         self._check_open()
-        write_runs(self._root, runs)
+        for run, directory in zip(runs, write_runs(self._root, runs), strict=True):
+            self._note(run.id, FoundRun(self._root, PurePosixPath(directory.relative_to(self._root).as_posix())))
 
     def write_unless_stored(self, checked: Sequence[CheckedRun]) -> dict[str, str]:
         """Store those runs whose bytes are not in the tree, and look for them under its lock."""
@@ -137,7 +142,8 @@ class JSONResultStore(ResultStore):
         """Yield the runs that match, of those that were there when the scan began."""
         wanted = RunFilter.of(filters)
         self._check_open()
-        return fallbacks.select(_read_each(list(find_runs(self._root)), _identity_test(wanted)), wanted)
+        runs = _read_each(list(find_runs(self._root)), _identity_test(wanted), self._note)
+        return fallbacks.select(runs, wanted)
 
     def delete_result(self, run_id: str) -> bool:
         """Remove the run's directory with everything in it."""
@@ -181,8 +187,18 @@ class JSONResultStore(ResultStore):
 
     def _located(self, run_id: str) -> FoundRun | None:
         self._check_open()
+        noted = self._places.pop(run_id, None)
+        if noted is not None and _is_there(noted, run_id):
+            self._note(run_id, noted)
+            return noted
         located = locate(self._root, [run_id])
         return None if located is None else located[1]
+
+    def _note(self, run_id: str, run: FoundRun) -> None:
+        if len(self._places) >= _MOST_PLACES:
+            with suppress(StopIteration, RuntimeError):  # another thread was quicker
+                self._places.pop(next(iter(self._places)), None)
+        self._places[run_id] = run
 
     def _check_open(self) -> None:
         if self._closed:
@@ -210,7 +226,21 @@ def _identity_test(wanted: RunFilter) -> Callable[[FoundRun], bool]:
     return passes
 
 
-def _read_each(runs: Iterable[FoundRun], wanted: Callable[[FoundRun], bool]) -> Iterator[StoredRun]:
+def _is_there(run: FoundRun, run_id: str) -> bool:
+    parts = run.path.parts
+    try:
+        if any(run.root.joinpath(*parts[:depth]).is_symlink() for depth in range(1, len(parts) + 1)):
+            return False
+        return run.is_any_of([run_id]) is not None and (run.directory / DOCUMENT).is_file()
+    except OSError:
+        return False
+
+
+def _read_each(
+    runs: Iterable[FoundRun],
+    wanted: Callable[[FoundRun], bool],
+    note: Callable[[str, FoundRun], None] = lambda run_id, run: None,  # noqa: ARG005 - a caller may not care
+) -> Iterator[StoredRun]:
     seen: set[str] = set()
     for run in runs:
         try:
@@ -221,6 +251,7 @@ def _read_each(runs: Iterable[FoundRun], wanted: Callable[[FoundRun], bool]) -> 
             continue
         if stored.id not in seen:  # a directory that was copied by hand is the same run
             seen.add(stored.id)
+            note(stored.id, run)
             yield stored
 
 

@@ -160,6 +160,43 @@ def test_a_copied_directory_is_the_same_run(store: JSONResultStore) -> None:
     assert ids(store) == []
 
 
+def test_where_a_run_was_is_looked_at_again(store: JSONResultStore, tmp_path: Path) -> None:
+    run_id = store.save_result(
+        {"model": "m", "engine": "e"}, attachments=[Attachment("a", 1, lambda: io.BytesIO(b"1"))]
+    )
+    document = store.get_document(run_id)
+    (place,) = (path.parent for path in store.run_tree.rglob("metrics.json"))
+    moved = place.rename(store.run_tree / "moved")
+    assert store.get_document(run_id) == document
+    assert [file.name for file in store.attachments(run_id)] == ["a"]
+    shutil.copytree(moved, tmp_path / "outside")
+    shutil.rmtree(moved)
+    moved.symlink_to(tmp_path / "outside")
+    assert store.get_document(run_id) is None
+    assert list(store.attachments(run_id)) == []
+
+
+def test_the_files_of_runs_that_are_scanned_are_found_without_a_walk(
+    store: JSONResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        store.save_result({"model": f"m{number}", "engine": "e"})
+    with JSONResultStore(store.run_tree) as other:
+        runs = list(other.scan())
+        monkeypatch.setattr("kitt_json.store.locate", None)
+        assert [list(other.attachments(run.id)) for run in runs] == [[]] * 5
+        assert [other.get_document(run.id) for run in runs] == [run.document for run in runs]
+
+
+def test_no_more_places_are_remembered_than_are_needed(
+    store: JSONResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kitt_json.store._MOST_PLACES", 2)
+    ids_ = [store.save_result({"model": f"m{number}", "engine": "e"}) for number in range(4)]
+    assert list(store._places) == ids_[2:]
+    assert all(store.get_document(run_id) for run_id in ids_)
+
+
 def test_a_run_that_goes_during_a_scan_is_left_out(store: JSONResultStore) -> None:
     for model in ("a", "b", "c"):
         store.save_result({"model": model, "engine": "e"}, run_id=model)
