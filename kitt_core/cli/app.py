@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
@@ -21,10 +21,8 @@ from kitt_core.cli.messages import logging_to_stderr, say_error
 from kitt_core.cli.pairs import as_pairs
 from kitt_core.cli.state import State
 from kitt_core.cli.streams import forget, prepare_streams, works
+from kitt_core.cli.targets import complete_backend
 from kitt_core.errors import ConfigurationError, KittError
-
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
 
 __all__ = ["cli", "main"]
 
@@ -81,15 +79,6 @@ def _state(ctx: click.Context) -> State:
     return ctx.ensure_object(State)
 
 
-def _complete_backend(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from click.shell_completion import CompletionItem
-
-    from kitt_core.plugins import STORAGE
-
-    del parameter
-    return [CompletionItem(n) for n in _state(ctx).plugins.names(STORAGE) if n.startswith(incomplete)]
-
-
 def _version(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
     from kitt_core import __version__
 
@@ -103,7 +92,7 @@ def _version(ctx: click.Context, parameter: click.Parameter, value: Any) -> None
 @click.option(
     "--backend",
     metavar="NAME|URI",
-    shell_complete=_complete_backend,
+    shell_complete=complete_backend,
     help="The store: a backend's name, a URI such as sqlite:///runs.db, or a path.",
 )
 @click.option(

@@ -60,7 +60,7 @@ def open_backend(new_target: NewTarget, monkeypatch: pytest.MonkeyPatch) -> Iter
     with ExitStack() as stack:
 
         def opened(name: str) -> ResultStore:
-            options = {"synchronous": "OFF"} if name == "sqlite" else {}
+            options: dict[str, Any] = {"synchronous": "OFF"} if name == "sqlite" else {}
             return stack.enter_context(open_store(new_target(name), **options))
 
         yield opened
