@@ -83,8 +83,9 @@ class PostgresDialect(QueryDialect):
 
         The server's ``lower`` is not case folding (``ß`` is ``ss``) and depends on its locale.
         """
+        lowered = func.lower(text.collate(_CODE_POINTS))  # ASCII, whatever the locale
         characters = (
-            func.regexp_split_to_table(text, "")
+            func.regexp_split_to_table(lowered, "")
             .table_valued(column("character", Text), with_ordinality="place")
             .render_derived()
         )
@@ -93,7 +94,7 @@ class PostgresDialect(QueryDialect):
         separator = aggregate_order_by(literal(""), characters.c.place.asc())
         whole = select(func.string_agg(folded, separator)).scalar_subquery()
         ascii_only = func.octet_length(text) == func.char_length(text)
-        return case((ascii_only, func.lower(text.collate(_CODE_POINTS))), else_=whole)
+        return case((ascii_only, lowered), else_=whole)
 
     def contains(self, text: ColumnElement[str], name: str) -> ColumnElement[bool]:
         """Use ``strpos``."""

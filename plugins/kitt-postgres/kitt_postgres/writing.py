@@ -6,21 +6,32 @@ trips more, and less time for each row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, get_args
 
+import attrs
 import psycopg
-from attrs import asdict, astuple, fields
+from attrs import asdict, astuple
+from psycopg.types.json import Jsonb
 
-from kitt_core.model import BenchmarkRow, CheckedRun, HardwareRow, RunRow, RunRows
+from kitt_core.model import CheckedRun, HardwareRow, RunRow, RunRows
 
 __all__ = ["copy_runs", "insert_derived", "insert_run"]
 
 Driver = psycopg.Connection[tuple[Any, ...]]
 Values = dict[str, Any]
 
-_RUN: Final = tuple(attribute.name for attribute in fields(RunRow))
+_TYPES: Final = {str: "text", int: "int4", bool: "bool", float: "float8", datetime: "timestamptz"}
+
+
+def _columns(row: type[Any]) -> dict[str, str]:
+    """Return the columns of a row's class with their types in the database."""
+    attrs.resolve_types(row)
+    return {attribute.name: _TYPES[get_args(attribute.type)[0]] for attribute in attrs.fields(row)}
+
+
+_RUN: Final = _columns(RunRow)
 _BENCHMARK: Final = {
     "test_name": "text",
     "test_version": "text",
@@ -28,15 +39,12 @@ _BENCHMARK: Final = {
     "passed": "bool",
     "timestamp": "timestamptz",
 }
-_HARDWARE: Final = {
-    attribute.name: "int4" if attribute.name in {"gpu_vram_gb", "gpu_count", "cpu_cores", "ram_gb"} else "text"
-    for attribute in fields(HardwareRow)
-}
+_HARDWARE: Final = _columns(HardwareRow)
 _NEXT_BENCHMARK: Final = "SELECT nextval('benchmarks_id_seq')::int4 FROM generate_series(1, %s)"
 
 
 def _unnested(prefix: str, columns: dict[str, str]) -> str:
-    return "unnest(" + ", ".join(f"%({prefix}_{name})s::{kind}[]" for name, kind in columns.items()) + ")"
+    return "unnest(" + ", ".join(f"%({prefix}_{name})b::{kind}[]" for name, kind in columns.items()) + ")"
 
 
 def _names(columns: Iterable[str], prefix: str = "") -> str:
@@ -55,7 +63,7 @@ numbered AS MATERIALIZED (
 ), measured AS (
     INSERT INTO metrics (benchmark_id, metric_name, metric_value)
     SELECT numbered.id, given.name, given.value
-    FROM unnest(%(metric_entry)s::int4[], %(metric_name)s::text[], %(metric_value)s::float8[])
+    FROM unnest(%(metric_entry)b::int4[], %(metric_name)b::text[], %(metric_value)b::float8[])
         WITH ORDINALITY AS given (entry, name, value, place)
     JOIN numbered ON numbered.place = given.entry ORDER BY given.place
 ), machine AS (
@@ -63,7 +71,7 @@ numbered AS MATERIALIZED (
     SELECT %(id)s::text, * FROM {_unnested("machine", _HARDWARE)}
 ), label AS (
     INSERT INTO run_labels (run_id, key, value)
-    SELECT %(id)s::text, * FROM unnest(%(label_key)s::text[], %(label_value)s::text[])
+    SELECT %(id)s::text, * FROM unnest(%(label_key)b::text[], %(label_value)b::text[])
 )
 SELECT"""  # noqa: S608  # the names are ours
 
@@ -126,49 +134,53 @@ def copy_runs(driver: Driver, given: Sequence[tuple[CheckedRun, str | None]]) ->
     """
     runs = [run for run, _ in given]
     entries = [(run, entry) for run in runs for entry in run.rows.benchmarks]
-    ids = [row[0] for row in driver.execute(_NEXT_BENCHMARK, [len(entries)])]
-    _copy(
-        driver,
+    numbers = [row[0] for row in driver.execute(_NEXT_BENCHMARK, [len(entries)])]
+
+    def copy(table: str, columns: Values, rows: Iterable[tuple[Any, ...]]) -> None:
+        statement = f"COPY {table} ({_names(columns)}) FROM STDIN (FORMAT BINARY)".encode()
+        with driver.cursor() as cursor, cursor.copy(statement) as writer:
+            writer.set_types(list(columns.values()))
+            for row in rows:
+                writer.write_row(row)
+
+    copy(
         "runs",
-        ("id", *_RUN, "raw_json", "created_at"),
-        ((run.id, *astuple(run.rows.run), raw_json, run.created_at) for run, raw_json in given),
+        {"id": "text", **_RUN, "raw_json": "jsonb", "created_at": "timestamptz"},
+        ((run.id, *astuple(run.rows.run), _as_it_is(raw_json), run.created_at) for run, raw_json in given),
     )
-    _copy(
-        driver,
+    copy(
         "run_documents",
-        ("run_id", "sha256", "document"),
+        {"run_id": "text", "sha256": "text", "document": "bytea"},
         ((run.id, run.sha256, run.document) for run in runs),
     )
-    _copy(
-        driver,
+    copy(
         "benchmarks",
-        ("id", "run_id", *_BENCHMARK, "created_at"),
-        ((number, run.id, *entry[:5], run.created_at) for number, (run, entry) in zip(ids, entries, strict=True)),
+        {"id": "int4", "run_id": "text", **_BENCHMARK, "created_at": "timestamptz"},
+        (
+            (number, run.id, *entry[:5], run.created_at)
+            for number, (run, entry) in zip(numbers, entries, strict=True)
+        ),
     )
-    _copy(driver, "metrics", ("benchmark_id", "metric_name", "metric_value"), _measured(ids, entries))
-    _copy(
-        driver,
+    copy(
+        "metrics",
+        {"benchmark_id": "int4", "metric_name": "text", "metric_value": "float8"},
+        (
+            (number, *metric)
+            for number, (_, entry) in zip(numbers, entries, strict=True)
+            for metric in entry.metrics
+        ),
+    )
+    copy(
         "hardware",
-        ("run_id", *_HARDWARE),
+        {"run_id": "text", **_HARDWARE},
         ((run.id, *astuple(run.rows.hardware)) for run in runs if run.rows.hardware is not None),
     )
-    _copy(
-        driver,
+    copy(
         "run_labels",
-        ("run_id", "key", "value"),
+        {"run_id": "text", "key": "text", "value": "text"},
         ((run.id, key, value) for run in runs for key, value in run.rows.labels),
     )
 
 
-def _measured(
-    ids: Iterable[int], entries: Iterable[tuple[CheckedRun, BenchmarkRow]]
-) -> Iterator[tuple[int, str, float | None]]:
-    for number, (_, entry) in zip(ids, entries, strict=True):
-        for name, value in entry.metrics:
-            yield number, name, value
-
-
-def _copy(driver: Driver, table: str, columns: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> None:
-    with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({_names(columns)}) FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row(row)
+def _as_it_is(text: str | None) -> Jsonb | None:
+    return None if text is None else Jsonb(text, dumps=str)

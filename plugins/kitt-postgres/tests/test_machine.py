@@ -1,0 +1,41 @@
+"""Random sequences of operations, compared with a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+
+from kitt_core.storage import ResultStore
+from kitt_core.testing.machine import StoreStateMachine
+from kitt_postgres import PostgresResultStore
+
+if TYPE_CHECKING:
+    from kitt_postgres.testing import Database, Databases
+
+
+class PostgresMachine(StoreStateMachine):
+    database: ClassVar[Database]
+    opened: ClassVar[set[Path]] = set()
+
+    def open_store(self, directory: Path) -> ResultStore:
+        store = PostgresResultStore(self.database.dsn, **self.database.options)
+        if directory not in self.opened:  # a new sequence begins with an empty store
+            self.opened.add(directory)
+            with store._transaction() as driver:
+                driver.execute("TRUNCATE runs, quick_tests CASCADE")
+        return store
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _database(postgres_databases: Databases) -> Iterator[None]:
+    PostgresMachine.database = postgres_databases.new()
+    with PostgresMachine.database.open() as store:
+        store.initialize()
+    yield
+    postgres_databases.drop(PostgresMachine.database)
+
+
+TestPostgresMachine = PostgresMachine.TestCase
