@@ -21,4 +21,4 @@ class TestPostgresTogether(StoreConcurrencyContract):
         database = new_database()
         with database.open() as store:
             store.initialize()
-        return database.target
+        return StoreTarget(database.dsn, dict(database.options))

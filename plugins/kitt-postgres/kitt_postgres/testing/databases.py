@@ -12,7 +12,6 @@ from attrs import field, frozen
 
 from kitt_core.storage import ResultStore
 from kitt_core.stores import open_store
-from kitt_core.testing import StoreTarget
 from kitt_postgres.testing.server import PrivateServer
 
 __all__ = ["Database", "Databases", "PrivateDatabases", "SchemaDatabases"]
@@ -30,12 +29,7 @@ class Database:
     """
 
     dsn: str = field(repr=False)
-    options: Mapping[str, str] = _NOTHING
-
-    @property
-    def target(self) -> StoreTarget:
-        """The same for the conformance kit."""
-        return StoreTarget(self.dsn, dict(self.options))
+    options: Mapping[str, Any] = _NOTHING
 
     def open(self, **options: Any) -> ResultStore:
         """Open a store there."""
