@@ -156,6 +156,8 @@ class MetricCondition:
         number = isinstance(self.value, (int, float)) and not isinstance(self.value, bool)
         if not (number and abs(self.value) <= sys.float_info.max):
             raise InvalidQueryError(f"metric {self.name} is compared to {self.value!r}, expected a finite number")
+        # Metrics are doubles, and databases compare as such: 2**53 + 1 is 2**53 everywhere.
+        object.__setattr__(self, "value", float(self.value))
 
     @classmethod
     def parse(cls, text: str) -> MetricCondition:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Text, and_, bindparam, exists, false, literal, or_, select
+from sqlalchemy import ColumnElement, Text, and_, bindparam, false, literal, or_, select
 from sqlalchemy.types import Double
 
 from kitt_core.query import MetricCondition, Patterns, RunFilter
@@ -78,7 +78,7 @@ def _groups(wanted: RunFilter, dialect: QueryDialect) -> Iterator[_Group]:
         yield [(part, {**bound, "_key": key}) for part, bound in _text_parts("label", patterns, dialect)]
     for condition in wanted.metrics or ():
         yield [_metric_part(condition)]
-    if wanted.search is not None:
+    if wanted.search:  # nothing is a part of everything, of a run without any text, too
         yield [(Part("search", ""), {"": wanted.search.casefold()})]
 
 
@@ -171,8 +171,9 @@ def _text_clause(kind: str, text: ColumnElement[Any], name: str, dialect: QueryD
 def _metric_clause(operator: str, name: str, splits: int) -> ColumnElement[bool]:
     value = metrics.c.metric_value
     compared = value.op(operator, is_comparison=True)(bindparam(name, type_=Double))
-    return exists(
-        select(literal(1))
+    # Not EXISTS: SQLite would look through all entries of that name again for each run.
+    return runs.c.id.in_(
+        select(benchmarks.c.run_id)
         .select_from(benchmarks.join(metrics, metrics.c.benchmark_id == benchmarks.c.id))
-        .where(benchmarks.c.run_id == runs.c.id, metric_named(name, splits), compared, finite(value))
+        .where(metric_named(name, splits), compared, finite(value))
     )

@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import abc
 import json
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Integer, Table, Text, bindparam, column, func, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Table,
+    Text,
+    bindparam,
+    case,
+    column,
+    func,
+    literal,
+    literal_column,
+    select,
+)
+from sqlalchemy.types import Double
 
 from kitt_sql.ddl import SQLITE_MACROS
 from kitt_sql.tables import runs
 
 __all__ = ["QueryDialect", "SQLiteDialect"]
+
+_SCALE: Final = 2.0**-600
 
 
 class QueryDialect(abc.ABC):
@@ -113,8 +129,10 @@ class SQLiteDialect(QueryDialect):
         return func.sum(number)
 
     def average(self, number: ColumnElement[float]) -> ColumnElement[float]:
-        """Use ``avg``."""
-        return func.avg(number)
+        """Use ``avg``; where its sum overflows, the average of the numbers made smaller."""
+        plain = func.avg(number)
+        scaled = func.avg(number * literal(_SCALE, Double)) / literal(_SCALE, Double)
+        return case((func.abs(plain) <= literal(sys.float_info.max, Double), plain), else_=scaled)
 
     def scan_position(self) -> ColumnElement[int]:
         """Use the row's number."""

@@ -15,7 +15,6 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     FromClause,
-    Integer,
     Select,
     Text,
     and_,
@@ -112,8 +111,8 @@ def list_page(shape: Shape, order: OrderShape, phase: Phase, dialect: QueryDiale
         statement = statement.order_by(key.desc() if descending else key.asc())
     return (
         statement.order_by(run_id.desc() if descending else run_id.asc())
-        .limit(bindparam("limit", type_=Integer))
-        .offset(bindparam("offset", type_=Integer))
+        .limit(bindparam("limit", type_=BigInteger))
+        .offset(bindparam("offset", type_=BigInteger))
     )
 
 
@@ -208,7 +207,7 @@ def scan_page(shape: Shape, dialect: QueryDialect) -> Select[Any]:
         .where(position > bindparam("after", type_=BigInteger), position <= bindparam("last", type_=BigInteger))
         .where(*where(shape, dialect))
         .order_by(position)
-        .limit(bindparam("limit", type_=Integer))
+        .limit(bindparam("limit", type_=BigInteger))
     )
 
 

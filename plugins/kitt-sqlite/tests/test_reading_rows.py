@@ -66,6 +66,7 @@ def test_values_are_bound_and_never_part_of_a_statement(
         ({"suite_name": "s"}, "created_at", "idx_runs_suite_name"),
         ({"sha256": "0"}, "created_at", "idx_run_documents_sha256"),
         ({"labels": {"k": "v"}}, "created_at", "idx_run_labels_key_value"),
+        ({"metrics": "avg_tps>0"}, "created_at", "idx_metrics_name"),
     ],
 )
 def test_the_index_is_used(
@@ -80,6 +81,16 @@ def test_the_index_is_used(
     with closing(sqlite3.connect(store.location)) as connection:
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]  # type: ignore[arg-type]
     assert any(index in step for step in plan), plan
+
+
+def test_a_metric_is_looked_up_once_and_not_for_each_run(
+    store: SQLiteResultStore, statements: list[tuple[str, object]]
+) -> None:
+    store.count({"metrics": ["avg_tps>0", "throughput/avg_tps<0"]})
+    sql, parameters = statements[-1]
+    with closing(sqlite3.connect(store.location)) as connection:
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]  # type: ignore[arg-type]
+    assert not any("CORRELATED" in step for step in plan), plan
 
 
 def test_a_statement_is_built_once_for_each_shape(store: SQLiteResultStore) -> None:
