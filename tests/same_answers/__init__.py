@@ -1,0 +1,1 @@
+"""Every backend gives the same answers to the same questions."""
