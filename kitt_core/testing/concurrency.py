@@ -33,7 +33,7 @@ from kitt_core.testing.documents import STANDARD, small
 from kitt_core.testing.target import StoreTarget
 from kitt_core.testing.worker import batch, single
 
-__all__ = ["StoreConcurrencyContract"]
+__all__ = ["StoreConcurrencyContract", "assert_whole", "together"]
 
 _PATIENCE: Final = 300  # seconds after which a process that hangs is a failure and not a hang of the tests
 _PROCESSES: Final = 4
@@ -71,66 +71,66 @@ class StoreConcurrencyContract:
         self, place: StoreTarget, processes: int, runs: int
     ) -> None:
         writers = [("save_many", f"w{n}", str(runs)) for n in range(processes)]
-        *written, read = _together(place, [*writers, ("read_until", str(processes * runs))])
+        *written, read = together(place, [*writers, ("read_until", str(processes * runs))])
         assert read == []
         assert written == [[f"w{n}-{i}" for i in range(runs)] for n in range(processes)]
         with place.open() as store:
             assert {run.id: store.get_result(run.id) for run in store.scan()} == {
                 f"w{n}-{i}": small(i) for n in range(processes) for i in range(runs)
             }
-            _assert_whole(store)
+            assert_whole(store)
 
     def test_processes_that_write_batches_at_once_lose_nothing(self, place: StoreTarget) -> None:
-        said = _together(place, [("save_batches", f"b{n}", "4") for n in range(_PROCESSES)])
+        said = together(place, [("save_batches", f"b{n}", "4") for n in range(_PROCESSES)])
         assert said == [[f"b{n}-{i}" for i in range(4)] for n in range(_PROCESSES)]
         with place.open() as store:
             assert {summary.id for summary in store.list_results()} == {
                 f"b{n}-{i}-{j}" for n in range(_PROCESSES) for i in range(4) for j in range(5)
             }
-            _assert_whole(store)
+            assert_whole(store)
 
     def test_processes_that_open_a_store_for_the_first_time_at_once_all_can(self, place: StoreTarget) -> None:
-        said = _together(place, [("save_many", f"first{n}", "1") for n in range(_PROCESSES)])
+        said = together(place, [("save_many", f"first{n}", "1") for n in range(_PROCESSES)])
         assert said == [[f"first{n}-0"] for n in range(_PROCESSES)]
         with place.open() as store:
             assert store.count() == _PROCESSES
-            _assert_whole(store)
+            assert_whole(store)
 
     def test_a_run_that_several_processes_save_is_there_once(self, place: StoreTarget) -> None:
-        said = _together(place, [("save_same", "wanted", "0")] * _PROCESSES)
+        said = together(place, [("save_same", "wanted", "0")] * _PROCESSES)
         assert said == [["wanted"]] * _PROCESSES
         with place.open() as store:
             assert [(run.id, run.document) for run in store.scan()] == [("wanted", STANDARD)]
-            _assert_whole(store)
+            assert_whole(store)
 
     def test_an_id_that_several_processes_want_goes_to_one_of_them(self, place: StoreTarget) -> None:
-        said = _together(place, [("save_same", "wanted", str(n)) for n in range(_PROCESSES)])
+        said = together(place, [("save_same", "wanted", str(n)) for n in range(_PROCESSES)])
         assert sorted(said) == [["taken"]] * (_PROCESSES - 1) + [["wanted"]]
         with place.open() as store:
             document = STANDARD + b" " * said.index(["wanted"])
             assert [(run.id, run.document) for run in store.scan()] == [("wanted", document)]
-            _assert_whole(store)
+            assert_whole(store)
 
     def test_files_that_several_processes_import_are_stored_once(self, place: StoreTarget) -> None:
-        said = _together(place, [("import_same", f"i{n}", "15") for n in range(_PROCESSES)])
+        said = together(place, [("import_same", f"i{n}", "15") for n in range(_PROCESSES)])
         new = [run_id for lines in said for run_id in lines]
         assert sorted(int(run_id.partition("-")[2]) for run_id in new) == list(range(15))
         with place.open() as store:
             assert {run.id for run in store.scan()} == set(new)
-            _assert_whole(store)
+            assert_whole(store)
 
     def test_a_run_that_several_processes_delete_is_deleted_by_one_of_them(self, place: StoreTarget) -> None:
         with place.open() as store:
             if Capability.DELETE not in store.capabilities:
                 pytest.skip(f"{type(store).__name__} does not declare DELETE")
-            _together(place, [("save_many", "gone", str(_RUNS))])
+            together(place, [("save_many", "gone", str(_RUNS))])
             store.save_result(STANDARD, run_id="kept")
-            said = _together(place, [("delete_many", "gone", str(_RUNS))] * _PROCESSES)
+            said = together(place, [("delete_many", "gone", str(_RUNS))] * _PROCESSES)
             assert sorted(run_id for lines in said for run_id in lines) == sorted(
                 f"gone-{i}" for i in range(_RUNS)
             )
             assert [run.id for run in store.scan()] == ["kept"]
-            _assert_whole(store)
+            assert_whole(store)
 
     # Kills.
 
@@ -197,7 +197,7 @@ class StoreConcurrencyContract:
         with place.open() as store, ThreadPoolExecutor(_PROCESSES) as pool:
             ids = list(pool.map(lambda n: store.save_result(small(n), run_id=f"t{n}"), range(_PROCESSES)))
             assert {run.id for run in store.scan()} == set(ids)
-            _assert_whole(store)
+            assert_whole(store)
 
     def test_threads_with_a_handle_each_lose_nothing(self, place: StoreTarget) -> None:
         with place.open() as store:
@@ -220,7 +220,7 @@ class StoreConcurrencyContract:
             kept = set().union(*pool.map(work, range(_PROCESSES)))
         with place.open() as store:
             assert {run.id for run in store.scan()} == kept
-            _assert_whole(store)
+            assert_whole(store)
 
 
 Worker = subprocess.Popen[str]
@@ -240,7 +240,7 @@ def _started(place: StoreTarget, job: str, *texts: str) -> Iterator[Worker]:
             worker.kill()
 
 
-def _together(place: StoreTarget, jobs: Sequence[tuple[str, ...]]) -> list[list[str]]:
+def together(place: StoreTarget, jobs: Sequence[tuple[str, ...]]) -> list[list[str]]:
     """Let workers begin at the same moment and return what each of them said."""
     with ExitStack() as stack:
         workers = [stack.enter_context(_started(place, *job)) for job in jobs]
@@ -306,14 +306,15 @@ def _assert_all_or_nothing(store: ResultStore, runs: Sequence[CheckedRun]) -> No
     ]
     assert [sorted(question()) for question in questions] == [sorted(there)] * 2
     assert store.count({"id": ids}) == len(there)
-    _assert_whole(store)
+    assert_whole(store)
 
 
-def _assert_whole(store: ResultStore) -> None:
+def assert_whole(store: ResultStore) -> None:
+    """Assert that `verify` finds no damage."""
     assert [finding for finding in store.verify() if finding.severity is Severity.DAMAGE] == []
 
 
 def _assert_usable(store: ResultStore) -> None:
-    _assert_whole(store)
+    assert_whole(store)
     run_id = store.save_result(small(0))
     assert store.get_result(run_id) == small(0)
