@@ -33,6 +33,8 @@ CHAINS = (
     ("memory", "sqlite", "json", "sqlite", "memory"),
     ("json", "memory", "json", "json"),
     ("sqlite", "sqlite", "memory", "memory", "json"),
+    ("sqlite", "postgres", "json", "sqlite"),
+    ("json", "postgres", "postgres", "memory", "postgres", "sqlite"),
 )
 
 Copy = Callable[[ResultStore, ResultStore], None]
@@ -88,12 +90,18 @@ def contents(store: ResultStore, run_id: str) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def open_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ResultStore]]:
+def open_backend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Callable[[str], ResultStore]]:
     # What survives a power cut is not the question here, and waiting for the disk would take a minute.
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     with ExitStack() as stack:
 
         def opened(name: str) -> ResultStore:
+            if name == "postgres":
+                store = stack.enter_context(request.getfixturevalue("new_database")().open())
+                store.initialize()
+                return store  # type: ignore[no-any-return]  # a fixture by its name has no type
             place = tmp_path / f"{len(list(tmp_path.iterdir()))}-{name}"
             place.mkdir()
             if name == "sqlite":

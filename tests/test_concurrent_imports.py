@@ -6,7 +6,9 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,12 +19,12 @@ from kitt_core.service.imports import ImportReport, find_candidates, import_runs
 FILES, THREADS, PROCESSES = 60, 4, 3
 
 IMPORTING = """
-import sys
+import json, sys
 from kitt_core import open_store
 from kitt_core.plugins import PluginManager
 from kitt_core.service.imports import find_candidates, import_runs
-target, directory = sys.argv[1:]
-with open_store(target) as store:
+target, options, directory = sys.argv[1:]
+with open_store(target, **json.loads(options)) as store:
     candidates = list(find_candidates(PluginManager(), [directory]))
     print("ready", flush=True)
     sys.stdin.readline()
@@ -31,18 +33,22 @@ with open_store(target) as store:
 """
 
 
-@pytest.mark.parametrize("target", ["sqlite:///{}/runs.db", "json:///{}/tree"])
-def test_every_file_becomes_one_run(tmp_path: Path, target: str) -> None:
-    pytest.importorskip(f"kitt_{target.partition(':')[0]}")
+@pytest.mark.parametrize("backend", ["sqlite", "json", "postgres"])
+def test_every_file_becomes_one_run(tmp_path: Path, request: pytest.FixtureRequest, backend: str) -> None:
+    options: Mapping[str, Any] = {}
+    if backend == "postgres":
+        database = request.getfixturevalue("new_database")()
+        target, options = database.dsn, database.options
+    else:
+        target = {"sqlite": f"sqlite:///{tmp_path}/runs.db", "json": f"json:///{tmp_path}/tree"}[backend]
     files = tmp_path / "files"
     files.mkdir()
     for number in range(FILES):
         (files / f"{number}.json").write_text(json.dumps({"model": f"m{number}", "engine": "e"}))
-    target = target.format(tmp_path)
     reports: list[ImportReport] = []
     start = threading.Barrier(THREADS + 1)
     plugins = PluginManager()
-    with open_store(target) as store:
+    with open_store(target, **options) as store:
         store.initialize()
         candidates = list(find_candidates(plugins, [files]))
 
@@ -51,7 +57,7 @@ def test_every_file_becomes_one_run(tmp_path: Path, target: str) -> None:
             reports.append(import_runs(store, candidates))
 
         threads = [threading.Thread(target=work) for _ in range(THREADS)]
-        command = [sys.executable, "-c", IMPORTING, target, str(files)]
+        command = [sys.executable, "-c", IMPORTING, target, json.dumps(dict(options)), str(files)]
         processes = [
             subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             for _ in range(PROCESSES)
