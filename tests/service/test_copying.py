@@ -34,7 +34,7 @@ from kitt_core.service.copying import CopyReport, copy_runs
 from kitt_core.storage import Capability, ResultStore
 from kitt_core.testing.documents import HOSTILE, UNFIT, as_bytes, small
 
-BACKENDS = ("memory", "sqlite", "json")
+BACKENDS = ("memory", "sqlite", "json", "postgres")
 CORPUS = {f"run-{i:03}": document for i, document in enumerate([*HOSTILE.values(), *UNFIT.values()])}
 CREATED = datetime(2024, 2, 29, 23, 59, 59, 123456, tzinfo=UTC)
 
@@ -43,10 +43,15 @@ OpenStore = Callable[[str], ResultStore]
 
 
 @pytest.fixture
-def new_target(tmp_path: Path) -> NewTarget:
+def new_target(tmp_path: Path, request: pytest.FixtureRequest) -> NewTarget:
     """Return what `open_store` takes for an empty store of a backend; other processes may open it, too."""
 
     def made(name: str) -> str:
+        if name == "postgres":
+            database = request.getfixturevalue("new_database")()
+            with database.open() as store:
+                store.initialize()
+            return str(database.uri)
         place = tmp_path / f"{len(list(tmp_path.iterdir()))}-{name}"
         place.mkdir()
         return {"sqlite": f"sqlite:///{place}/runs.db", "json": f"json:///{place}", "memory": "memory:"}[name]
@@ -488,7 +493,7 @@ def worker(source: str, target: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", WORKER, source, target], stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("to", ["sqlite", "json"])
+@pytest.mark.parametrize("to", ["sqlite", "json", "postgres"])
 @pytest.mark.parametrize("kills", [10, pytest.param(40, marks=pytest.mark.long)])
 def test_a_copy_that_is_killed_is_completed_by_the_next(
     new_target: NewTarget, monkeypatch: pytest.MonkeyPatch, kills: int, to: str

@@ -31,6 +31,13 @@ class Database:
     dsn: str = field(repr=False)
     options: Mapping[str, Any] = _NOTHING
 
+    @property
+    def uri(self) -> str:
+        """Both in one text, for who can give no options."""
+        if "schema" not in self.options:
+            return self.dsn
+        return f"{self.dsn}{'&' if '?' in self.dsn else '?'}options=-csearch_path%3D{self.options['schema']}"
+
     def open(self, **options: Any) -> ResultStore:
         """Open a store there."""
         return open_store(self.dsn, **{**self.options, **options})
