@@ -90,12 +90,12 @@ _PASSING: Final = {None, _NOT_LISTENING, _STATES["53300"], _STATES["57P03"]}
 _RETRIED: Final = {"40001", "40P01", "57P01", "57P02", "57P03"}
 _REFUSED_VALUES: Final = {"22P02", "22P05", "22003", "54000", "54001", "22021", "22030", "22032"}
 _KEYED_BY_RUN: Final = {runs.name, run_documents.name, run_labels.name}
-_TOO_LONG_TO_INDEX: Final = "54000"
+_TOO_LONG: Final = "54000"
 
 
 @contextmanager
 def translated(location: str) -> Iterator[None]:
-    """Raise `StoreUnavailableError` for what the server, the driver or the pool refuse."""
+    """Raise KITT's errors for what the server, the driver or the pool refuse."""
     try:
         yield
     except (exc.SQLAlchemyError, psycopg.Error, OSError) as error:
@@ -141,9 +141,9 @@ def _translation(location: str, error: BaseException) -> KittError:
     cause = cause_of(error)
     if cause is None:
         what, cure = f"cannot be used ({type(error).__name__})", "run `kitt doctor`"
-    elif cause.sqlstate == _TOO_LONG_TO_INDEX:
+    elif cause.sqlstate == _TOO_LONG:
         return InvalidDocumentError(
-            f"{location} cannot index a text of this run: names and labels have at most about 2,700 bytes there",
+            f"{location} cannot hold this run: names and labels have at most about 2,700 bytes, documents 1 GB",
             hint="shorten it, or keep the run in another backend",
         )
     elif cause.sqlstate is None:

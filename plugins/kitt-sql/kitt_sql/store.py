@@ -138,7 +138,7 @@ class SqlResultStore(ResultStore):
                 )
             case _:
                 return SchemaMissingError(
-                    f"{self.location} holds no KITT tables", hint="create them: `kitt --backend=… storage init`"
+                    f"{self.location} holds no KITT tables", hint="`kitt storage init` on this store creates them"
                 )
 
     # Reading.

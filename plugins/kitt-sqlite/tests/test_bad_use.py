@@ -15,7 +15,13 @@ import pytest
 from sqlalchemy import event
 
 from kitt_core import open_store
-from kitt_core.errors import ConfigurationError, KittError, SchemaError, StoreUnavailableError
+from kitt_core.errors import (
+    ConfigurationError,
+    InvalidDocumentError,
+    KittError,
+    SchemaError,
+    StoreUnavailableError,
+)
 from kitt_core.model import SchemaState
 from kitt_core.testing import documents
 from kitt_sqlite import SQLiteResultStore
@@ -54,6 +60,21 @@ def test_a_database_in_a_place_that_cannot_be_made(tmp_path: Path) -> None:
     with SQLiteResultStore(tmp_path / "file" / "runs.db") as store, pytest.raises(StoreUnavailableError) as error:
         store.save_result(documents.MINIMAL)
     assert "cannot be used" in _message(error)
+
+
+def test_a_document_beyond_the_databases_limit(tmp_path: Path) -> None:
+    with SQLiteResultStore(tmp_path / "runs.db") as store:
+        store.initialize()
+        connection = store._engine.raw_connection()
+        driver = connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 5000)
+        connection.close()
+        with pytest.raises(InvalidDocumentError) as error:
+            store.save_result(documents.MINIMAL + b" " * 5000)
+        assert "of that size" in _message(error)
+        assert store.count() == 0
+        store.save_result(documents.MINIMAL)
 
 
 def test_a_locked_database(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import exc
 
-from kitt_core.errors import StoreUnavailableError
+from kitt_core.errors import InvalidDocumentError, KittError, StoreUnavailableError
 
 __all__ = ["translated"]
 
@@ -29,23 +29,22 @@ _CAUSES = {
         "cannot be read or written: input/output error",
         "check the disk, its space and its limits",
     ),
-    sqlite3.SQLITE_TOOBIG: ("cannot hold a value of that size", "the largest document is about 1 GB"),
     sqlite3.SQLITE_NOMEM: ("cannot be used: out of memory", "free some memory and try again"),
 }
 
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Raise `StoreUnavailableError` for what SQLite, its driver or the file system refuse."""
+    """Raise KITT's errors for what SQLite, its driver or the file system refuse."""
     try:
         yield
     except exc.StatementError as error:
         raise _translation(path, error.orig) from error
-    except (sqlite3.Error, OSError, exc.TimeoutError) as error:
+    except (sqlite3.Error, OSError, OverflowError, exc.TimeoutError) as error:
         raise _translation(path, error) from error
 
 
-def _translation(path: Path, error: BaseException | None) -> StoreUnavailableError:
+def _translation(path: Path, error: BaseException | None) -> KittError:
     if path.is_dir():
         return StoreUnavailableError(
             f"{path} is a directory, expected a SQLite file", hint="give the path of a file"
@@ -58,6 +57,11 @@ def _translation(path: Path, error: BaseException | None) -> StoreUnavailableErr
     error = _cause(error)
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     name = getattr(error, "sqlite_errorname", type(error).__name__)
+    if code == sqlite3.SQLITE_TOOBIG or isinstance(error, OverflowError):
+        return InvalidDocumentError(
+            f"{path} cannot hold a document of that size: the largest is about 1 GB",
+            hint="keep it in another backend",
+        )
     cause, cure = _CAUSES.get(code, (f"cannot be used ({name})", "run `kitt storage verify`"))
     return StoreUnavailableError(f"{path} {cause}", hint=cure)
 
