@@ -1,0 +1,284 @@
+"""Migrations in PostgreSQL: all or nothing, one migrator at a time, and never into a database that is not ours."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+import pytest
+
+from kitt_core.errors import KittError, SchemaMissingError, SchemaTooNewError, SchemaTooOldError
+from kitt_core.model import SchemaState
+from kitt_core.storage import ResultStore
+from kitt_core.testing.target import StoreTarget
+from kitt_postgres.testing import installed_servers
+from kitt_sql.migrate import migration_names
+from kitt_sql.tables import SCHEMA_VERSION, metadata
+
+if TYPE_CHECKING:
+    from kitt_postgres.testing import Database, PrivateServer
+
+pytestmark = pytest.mark.each_postgres
+
+LEGACY: Final = Path(__file__).parents[4] / "shared/legacy/kitt_v10_postgres.sql"
+DOCUMENT: Final = {"model": "m", "engine": "e"}
+
+_MIGRATE: Final = """
+import sys
+from kitt_core.testing.target import StoreTarget
+with StoreTarget.decode(sys.argv[1]).open() as store:
+    sys.stdin.readline()
+    print(len(store.migrate()))
+"""
+_STOP_IN_THE_MIDDLE: Final = """
+import sys, time
+from kitt_core.testing.target import StoreTarget
+def stop(done, total):
+    if done == int(sys.argv[2]):
+        print("here", flush=True)
+        time.sleep(60)
+with StoreTarget.decode(sys.argv[1]).open() as store:
+    store.migrate(progress=stop)
+"""
+
+
+@pytest.fixture
+def database(new_database: Callable[[], Database]) -> Database:
+    return new_database()
+
+
+@pytest.fixture
+def connection(database: Database) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """A connection of somebody else to the same database."""
+    with psycopg.connect(database.dsn, autocommit=True) as connection:
+        if schema := database.options.get("schema"):
+            connection.execute("SELECT set_config('search_path', %s, false)", [schema])
+        yield connection
+
+
+def _contents(connection: psycopg.Connection[tuple[Any, ...]]) -> list[Any]:
+    """Return every object of the schema with its definition's and its rows' last change."""
+    tables = connection.execute(
+        "SELECT oid, xmin::text, relname, relkind FROM pg_class"
+        " WHERE relnamespace = current_schema()::regnamespace ORDER BY oid"
+    ).fetchall()
+    rows = [
+        connection.execute(f'SELECT xmin::text, t.* FROM "{name}" t ORDER BY ctid'.encode()).fetchall()
+        for _, _, name, kind in tables
+        if kind == "r"
+    ]
+    return [*tables, *rows]
+
+
+def _everything_that_needs_the_tables(store: ResultStore) -> list[Callable[[], object]]:
+    return [store.count, lambda: store.save_result(DOCUMENT), lambda: list(store.scan()), store.list_results]
+
+
+def _started(program: str, database: Database, *arguments: str) -> subprocess.Popen[str]:
+    target = StoreTarget(database.dsn, dict(database.options)).encode()
+    command = [sys.executable, "-c", program, target, *arguments]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_names_are_returned_in_order_and_once_and_nothing_is_printed(
+    database: Database, capfd: pytest.CaptureFixture[str]
+) -> None:
+    steps: list[tuple[int, int | None]] = []
+    with database.open() as store:
+        assert store.migrate(progress=lambda done, total: steps.append((done, total))) == migration_names()
+        assert store.migrate() == []
+        store.initialize()
+    assert steps == [(number, SCHEMA_VERSION) for number in range(1, SCHEMA_VERSION + 1)]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_dry_run_says_what_it_would_do_and_leaves_nothing(
+    database: Database, connection: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    before = _contents(connection)
+    with database.open() as store:
+        assert store.migrate(dry_run=True) == migration_names()
+        assert store.schema_status().state is SchemaState.MISSING
+        assert _contents(connection) == before
+        with pytest.raises(SchemaMissingError, match="kitt storage init"):
+            store.count()
+
+
+def test_an_older_database_is_refused_until_it_is_migrated(
+    database: Database, connection: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    with database.open() as store:
+        store.initialize()
+    to_version_11(connection)
+    with database.open() as store:
+        for call in _everything_that_needs_the_tables(store):
+            with pytest.raises(SchemaTooOldError, match="kitt storage migrate"):
+                call()
+        assert store.schema_status().pending == tuple(migration_names()[11:])
+        assert store.migrate(dry_run=True) == migration_names()[11:]
+        assert store.migrate() == migration_names()[11:]
+        store.save_result(DOCUMENT)
+        assert store.count() == 1
+
+
+def to_version_11(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+    """Make a current database one that version 12 is still to come to."""
+    connection.execute("DROP TABLE run_documents, run_labels")
+    connection.execute("DROP INDEX idx_runs_model_timestamp, idx_runs_engine_timestamp")
+    connection.execute("DELETE FROM schema_version WHERE version > 11")
+    connection.execute("DELETE FROM _yoyo_migration WHERE migration_id = %s", [migration_names()[11]])
+
+
+def test_of_processes_that_migrate_at_once_one_applies_and_the_others_find_nothing_to_do(
+    database: Database, connection: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    processes = [_started(_MIGRATE, database) for _ in range(4)]
+    outputs = [process.communicate("go\n", timeout=60)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4
+    assert sorted(map(int, outputs)) == [0, 0, 0, SCHEMA_VERSION]
+    versions = connection.execute("SELECT version FROM schema_version ORDER BY ctid").fetchall()
+    assert [version for (version,) in versions] == list(range(1, SCHEMA_VERSION + 1))
+
+
+@pytest.mark.parametrize("step", [1, 7, SCHEMA_VERSION])
+def test_a_migrator_killed_in_the_middle_leaves_nothing_and_the_next_one_succeeds(
+    database: Database, connection: psycopg.Connection[tuple[Any, ...]], step: int
+) -> None:
+    before = _contents(connection)
+    process = _started(_STOP_IN_THE_MIDDLE, database, str(step))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "here\n"
+    process.kill()
+    process.communicate()
+    with database.open() as store:
+        assert store.schema_status().state is SchemaState.MISSING
+        assert _contents(connection) == before
+        assert store.migrate() == migration_names()  # waits until the server has noticed the death
+
+
+def test_a_failing_step_leaves_nothing(
+    database: Database, connection: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    connection.execute("CREATE TABLE _idx (n int)")
+    connection.execute("CREATE INDEX idx_runs_model_timestamp ON _idx (n)")  # in the way of version 12
+    before = _contents(connection)
+    with database.open() as store:
+        with pytest.raises(KittError) as caught:
+            store.migrate()
+        assert "\n" not in str(caught.value)
+        assert _contents(connection) == before
+        connection.execute("DROP TABLE _idx")
+        assert store.migrate() == migration_names()
+
+
+def test_a_newer_database_is_refused_and_left_untouched(
+    database: Database, connection: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    with database.open() as store:
+        store.initialize()
+        store.save_result(DOCUMENT)
+    connection.execute("INSERT INTO schema_version (version) VALUES (99)")
+    before = _contents(connection)
+    with database.open() as store:
+        for call in (*_everything_that_needs_the_tables(store), store.migrate, store.initialize):
+            with pytest.raises(SchemaTooNewError, match="99"):
+                call()
+        assert store.schema_status().state is SchemaState.NEW
+    assert _contents(connection) == before
+
+
+def test_the_tables_of_somebody_else_are_left_alone(
+    database: Database, connection: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    connection.execute("CREATE TABLE songs (title text)")
+    connection.execute("INSERT INTO songs VALUES ('one')")
+    before = _contents(connection)
+    with database.open() as store:
+        for call in _everything_that_needs_the_tables(store):
+            with pytest.raises(SchemaMissingError, match="kitt storage init"):
+                call()
+        assert _contents(connection) == before
+        store.initialize()  # asked for: ours stand beside theirs
+        store.save_result(DOCUMENT)
+    assert connection.execute("SELECT xmin::text, * FROM songs").fetchall() == before[-1]
+
+
+@pytest.mark.parametrize("table", ["runs", "metrics", "schema_version"])
+def test_a_table_of_a_name_of_ours_is_refused_and_left_untouched(
+    database: Database, connection: psycopg.Connection[tuple[Any, ...]], table: str
+) -> None:
+    connection.execute(f"CREATE TABLE {table} (athlete text)".encode())
+    connection.execute(f"INSERT INTO {table} VALUES ('Zátopek')".encode())
+    before = _contents(connection)
+    with database.open() as store:
+        for call in (*_everything_that_needs_the_tables(store), store.migrate, store.initialize):
+            with pytest.raises(SchemaTooOldError):
+                call()
+        assert store.schema_status().state is SchemaState.FOREIGN
+    assert _contents(connection) == before
+
+
+@pytest.fixture
+def legacy(postgres_server: PrivateServer) -> Iterator[str]:
+    """A database as KITT 1.x left it, loaded by the server's own psql: the dump's COPY blocks want it."""
+    if not LEGACY.exists():
+        pytest.skip("../shared is not beside this checkout")
+    dsn = postgres_server.create_database("legacy")
+    (psql,) = (
+        server.directory / "psql" for server in installed_servers() if server.major == postgres_server.major
+    )
+    command: list[str | Path] = [psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", dsn, "-f", LEGACY]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    yield dsn
+    postgres_server.drop_database("legacy")
+
+
+def test_a_database_of_kitt_1_loads_is_recognised_and_refused_untouched(legacy: str) -> None:
+    with psycopg.connect(legacy, autocommit=True) as connection:
+        loaded = {
+            name: connection.execute(f"SELECT count(*) FROM {name}".encode()).fetchone()
+            for name in ("runs", "benchmarks", "metrics", "hardware", "schema_version")
+        }
+        assert loaded == {
+            "runs": (3,),
+            "benchmarks": (72,),
+            "metrics": (864,),
+            "hardware": (3,),
+            "schema_version": (1,),
+        }
+        before = _contents(connection)
+        with StoreTarget(legacy).open() as store:
+            status = store.schema_status()
+            assert (status.state, status.version) == (SchemaState.FOREIGN, 10)
+            for call in (*_everything_that_needs_the_tables(store), store.migrate, store.initialize):
+                with pytest.raises(SchemaTooOldError, match=r"KITT 1\.x"):
+                    call()
+        assert _contents(connection) == before
+
+
+def test_the_size_is_that_of_our_tables(database: Database) -> None:
+    with database.open() as store:
+        assert store.schema_status().size_bytes == 0
+        store.initialize()
+        assert (store.schema_status().size_bytes or 0) > 8192 * len(metadata.tables)
+
+
+def test_the_death_of_a_migrator_frees_the_lock_at_once(database: Database) -> None:
+    process = _started(_STOP_IN_THE_MIDDLE, database, "1")
+    assert process.stdout is not None
+    process.stdout.readline()
+    waiting = _started(_MIGRATE, database)
+    assert waiting.stdin is not None
+    waiting.stdin.write("go\n")
+    waiting.stdin.flush()
+    time.sleep(0.5)
+    assert waiting.poll() is None  # the lock is held: one migrator at a time
+    process.kill()
+    process.communicate()
+    assert waiting.communicate(timeout=30)[0] == f"{SCHEMA_VERSION}\n"
