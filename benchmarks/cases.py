@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
@@ -17,6 +17,9 @@ from benchmarks.timing import Call, Sides
 from benchmarks.workload import ENGINES, METRIC, MODELS, Document, run_document, write_run_files
 from kitt_core import PluginManager, ResultStore, open_store
 from kitt_core.service.imports import find_candidates, import_runs
+
+if TYPE_CHECKING:
+    from benchmarks.postgres import PostgresBench
 
 __all__ = ["CASES", "Bench", "Case", "opened"]
 
@@ -77,6 +80,13 @@ class Bench:
             floor.save(batch)
         return floor
 
+    @cached_property
+    def postgres(self) -> PostgresBench:
+        """A PostgreSQL server; the cases that need one import what it needs."""
+        from benchmarks.postgres import PostgresBench
+
+        return PostgresBench(self.size)
+
     def _filled(self, name: str, **options: str) -> ResultStore:
         store = open_store(f"sqlite:///{self.directory}/{name}", plugins=self.plugins, **options)
         for batch in _batches(self.size):
@@ -98,7 +108,7 @@ def opened(directory: Path, size: int) -> Iterator[Bench]:
     try:
         yield bench
     finally:
-        for name in ("store", "relaxed_store", "floor"):
+        for name in ("store", "relaxed_store", "floor", "postgres"):
             if name in vars(bench):
                 vars(bench)[name].close()
 
@@ -212,6 +222,16 @@ def _storage_list(bench: Bench) -> Sides:
     return _same(startup.kitt(bench.directory, "-q", "storage", "list"), startup.nothing, 3)
 
 
+def _postgres(name: str) -> Callable[[Bench], Sides]:
+    def sides(bench: Bench) -> Sides:
+        from benchmarks import postgres
+
+        made: Sides = getattr(postgres, name)(bench.postgres)
+        return made
+
+    return sides
+
+
 CASES: Final = (
     Case("save", "save_result of a standard document, durable", _save, goal=1.25),
     Case("save-small", "save_result of a small document, durable", functools.partial(_save, small=True)),
@@ -225,6 +245,17 @@ CASES: Final = (
     Case("aggregate", "aggregate: mean of one metric by engine", _aggregate),
     Case("percentiles", "aggregate: p50 and p99 of one metric by engine", _percentiles),
     Case("get-document", "get_document by id", _get_document),
+    Case(
+        "postgres-save", "save_result into PostgreSQL against executemany of its rows", _postgres("saving"), 0.65
+    ),
+    Case(
+        "postgres-import",
+        f"{_BATCH} imported runs into PostgreSQL against executemany of their rows",
+        _postgres("importing"),
+        0.33,
+    ),
+    Case("postgres-list", "newest 50 of 100 x size runs against 10 x size", _postgres("listing"), 1.5),
+    Case("postgres-filter", "newest 50 of a model, likewise", _postgres("filtering"), 1.5),
     Case("help", "`kitt --help` against `python -c pass`", _help, goal=12),
     Case("storage-list", "`kitt storage list` (50 runs) against `python -c pass`", _storage_list, goal=25),
 )

@@ -1,0 +1,132 @@
+"""KITT's PostgreSQL store on a private server, durable as it comes: saves, imports, listings that stay flat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import Final
+
+from attrs import frozen
+
+from benchmarks.postgres_floor import PostgresFloor
+from benchmarks.timing import Sides
+from benchmarks.workload import MODELS, run_document
+from kitt_core import ResultStore, open_store
+from kitt_core.codec import encode
+from kitt_core.model import CheckedRun
+from kitt_core.storage import check_run
+from kitt_postgres.testing import PrivateServer
+
+__all__ = ["PostgresBench", "filtering", "importing", "listing", "saving"]
+
+_BATCH: Final = 100
+_FRESH: Final = 10_000_000
+_FEW: Final = 10
+_MANY: Final = 100
+"""Small runs in the databases that listings are compared on, for each of the bench's size."""
+
+
+@frozen(slots=False)
+class PostgresBench:
+    """A private server with databases on it.
+
+    Attributes:
+        size: How many standard documents are stored before anything is timed.
+    """
+
+    size: int
+
+    @cached_property
+    def server(self) -> PrivateServer:
+        """The newest server that is installed, as durable as it comes; its files lie in the system's /tmp."""
+        server = PrivateServer()
+        server.start()
+        return server
+
+    @cached_property
+    def dsn(self) -> str:
+        """The database that both sides save into."""
+        return self.server.create_database()
+
+    @cached_property
+    def store(self) -> ResultStore:
+        """KITT's store there, with runs."""
+        return self._filled(self.dsn, self.size, small=False)
+
+    @cached_property
+    def floor(self) -> PostgresFloor:
+        """The floor's connection to the same tables."""
+        self.store.count()
+        return PostgresFloor(self.dsn)
+
+    @cached_property
+    def few(self) -> ResultStore:
+        """A store with ten times ``size`` small runs."""
+        return self._filled(self.server.create_database(), self.size * _FEW, small=True)
+
+    @cached_property
+    def many(self) -> ResultStore:
+        """A store with a hundred times ``size`` small runs."""
+        return self._filled(self.server.create_database(), self.size * _MANY, small=True)
+
+    def _filled(self, dsn: str, number: int, *, small: bool) -> ResultStore:
+        store = open_store(dsn)
+        store.initialize()
+        for first in range(0, number, _BATCH):
+            numbers = range(first, min(first + _BATCH, number))
+            store.save_results([run_document(number, small=small) for number in numbers])
+        self.server.execute("VACUUM ANALYZE", database=dsn.rpartition("/")[2])
+        return store
+
+    def close(self) -> None:
+        """Close what was opened, and stop the server."""
+        for name in ("store", "floor", "few", "many"):
+            if name in vars(self):
+                vars(self)[name].close()
+        if "server" in vars(self):
+            self.server.stop()
+
+
+def saving(bench: PostgresBench) -> Sides:
+    """One run: KITT checks, derives and saves; the floor is given the rows."""
+
+    def measured(number: int) -> Callable[[], object]:
+        return partial(bench.store.save_result, encode(run_document(_FRESH + number)))
+
+    return Sides(measured, lambda number: partial(bench.floor.save, _checked(number)), 40)
+
+
+def importing(bench: PostgresBench) -> Sides:
+    """A batch of runs that an import has read: KITT looks for their bytes and copies; the floor saves each."""
+
+    def runs(number: int) -> list[CheckedRun]:
+        return [_checked(number * _BATCH + place) for place in range(_BATCH)]
+
+    def measured(number: int) -> Callable[[], object]:
+        return partial(bench.store.save_unless_stored, runs(number))
+
+    def floor(number: int) -> Callable[[], object]:
+        return partial(bench.floor.save_all, runs(number))
+
+    return Sides(measured, floor, 1)
+
+
+def listing(bench: PostgresBench) -> Sides:
+    """The newest 50 of many runs, against those of a tenth."""
+    return _same(partial(bench.many.list_results, limit=50), partial(bench.few.list_results, limit=50))
+
+
+def filtering(bench: PostgresBench) -> Sides:
+    """The newest 50 of a model among many runs, against those of a tenth."""
+    wanted = {"model": MODELS[0], "passed": True}
+    return _same(
+        partial(bench.many.list_results, wanted, limit=50), partial(bench.few.list_results, wanted, limit=50)
+    )
+
+
+def _checked(number: int) -> CheckedRun:
+    return check_run(encode(run_document(_FRESH + number)))
+
+
+def _same(measured: Callable[[], object], floor: Callable[[], object]) -> Sides:
+    return Sides(lambda _: measured, lambda _: floor, 50)
