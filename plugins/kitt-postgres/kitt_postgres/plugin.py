@@ -24,6 +24,7 @@ class PostgresOptions:
 
     dsn: str = field(
         default="",
+        repr=False,
         metadata={
             "help": "URI or key=value text for libpq; without it libpq's environment (PGHOST, PGSERVICE …).",
             "env": "KITT_DB_DSN",
