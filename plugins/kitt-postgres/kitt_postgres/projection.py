@@ -16,10 +16,10 @@ from kitt_core.rows import clean_text
 
 __all__ = ["projected"]
 
-_ESCAPED: Final = re.compile(rb"\\u(?:0000|[dD][89abAB])")
+_ESCAPED: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _BOM: Final = b"\xef\xbb\xbf"
 _NUMBERS: Final = bytes.maketrans(b"0123456789E", b"0000000000e")
-_LONG: Final = b"0" * 300
+_LONG: Final = b"0" * 200  # so many digits and an exponent of two are still a double
 _GREAT: Final = b"0e000"
 
 
