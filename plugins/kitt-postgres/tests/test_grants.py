@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,6 +17,7 @@ from kitt_core import open_store
 from kitt_core.cli.app import main
 from kitt_core.errors import StoreUnavailableError
 from kitt_core.testing import documents
+from kitt_postgres.testing import installed_servers
 from kitt_sql.migrate import migration_names
 
 if TYPE_CHECKING:
@@ -193,6 +196,34 @@ def test_only_the_owner_upgrades_and_the_grants_are_given_again(
         store.save_result(documents.small(1))
     for user in ("grafana", "bench07", "ada"):  # nothing is left to do
         assert team.kitt(user, "init") == 0
+
+
+def test_the_dump_of_the_page_is_restored_whole(
+    team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restored = team.server.dsn("kitt_restored", user="kitt_owner", password=PASSWORD)
+    (programs,) = (found.directory for found in installed_servers() if found.major == team.server.major)
+    monkeypatch.chdir(tmp_path)
+    team.server.execute("CREATE DATABASE kitt_restored OWNER kitt_owner TEMPLATE template0")
+    try:
+        for line in re.findall(r"^    (pg_.*)$", _section("Backups"), re.MULTILINE):
+            program, *arguments = shlex.split(line)
+            given = [
+                argument.replace("$KITT_DB_DSN", team.dsn("kitt_owner")).replace(
+                    "postgresql://kitt_owner@db.example/kitt_restored", restored
+                )
+                for argument in arguments
+            ]
+            done = subprocess.run([programs / program, *given], capture_output=True, text=True)
+            assert (done.returncode, done.stderr) == (0, "")
+        with open_store(restored) as store:
+            assert list(store.verify()) == []
+            assert store.get_document(RUN_ID) == documents.STANDARD
+            store.save_result(documents.small(1))
+            assert next(store.scan()).document == documents.STANDARD
+            assert store.count() == 2
+    finally:
+        team.server.drop_database("kitt_restored")
 
 
 def test_who_may_make_no_schema_is_told_so(team: Team) -> None:
