@@ -7,6 +7,7 @@ SQLAlchemy says so, as snapshots that write nothing for a read.
 
 from __future__ import annotations
 
+import select
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -26,7 +27,8 @@ __all__ = ["Driver", "PostgresServer", "lending", "make_engine", "saving", "writ
 Driver = psycopg.Connection[tuple[Any, ...]]
 
 _BEGIN: Final = "kitt_begin"
-_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+# Numbers come with all their digits, whatever the server's default.
+_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL extra_float_digits = 1"
 _WRITE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _OLDEST: Final = 130_000
 _IDLE: Final = 0.1
@@ -100,8 +102,11 @@ class PostgresServer:
         )
         try:
             self._check_server(connection)
+            # The driver reads ISO times only, and years 1 and 9999 would leave the calendar in another zone.
+            # Poolers keep track of both settings.
+            if not str(connection.info.parameter_status("DateStyle")).startswith("ISO"):
+                connection.execute("SET DateStyle TO ISO")
             if connection.info.parameter_status("TimeZone") != "UTC":
-                # Years 1 and 9999 would leave the calendar in another zone. Poolers keep track of this one.
                 connection.execute("SET TIME ZONE 'UTC'")
         except BaseException:
             connection.close()
@@ -207,9 +212,18 @@ def _note_time(driver: Any, record: Any) -> None:
         record.info["returned"] = time.monotonic()
 
 
+def _has_news(driver: Driver) -> bool:
+    """Whether the server has said something while nobody asked: mostly that it is gone. Costs no round trip."""
+    try:
+        return bool(select.select([driver.fileno()], [], [], 0)[0])
+    except (psycopg.Error, OSError, ValueError):  # closed, or too large a number for select
+        return True
+
+
 def _refuse_dead(driver: Driver, record: Any, proxy: Any) -> None:
     del proxy
-    if time.monotonic() - record.info.get("returned", time.monotonic()) < _IDLE:
+    now = time.monotonic()
+    if now - record.info.get("returned", now) < _IDLE and not _has_news(driver):
         return
     try:
         driver.execute("", prepare=False)

@@ -1,0 +1,330 @@
+"""Connections that are cut and servers that go away: repeated where that is safe, never a run twice or by half."""
+
+from __future__ import annotations
+
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any, Self
+
+import psycopg
+import pytest
+
+from kitt_core import open_store
+from kitt_core.model import Severity
+from kitt_core.storage import ResultStore
+from kitt_core.testing import StoreTarget, documents
+from kitt_postgres import PostgresResultStore
+
+if TYPE_CHECKING:
+    from kitt_postgres.testing import PrivateServer
+
+pytestmark = pytest.mark.each_postgres
+
+Usable = Callable[[ResultStore], None]
+Write = Callable[[ResultStore], object]
+
+WRITES: dict[str, Write] = {
+    "save": lambda store: store.save_result(documents.STANDARD, run_id="one"),
+    "save several": lambda store: store.save_results([documents.STANDARD + b" " * i for i in range(3)]),
+    "import": lambda store: store.save_unless_stored([_checked(f"i{i}", b" " * i) for i in range(3)]),
+}
+EXPECTED = {"save": 1, "save several": 3, "import": 3}
+
+
+def _checked(run_id: str, tail: bytes) -> Any:
+    from kitt_core.storage import check_run
+
+    return check_run(documents.STANDARD + tail, run_id=run_id)
+
+
+def cut(server: PrivateServer, database: str) -> int:
+    """End every session in the database."""
+    found = server.execute(
+        f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{database}'"
+    )
+    return len(found)
+
+
+def blocked(server: PrivateServer, database: str) -> bool:
+    return bool(
+        server.execute(f"SELECT 1 FROM pg_stat_activity WHERE datname = '{database}' AND wait_event_type = 'Lock'")
+    )
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+class Background:
+    """A call in a thread of its own, and what became of it."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self.result: object = None
+        self.error: BaseException | None = None
+        self._call = call
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.result = self._call()
+        except BaseException as error:  # noqa: BLE001 - handed to the test
+            self.error = error
+
+    def outcome(self) -> object:
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+def assert_whole(store: ResultStore, number: int) -> None:
+    assert store.count() == len(list(store.scan())) == number
+    assert [found for found in store.verify() if found.severity is Severity.DAMAGE] == []
+
+
+@pytest.fixture
+def own_server(postgres_server: PrivateServer) -> Iterator[PrivateServer]:
+    """A server of this test's own, as durable as PostgreSQL is by default."""
+    from kitt_postgres.testing import PrivateServer, installed_servers
+
+    binaries = next(found for found in installed_servers() if found.major == postgres_server.major)
+    with PrivateServer(binaries) as server:
+        yield server
+
+
+# Between two calls.
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.3], ids=["at once", "later"])
+@pytest.mark.parametrize("call", ["read", "list", "group", "scan", "delete", *WRITES])
+def test_a_connection_that_was_cut_between_two_calls_is_not_noticed(
+    postgres_server: PrivateServer, database: str, store: PostgresResultStore, call: str, pause: float
+) -> None:
+    store.save_result(documents.MINIMAL, run_id="first")
+    assert cut(postgres_server, database) >= 1
+    time.sleep(pause)
+    match call:
+        case "read":
+            assert store.get_document("first") == documents.MINIMAL
+        case "list":
+            assert [line.id for line in store.list_results()] == ["first"]
+        case "group":
+            assert store.aggregate("model")[0]["count"] == 1
+        case "scan":
+            assert [run.id for run in store.scan()] == ["first"]
+        case "delete":
+            assert store.delete_result("first")
+        case _:
+            WRITES[call](store)
+            assert_whole(store, 1 + EXPECTED[call])
+
+
+def test_a_server_that_was_restarted_between_two_calls_is_not_noticed(own_server: PrivateServer) -> None:
+    with open_store(own_server.create_database()) as store:
+        store.initialize()
+        for mode in ("fast", "immediate"):
+            store.save_result(documents.STANDARD, run_id=f"before-{mode}")
+            own_server.restart(mode)
+            store.save_result(documents.STANDARD, run_id=f"after-{mode}")
+            own_server.restart(mode)
+            assert store.get_document(f"after-{mode}") == documents.STANDARD
+        assert_whole(store, 4)
+
+
+def test_a_scan_survives_a_cut_between_its_pages(
+    postgres_server: PrivateServer, database: str, store: PostgresResultStore
+) -> None:
+    store.save_results(documents.run(n=n) for n in range(450))
+    seen = []
+    for run in store.scan():
+        seen.append(run.id)
+        if len(seen) in {1, 250}:
+            cut(postgres_server, database)
+    assert len(set(seen)) == len(seen) == 450
+
+
+# In the middle of a call.
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_connection_that_is_cut_in_the_middle_of_a_write(
+    postgres_server: PrivateServer, database: str, store: PostgresResultStore, write: str, assert_usable: Usable
+) -> None:
+    store.count()
+    with psycopg.connect(postgres_server.dsn("postgres"), autocommit=True) as admin:
+        with psycopg.connect(postgres_server.dsn(database)) as holder:
+            holder.execute("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE")
+            writing = Background(lambda: WRITES[write](store))
+            for _ in range(2):
+                wait_for(lambda: blocked(postgres_server, database))
+                admin.execute(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                    " WHERE datname = %s AND pid <> %s",
+                    [database, holder.info.backend_pid],
+                )
+        writing.outcome()
+    assert_whole(store, EXPECTED[write])
+    assert_usable(store)
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+@pytest.mark.parametrize("write", WRITES)
+def test_a_server_that_is_restarted_in_the_middle_of_a_write(
+    own_server: PrivateServer, write: str, mode: Any, assert_usable: Usable
+) -> None:
+    own_server.create_database("kitt")
+    with open_store(own_server.dsn("kitt")) as store:
+        store.initialize()
+        store.count()
+        with closing(psycopg.connect(own_server.dsn("kitt"))) as holder:
+            holder.execute("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE")
+            writing = Background(lambda: WRITES[write](store))
+            wait_for(lambda: blocked(own_server, "kitt"))
+            own_server.stop(mode)
+        time.sleep(0.5)
+        assert writing.error is None
+        own_server.start()
+        writing.outcome()
+        assert_whole(store, EXPECTED[write])
+        assert_usable(store)
+
+
+def test_a_server_that_stays_away_is_told_in_time(own_server: PrivateServer, refused: Any) -> None:
+    with open_store(own_server.create_database(), connect_timeout=1) as store:
+        store.initialize()
+        store.save_result(documents.MINIMAL, run_id="before")
+        own_server.stop("immediate")
+        for call in (store.count, lambda: store.save_result(documents.MINIMAL, run_id="lost")):
+            start = time.monotonic()
+            with refused("cannot be reached"):
+                call()
+            assert time.monotonic() - start < 5
+        own_server.start()
+        store.save_result(documents.MINIMAL, run_id="after")
+        assert sorted(run.id for run in store.scan()) == ["after", "before"]
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_an_answer_that_never_came_back_is_asked_for_again(
+    postgres_server: PrivateServer, database: str, write: str, assert_usable: Usable
+) -> None:
+    """The server has committed, the client does not know: it writes again, and finds its own run."""
+    word = b"INSERT INTO runs" if write == "save" else b"COMMIT\0"
+    with Relay(postgres_server.port) as relay:
+        target = f"postgresql://postgres:{postgres_server.password}@127.0.0.1:{relay.port}/{database}"
+        with open_store(target) as store:
+            store.count()
+            relay.swallow_answer_to(word)
+            WRITES[write](store)
+            assert relay.swallowed == 1
+            assert_whole(store, EXPECTED[write])
+            if write == "import":  # what the lost attempt stored is not a run of somebody else
+                relay.swallow_answer_to(word)
+                fresh = [_checked(f"n{i}", b"\n" * (i + 1)) for i in range(2)]
+                known = _checked("other", b"")
+                assert store.save_unless_stored([*fresh, known]) == {known.sha256: "i0"}
+                assert relay.swallowed == 2
+                assert_whole(store, 5)
+            assert_usable(store)
+
+
+@pytest.mark.parametrize("crashes", [3, pytest.param(20, marks=pytest.mark.long)], ids=["3 crashes", "20 crashes"])
+def test_a_server_that_crashes_under_load_loses_nothing_that_was_acknowledged(
+    own_server: PrivateServer, crashes: int
+) -> None:
+    dsn = own_server.create_database()
+    with open_store(dsn) as store:
+        store.initialize()
+    writers, each = 4, 60 * crashes
+    target = StoreTarget(dsn, {"connect_timeout": 60}).encode()
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "kitt_core.testing.worker", "save_many", target, f"w{number}", str(each)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(writers)
+    ]
+    acknowledged: list[list[str]] = [[] for _ in started]
+    readers = []
+    for process, said in zip(started, acknowledged, strict=True):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        readers.append(Background(lambda out=process.stdout, said=said: said.extend(map(str.strip, out))))  # type: ignore[misc]
+    for crash in range(crashes):
+        least = (crash + 1) * writers * each // (crashes + 2)
+        wait_for(lambda least=least: sum(map(len, acknowledged)) >= least, 60)  # type: ignore[misc]
+        own_server.stop("immediate")
+        own_server.start()
+    for process, reader in zip(started, readers, strict=True):
+        reader.outcome()
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    with open_store(dsn) as store:
+        stored = [run.id for run in store.scan()]
+        assert len(stored) == len(set(stored)) == writers * each
+        assert {run_id for said in acknowledged for run_id in said} == set(stored)
+        assert_whole(store, writers * each)
+
+
+class Relay:
+    """Stands between client and server, and can lose an answer."""
+
+    def __init__(self, port: int) -> None:
+        self._server = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self.swallowed = 0
+        self._word: bytes | None = None
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._listener.close()
+
+    def swallow_answer_to(self, word: bytes) -> None:
+        """Let the next request that holds ``word`` reach the server, and cut the client off before its answer."""
+        self._word = word
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client = self._listener.accept()[0]
+                threading.Thread(target=self._carry, args=[client], daemon=True).start()
+
+    def _carry(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self._server)) as server, suppress(OSError):
+            losing = False
+            while True:
+                ready = select.select([client, server], [], [])[0]
+                if client in ready:
+                    data = client.recv(1 << 20)
+                    if self._word is not None and self._word in data:
+                        self._word, losing = None, True
+                    if not data:
+                        return
+                    server.sendall(data)
+                if server in ready:
+                    data = server.recv(1 << 20)
+                    if losing:  # the answer: the server has done it
+                        self.swallowed += 1
+                    if losing or not data:
+                        return
+                    client.sendall(data)
