@@ -21,6 +21,10 @@ __all__ = ["cause_of", "is_collision", "is_lost", "is_refused_value", "translate
 
 _Cause = tuple[str, str]
 
+_UNPREPARED: Final = (
+    "and a pooler before it mix up prepared statements",
+    "add -O prepare=false, or see docs/team.md on pgbouncer",
+)
 _STATES: Final[dict[str, _Cause]] = {
     "28P01": ("refused the password", "check user and password of the DSN, or ~/.pgpass"),
     "28000": ("refused the user", "check the DSN's user, and pg_hba.conf on the server"),
@@ -38,6 +42,8 @@ _STATES: Final[dict[str, _Cause]] = {
     "53200": ("is out of memory", "free some memory on the server and try again"),
     "53300": ("has no connection left", "raise max_connections, lower pool_size, or put pgbouncer before it"),
     "54001": ("cannot take an expression of that depth", "ask for less at once"),
+    "26000": _UNPREPARED,
+    "42P05": _UNPREPARED,
     "55P03": ("is locked by another session", "try again"),
     "57014": (
         "gave the statement up: it took too long or was cancelled",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import subprocess
@@ -155,6 +156,23 @@ def test_many_clients_share_few_connections_and_none_sees_anothers_settings(boun
             assert servers[0] <= CONNECTIONS
             connection.execute("DROP SCHEMA one, two CASCADE")
             connection.execute("TRUNCATE runs CASCADE")
+
+
+def test_a_pgbouncer_that_knows_no_prepared_statements_is_told_of(bounced: str) -> None:
+    assert PROGRAM is not None
+    said = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=True).stdout
+    if tuple(map(int, re.findall(r"\d+", said)[:2])) >= (1, 21):
+        pytest.skip("this pgbouncer knows prepared statements")
+
+    def save_often(**options: bool) -> None:
+        with open_store(bounced, **options) as store:
+            store.initialize()
+            for i in range(20):
+                store.save_result(documents.small(i))
+
+    with pytest.raises(StoreUnavailableError, match="prepare=false"):
+        save_often()
+    save_often(prepare=False)
 
 
 def test_settings_in_the_dsn_are_refused_by_pgbouncer_not_lost(bounced: str) -> None:
