@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import psycopg
@@ -164,7 +164,7 @@ def test_a_pgbouncer_that_knows_no_prepared_statements_is_told_of(bounced: str) 
     if tuple(map(int, re.findall(r"\d+", said)[:2])) >= (1, 21):
         pytest.skip("this pgbouncer knows prepared statements")
 
-    def save_often(**options: bool) -> None:
+    def save_often(**options: Any) -> None:
         with open_store(bounced, **options) as store:
             store.initialize()
             for i in range(20):
