@@ -222,17 +222,21 @@ def test_the_option_schema_makes_the_schema_and_everything_in_it(new_database: C
     name = 'Team "A"; drop'
     database = new_database()
     with _connect(database) as connection:
-        before = connection.execute("SELECT count(*) FROM pg_class").fetchone()
-        with database.open(schema=name) as store:
-            assert len(store.migrate(dry_run=True)) == SCHEMA_VERSION
-            assert connection.execute("SELECT count(*) FROM pg_class").fetchone() == before
-            store.initialize()
-            run_id = store.save_result({"model": "m", "engine": "e"})
-            assert [run.id for run in store.list_results()] == [run_id]
-            assert list(store.verify()) == []
-        places = "SELECT DISTINCT nspname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace"
-        query = f"{places} WHERE relname = ANY(%s)"
-        assert connection.execute(query.encode(), [list(metadata.tables)]).fetchall() == [(name,)]
-        with database.open() as store:
-            assert store.schema_status().version is None
-        connection.execute('DROP SCHEMA "Team ""A""; drop" CASCADE')
+        before = _places(connection)
+        try:
+            with database.open(schema=name) as store:
+                assert len(store.migrate(dry_run=True)) == SCHEMA_VERSION
+                assert connection.execute("SELECT FROM pg_namespace WHERE nspname = %s", [name]).rowcount == 0
+                store.initialize()
+                run_id = store.save_result({"model": "m", "engine": "e"})
+                assert [run.id for run in store.list_results()] == [run_id]
+                assert list(store.verify()) == []
+            assert _places(connection) - before == {(name, table) for table in {*metadata.tables, *BOOKKEEPING}}
+            with database.open() as store:
+                assert store.schema_status().version is None
+        finally:
+            connection.execute('DROP SCHEMA IF EXISTS "Team ""A""; drop" CASCADE')
+
+
+def _places(connection: psycopg.Connection[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
+    return set(connection.execute("SELECT schemaname, tablename FROM pg_tables"))
