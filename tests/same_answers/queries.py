@@ -73,22 +73,22 @@ class Query:
     arguments: dict[str, Any]
 
 
-def queries() -> Iterator[Query]:
-    """Yield all questions, always the same."""
+def queries(number: int) -> Iterator[Query]:
+    """Yield all questions to a corpus of ``number`` runs, always the same."""
     dice = random.Random(SEED + 1)
-    yield from _orders()
+    yield from _orders(number)
     yield from _texts(dice)
     yield from _bounds(dice)
     yield from _groups(dice)
-    yield from _mixtures(dice)
+    yield from _mixtures(dice, number)
 
 
-def _orders() -> Iterator[Query]:
+def _orders(number: int) -> Iterator[Query]:
     """Every order both ways, whole and in pages."""
     for position, order in enumerate(_ORDERS):
         for text in (order, f"-{order}"):
             yield Query("list", {}, {"order_by": text, "limit": None})
-            yield Query("walk", {}, {"order_by": text, "limit": 170 + position, "offset": position % 3})
+            yield Query("walk", {}, {"order_by": text, "limit": number // 6 + position, "offset": position % 3})
     for limit, offset in ((0, 0), (1, 0), (5, 998), (5, 10**6), (2**62, 990), (None, 900), (None, 2**62)):
         yield Query("list", {}, {"order_by": "-timestamp", "limit": limit, "offset": offset})
         yield Query("query", {}, {"order_by": "model", "limit": min(limit or 3, 20), "offset": offset})
@@ -148,13 +148,15 @@ def _groups(dice: random.Random) -> Iterator[Query]:
         )
 
 
-def _mixtures(dice: random.Random) -> Iterator[Query]:
+def _mixtures(dice: random.Random, number: int) -> Iterator[Query]:
     """Several fields at once, in every kind of question."""
-    for number in range(120):
+    for position in range(120):
         filters = _some_filters(dice)
-        match number % 4:
+        match position % 4:
             case 0:
-                yield Query("walk", filters, {"order_by": _an_order(dice), "limit": dice.choice((7, 40))})
+                yield Query(
+                    "walk", filters, {"order_by": _an_order(dice), "limit": dice.choice((7, 40)) * number // 1000}
+                )
             case 1:
                 groups = dice.sample(GROUP_FIELDS, dice.randint(1, 3))
                 metrics, statistics = dice.sample(SUMMED, 2), dice.sample(STATISTICS, 3)

@@ -43,6 +43,10 @@ def _checked(run_id: str, tail: bytes) -> Any:
     return check_run(documents.STANDARD + tail, run_id=run_id)
 
 
+def _delete(store: ResultStore) -> object:
+    return store.delete_result("before")
+
+
 def cut(server: PrivateServer, database: str) -> int:
     """End every session in the database."""
     found = server.execute(
@@ -213,6 +217,25 @@ def test_a_server_that_stays_away_is_told_in_time(own_server: PrivateServer, ref
         own_server.start()
         store.save_result(documents.MINIMAL, run_id="after")
         assert sorted(run.id for run in store.scan()) == ["after", "before"]
+
+
+def test_a_standby_answers_and_refuses_to_write(own_server: PrivateServer, refused: Any) -> None:
+    dsn = own_server.create_database()
+    with open_store(dsn) as store:
+        store.initialize()
+        store.save_result(documents.STANDARD, run_id="before")
+        own_server.stop()
+        (own_server.data / "standby.signal").touch()
+        own_server.start()
+        assert own_server.execute("SELECT pg_is_in_recovery()") == [(True,)]
+        assert [line.id for line in store.list_results({"search": "llama"})] == ["before"]
+        assert store.get_document("before") == documents.STANDARD
+        for write in (*WRITES.values(), _delete):
+            with refused("is read-only"):
+                write(store)
+        assert_whole(store, 1)
+    with open_store(f"{dsn}?target_session_attrs=read-write") as store, refused("is read-only"):
+        store.count()
 
 
 @pytest.mark.parametrize("write", WRITES)
