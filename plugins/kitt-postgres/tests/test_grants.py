@@ -23,7 +23,6 @@ from kitt_sql.migrate import migration_names
 if TYPE_CHECKING:
     from kitt_postgres.testing import PrivateServer
 
-pytestmark = pytest.mark.each_postgres
 
 PAGE: Final = (Path(__file__).parents[3] / "docs/team.md").read_text(encoding="utf-8")
 DATABASE: Final = "kitt"  # as on the page

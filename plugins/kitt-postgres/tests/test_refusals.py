@@ -22,7 +22,6 @@ from kitt_postgres import PostgresResultStore
 if TYPE_CHECKING:
     from kitt_postgres.testing import PrivateServer
 
-pytestmark = pytest.mark.each_postgres
 
 Usable = Callable[[ResultStore], None]
 PASSWORD = "p4ss-of-r0le"

@@ -9,10 +9,11 @@ from __future__ import annotations
 import abc
 import math
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from sqlalchemy import Connection, Engine, delete, update
 
@@ -38,7 +39,8 @@ from kitt_sql.verification import verify_rows
 
 __all__ = ["SqlResultStore"]
 
-_SCAN_PAGE = 200
+_SCAN_PAGE: Final = 200
+_SCAN_BYTES: Final = 1 << 20
 
 
 class SqlResultStore(ResultStore):
@@ -164,11 +166,23 @@ class SqlResultStore(ResultStore):
                 page = connection.execute(statement, values | bounds).all()
             if not page:
                 return
-            for position, run_id, created_at, sha256 in page:
-                after = position
-                document = self.get_document(run_id)
+            after = page[-1][0]
+            waiting = deque(page)
+            while waiting:
+                yield from self._next_runs(waiting)
+
+    def _next_runs(self, waiting: deque[Any]) -> list[StoredRun]:
+        """Take runs from a page and return them with their documents, few enough to be held in memory."""
+        runs: list[StoredRun] = []
+        size = 0
+        with self.reading() as connection:
+            while waiting and size < _SCAN_BYTES:
+                _, run_id, created_at, sha256 = waiting.popleft()
+                document = self._document_of(connection, run_id)
                 if document is not None:
-                    yield StoredRun(run_id, document, created_at, sha256 or "")
+                    runs.append(StoredRun(run_id, document, created_at, sha256 or ""))
+                    size += len(document)
+        return runs
 
     def list_results(
         self,
