@@ -107,9 +107,10 @@ def test_a_server_that_is_none(refused: Any) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as odd:
 
         def greet() -> None:
-            for _ in range(4):
-                with odd.accept()[0] as connection:
-                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            with suppress(OSError):  # it is closed when the test ends
+                while True:
+                    with odd.accept()[0] as connection:
+                        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
         threading.Thread(target=greet, daemon=True).start()
         target = f"postgresql://me:wr0ng-s3cret@127.0.0.1:{odd.getsockname()[1]}/kitt"
