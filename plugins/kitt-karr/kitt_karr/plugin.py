@@ -1,0 +1,83 @@
+"""The plugin: registers the backend ``karr``; imports neither git nor a database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from kitt_core.backend import StorageBackend
+from kitt_core.hookspecs import hookimpl
+from kitt_core.storage import Capability, ResultStore
+
+if TYPE_CHECKING:
+    from kitt_core.registry import Registry
+
+__all__ = ["KarrOptions", "kitt_register_storage"]
+
+
+@frozen
+class KarrOptions:
+    """Where the repository is, and what is large.
+
+    Attributes:
+        path: The repository itself; a new one is made bare.
+        lfs_threshold: Bytes.
+    """
+
+    path: Path = field(
+        default=Path("karr"),
+        converter=Path,
+        metadata={"help": "The git repository; a missing one is made, bare.", "target": "path"},
+    )
+    lfs_threshold: int = field(
+        default=1 << 20,
+        metadata={"help": "Attachments of more bytes than this are kept by Git LFS instead of git."},
+    )
+
+    @lfs_threshold.validator
+    def _check_threshold(self, attribute: object, value: int) -> None:
+        del attribute
+        if not 0 <= value <= 50 << 20:
+            raise ValueError(f"lfs_threshold is {value}, expected bytes between 0 and {50 << 20}")
+
+
+@hookimpl
+def kitt_register_storage(registry: Registry[StorageBackend]) -> None:
+    """Add the backend ``karr``."""
+    registry.add(
+        StorageBackend(
+            name="karr",
+            open=_open,
+            options=KarrOptions,
+            recognises=_recognises,
+            summary="Runs as commits in a git repository, with LFS for large outputs (legacy: prefer a database).",
+            capabilities=frozenset(
+                {
+                    Capability.DELETE,
+                    Capability.ATOMIC_BATCH,
+                    Capability.CONCURRENT,
+                    Capability.ATTACHMENTS,
+                    Capability.HISTORY,
+                }
+            ),
+        )
+    )
+
+
+def _open(options: KarrOptions) -> ResultStore:
+    from kitt_karr.store import KarrResultStore
+
+    return KarrResultStore(options.path, lfs_threshold=options.lfs_threshold)
+
+
+def _recognises(path: Path) -> bool:
+    """Whether ``path`` is a repository that KITT made or cloned: a name is enough for a guess."""
+    try:
+        bare = (path / "HEAD").is_file() and (path / "objects").is_dir()
+        if bare:
+            return path.name.startswith("karr-") or (path / "kitt").is_dir()
+        return (path / ".git").exists() and (path / "hardware_fingerprint.txt").is_file()
+    except OSError:
+        return False
