@@ -1,17 +1,8 @@
-"""The branch that holds the runs: where it stands, and moving it on only from where one believes it to stand.
-
-The lock file is git's (``refs/heads/main.lock``), so that git's own commands and KITT never move a branch at the
-same moment. One thing is added: the lock is a second name of a file in KITT's directory. A lock that a killed
-KITT left can be told by that from a living git's, and the next writer takes it away.
-"""
+"""The branch that holds the runs: where it stands, and moving it on only from where one believes it to stand."""
 
 from __future__ import annotations
 
 import os
-import secrets
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from kitt_core.errors import StoreUnavailableError
-from kitt_karr.loose import sync_directory, write_file
+from kitt_karr.gitlock import held
+from kitt_karr.loose import sync_directory
 
 if TYPE_CHECKING:
     from dulwich.repo import Repo
@@ -27,9 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["Branch", "Head"]
 
 _HEADS: Final = "refs/heads/"
-_CLAIM: Final = "branch-"
-_PATIENCE_SECONDS: Final = 10.0
-_LONGEST_PAUSE_SECONDS: Final = 0.05
 
 
 @frozen
@@ -92,6 +81,19 @@ class Branch:
                 hint=f"choose it: git -C {self._common} symbolic-ref HEAD {others[0]}",
             )
 
+    def name_of(self, head: Head) -> str:
+        """Return the name of the branch that ``head`` is on.
+
+        Raises:
+            StoreUnavailableError: It is detached.
+        """
+        if head.branch is None:
+            raise StoreUnavailableError(
+                f"{self._common} has a detached HEAD, a commit would belong to no branch",
+                hint="choose a branch in it, such as `git switch main`",
+            )
+        return head.branch
+
     def advance(self, head: Head, commit: str, *, author: bytes, moment: datetime, reason: str) -> bool:
         """Move the branch to ``commit`` if it still stands where ``head`` says; return whether it did.
 
@@ -100,61 +102,19 @@ class Branch:
         Raises:
             StoreUnavailableError: ``HEAD`` is detached, or git keeps the branch locked.
         """
-        if head.branch is None:
-            raise StoreUnavailableError(
-                f"{self._common} has a detached HEAD, a commit would belong to no branch",
-                hint=f"choose a branch: git -C {self._common} switch main",
-            )
-        reference = self._common / head.branch
+        reference = self._common / self.name_of(head)
         reference.parent.mkdir(parents=True, exist_ok=True)
-        with self._locked(reference, commit) as lock:
+        with held(reference, self._own, "branch") as lock:
             if self.head() != head:
                 return False
+            with lock.open("wb") as file:
+                file.write(f"{commit}\n".encode("ascii"))
+                file.flush()
+                os.fsync(file.fileno())
             lock.rename(reference)
         sync_directory(reference.parent)
         self._log(head, commit, author, moment, reason)
         return True
-
-    @contextmanager
-    def _locked(self, reference: Path, commit: str) -> Iterator[Path]:
-        """Hold git's lock of a reference; its content is the new value."""
-        lock = reference.with_name(f"{reference.name}.lock")
-        self._remove_stale(lock)
-        claim = self._own / f"{_CLAIM}{secrets.token_hex(6)}"
-        write_file(claim, f"{commit}\n".encode("ascii"))
-        try:
-            self._link(claim, lock)
-            try:
-                yield lock
-            finally:
-                # Not there any longer if the branch was moved; another's lock may be there by then.
-                if _is_same(claim, lock):
-                    lock.unlink(missing_ok=True)
-        finally:
-            claim.unlink(missing_ok=True)
-
-    def _link(self, claim: Path, lock: Path) -> None:
-        deadline, pause = time.monotonic() + _PATIENCE_SECONDS, 0.001
-        while True:
-            try:
-                os.link(claim, lock)
-            except FileExistsError as error:
-                if time.monotonic() > deadline:
-                    raise StoreUnavailableError(
-                        f"{lock} is there: git is changing the branch, or was interrupted while it did",
-                        hint=f"if no git is running, remove it: rm {lock}",
-                    ) from error
-                time.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-            else:
-                return
-
-    def _remove_stale(self, lock: Path) -> None:
-        """Remove what a killed KITT left: whoever made it is dead, for the caller holds KITT's lock."""
-        for claim in self._own.glob(f"{_CLAIM}*"):
-            if _is_same(claim, lock):
-                lock.unlink(missing_ok=True)
-            claim.unlink(missing_ok=True)
 
     def _log(self, head: Head, commit: str, author: bytes, moment: datetime, reason: str) -> None:
         """Note the move where git keeps notes (repositories with a work tree), for ``git reflog``."""
@@ -165,14 +125,7 @@ class Branch:
             int(moment.timestamp()),
             reason.encode("utf-8", "replace"),
         )
-        for log in (self._common / "logs" / str(head.branch), Path(self._repo.controldir()) / "logs" / "HEAD"):
+        for log in (self._common / "logs" / self.name_of(head), Path(self._repo.controldir()) / "logs" / "HEAD"):
             if log.is_file():
                 with log.open("ab") as file:
                     file.write(line)
-
-
-def _is_same(first: Path, second: Path) -> bool:
-    try:
-        return first.samefile(second)
-    except FileNotFoundError:
-        return False

@@ -19,6 +19,7 @@ from kitt_karr.layout import root_files
 from kitt_karr.loose import sync_directory
 from kitt_karr.repository import OWN_DIRECTORY, Repository, is_repository
 from kitt_karr.trees import FILE, Entry
+from kitt_karr.trees import Path as TreePath
 
 __all__ = ["create_repository", "is_free"]
 
@@ -85,7 +86,7 @@ def _initialise(directory: Path, fingerprint: str) -> None:
     Repo.init_bare(str(directory), default_branch=b"main").close()
     repository = Repository(directory)
     try:
-        changes = {
+        changes: dict[TreePath, Entry | None] = {
             (name.encode(),): Entry(name.encode(), FILE, repository.add_blob(content))
             for name, content in root_files(fingerprint).items()
         }

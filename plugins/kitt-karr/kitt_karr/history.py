@@ -22,10 +22,11 @@ def times_of_arrival(repository: Repository, tip: Commit, places: Collection[Pla
     while pending:
         before = _parent(repository, commit)
         for place, run in changed_runs(repository, None if before is None else before.tree, commit.tree):
-            if place in pending and run is not None:
-                if before is None or _document(repository, before.tree, place) != run.document:
-                    found[place] = commit.time
-                    pending.discard(place)
+            if place not in pending or run is None:
+                continue
+            if before is None or _document(repository, before.tree, place) != run.document:
+                found[place] = commit.time
+                pending.discard(place)
         if before is None:
             break
         commit = before

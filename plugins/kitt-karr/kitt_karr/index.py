@@ -11,6 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -40,15 +41,19 @@ INDEX_NAME: Final = f"index-{SCHEMA_VERSION}.{_LAYOUT}.db"
 
 _BATCH: Final = 100
 _PATIENCE_SECONDS: Final = 300.0  # a whole rebuild by another process
+_COLUMNS: Final = "place, run_id, tree, document, identity, sha256, created_at, problem, readable"
+_PLACES: Final = """
+CREATE TABLE IF NOT EXISTS karr_runs (
+    place BLOB PRIMARY KEY, run_id TEXT NOT NULL, tree TEXT NOT NULL, document TEXT NOT NULL, identity TEXT,
+    sha256 TEXT NOT NULL, created_at TEXT NOT NULL, problem TEXT, readable INTEGER NOT NULL
+) WITHOUT ROWID
+"""
 _TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS karr_state (id INTEGER PRIMARY KEY CHECK (id = 1), tip TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS karr_runs (place BLOB PRIMARY KEY, run_id TEXT NOT NULL, tree TEXT NOT NULL,"
-    " document TEXT NOT NULL, identity TEXT, sha256 TEXT NOT NULL, created_at TEXT NOT NULL, problem TEXT,"
-    " readable INTEGER NOT NULL) WITHOUT ROWID",
+    _PLACES,
     "CREATE INDEX IF NOT EXISTS karr_runs_run_id ON karr_runs (run_id)",
     "CREATE INDEX IF NOT EXISTS karr_runs_sha256 ON karr_runs (sha256)",
 )
-_COLUMNS: Final = "place, run_id, tree, document, identity, sha256, created_at, problem, readable"
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 
 
@@ -89,7 +94,7 @@ class RunIndex(SQLiteStore):
         tip = self._repository.head().tip
         if self.tip() != tip:
             with self._changing() as driver:
-                # Again: only who holds the write lock may say where the branch is, so that the index moves on only.
+                # Again: only under the write lock, so that nobody moves the index back to an older tip.
                 tip = self._repository.head().tip
                 known = _tip(driver)
                 if known != tip:
@@ -251,7 +256,7 @@ class RunIndex(SQLiteStore):
             new.append((run_id, first.identity.created_at, first.identity.sha256, rows))
         self._add_rows(driver, new)
 
-    def _add_rows(self, driver: sqlite3.Connection, runs: Sequence[tuple[str, Any, str, RunRows]]) -> None:
+    def _add_rows(self, driver: sqlite3.Connection, runs: Sequence[tuple[str, datetime, str, RunRows]]) -> None:
         # Without the document: git has it.
         records = [
             records_of(CheckedRun(run_id, b"", moment, digest, rows)) for run_id, moment, digest, rows in runs

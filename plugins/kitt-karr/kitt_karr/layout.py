@@ -45,7 +45,8 @@ _LFS: Final = b"filter=lfs diff=lfs merge=lfs -text"
 _README: Final = b"""\
 # KARR: results of AI inference benchmarks
 
-Each directory `{model}/{engine}/{timestamp}_{id}/` is a run: `metrics.json` is its document, `summary.md` shows it.
+Each directory `{model}/{engine}/{timestamp}_{id}/` is a run: `metrics.json` is its document, `summary.md` says it
+for people.
 Written by KITT; read it with `kitt --backend=karr:///path/of/this storage list`, or look at the files.
 
 Outputs that are large lie in Git LFS: `git lfs pull` fetches them.

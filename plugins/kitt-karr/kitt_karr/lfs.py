@@ -21,8 +21,9 @@ __all__ = ["LONGEST_POINTER", "LargeFiles", "Pointer"]
 LONGEST_POINTER: Final = 1024
 """Bytes: git-lfs takes nothing larger for a pointer."""
 
+_VERSION: Final = "version https://git-lfs.github.com/spec/v1\n"
 _POINTER: Final = re.compile(
-    rb"version https://git-lfs\.github\.com/spec/v1\n(?:ext-[^\n]*\n)*oid sha256:([0-9a-f]{64})\nsize (\d{1,18})\n*"
+    re.escape(_VERSION).encode() + rb"(?:ext-[^\n]*\n)*oid sha256:([0-9a-f]{64})\nsize (\d{1,18})\n*"
 )
 _BLOCK: Final = 1 << 20
 
@@ -49,9 +50,15 @@ class Pointer:
 
     def encode(self) -> bytes:
         """Return the file's content."""
-        return f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.oid}\nsize {self.size}\n".encode(
-            "ascii"
-        )
+        return f"{_VERSION}oid sha256:{self.oid}\nsize {self.size}\n".encode("ascii")
+
+    def is_content_of(self, path: Path) -> bool:
+        """Whether a file is what the pointer points to."""
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+        return digest.hexdigest() == self.oid
 
 
 class LargeFiles:
@@ -77,11 +84,8 @@ class LargeFiles:
 
     def problem(self, pointer: Pointer) -> str | None:
         """Return what is wrong with a content that is there, None if its hash is right."""
-        digest = hashlib.sha256()
-        with self.path(pointer).open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-        return None if digest.hexdigest() == pointer.oid else "has other content than its name says"
+        right = pointer.is_content_of(self.path(pointer))
+        return None if right else "has other content than its name says"
 
     def add(self, first: bytes, source: BinaryIO, most: int) -> Pointer:
         """Store ``first`` and what ``source`` has, ``most`` bytes together, durably.

@@ -142,10 +142,8 @@ def read_outputs(repository: Repository, run_tree: str) -> list[Output]:
         if entry.is_file
     }
     noted = listing.find(IDENTITY.encode())
-    found: dict[str, list[str]] = {}
-    for name, names in _notes(b"" if noted is None or not noted.is_file else repository.blob(noted.id)):
-        if names and all(file in files for file in names):
-            found[name] = names
+    notes = _notes(b"" if noted is None or not noted.is_file else repository.blob(noted.id))
+    found = {name: names for name, names in notes if names and files.keys() >= set(names)}
     used = {file for names in found.values() for file in names}
     found |= {file: [file] for file in files if file not in used}
     return [
@@ -176,21 +174,16 @@ def attachment_of(repository: Repository, large_files: LargeFiles, output: Outpu
     size = sum(
         len(repository.blob(entry.id)) if pointer is None else pointer.size for entry, pointer in output.parts
     )
-    opens: list[Callable[[], BinaryIO]] = [
-        partial(_open_blob, repository, entry.id)
-        if pointer is None
-        else partial(_open_large, large_files, pointer)
-        for entry, pointer in output.parts
-    ]
+    opens = [_opener(repository, large_files, entry, pointer) for entry, pointer in output.parts]
     return Attachment(output.name, size, opens[0] if len(opens) == 1 else partial(_open_all, opens))
 
 
-def _open_blob(repository: Repository, identity: str) -> BinaryIO:
-    return io.BytesIO(repository.blob(identity))
-
-
-def _open_large(large_files: LargeFiles, pointer: Pointer) -> BinaryIO:
-    return large_files.path(pointer).open("rb")
+def _opener(
+    repository: Repository, large_files: LargeFiles, entry: Entry, pointer: Pointer | None
+) -> Callable[[], BinaryIO]:
+    if pointer is None:
+        return lambda: io.BytesIO(repository.blob(entry.id))
+    return lambda: large_files.path(pointer).open("rb")
 
 
 def _open_all(opens: Sequence[Callable[[], BinaryIO]]) -> BinaryIO:

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,7 @@ from kitt_karr.objects import BLOB, COMMIT, TREE, Commit, encode_commit, object_
 from kitt_karr.trees import Entry, Listing, NameTakenError
 
 if TYPE_CHECKING:
+    from dulwich.config import StackedConfig
     from dulwich.repo import Repo
 
 __all__ = ["OWN_DIRECTORY", "Repository", "is_repository"]
@@ -96,7 +98,7 @@ class Repository:
     def has(self, identity: str) -> bool:
         """Whether an object is there."""
         with self._lock, translated(self.path):
-            return identity.encode("ascii") in self._repo.object_store
+            return identity.encode("ascii") in self._repo.object_store  # type: ignore[operator]  # its NewType of bytes
 
     def blob(self, identity: str) -> bytes:
         """Return the content of a file.
@@ -221,19 +223,33 @@ class Repository:
         with self._lock, translated(self.path, "cannot be written"):
             return self._branch.advance(head, commit_id, author=author, moment=datetime.now(UTC), reason=reason)
 
+    def refuse_detached(self, head: Head) -> None:
+        """Raise unless ``head`` is on a branch.
+
+        Raises:
+            StoreUnavailableError: It is on none.
+        """
+        self._branch.name_of(head)
+
     def identity(self, role: str) -> bytes:
         """Return who commits: environment, git's configuration, else KITT itself."""
-        with self._lock, translated(self.path):
-            return identity_of(self._repo.get_config_stack(), role)
+        with translated(self.path):
+            return identity_of(self._config, role)
 
     def setting(self, section: str, name: str) -> str | None:
         """Return a value of git's configuration, None if it is not set."""
-        with self._lock, translated(self.path):
+        with translated(self.path):
             try:
-                value = self._repo.get_config_stack().get((section.encode(),), name.encode())
+                value = self._config.get(tuple(part.encode() for part in section.split(".")), name.encode())
             except KeyError:
                 return None
             return os.fsdecode(value)
+
+    @cached_property
+    def _config(self) -> StackedConfig:
+        # Read once: three files are parsed each time, which is a good part of a save.
+        with self._lock:
+            return self._repo.get_config_stack()
 
     def close(self) -> None:
         """Close the files of packs; may be called twice."""

@@ -11,7 +11,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -30,6 +31,7 @@ from kitt_karr.outputs import attachment_of, read_outputs
 from kitt_karr.repository import Repository
 from kitt_karr.trees import Entry
 from kitt_karr.trees import Path as TreePath
+from kitt_karr.worktree import WorkTree
 
 __all__ = ["KarrResultStore"]
 
@@ -166,6 +168,7 @@ class KarrResultStore(ResultStore):
         with repository.exclusive():
             while True:
                 head = repository.head()
+                repository.refuse_detached(head)
                 if self._ask(RunIndex.follow) == head.tip:
                     tree = None if head.tip is None else repository.commit(head.tip).tree
                     self._refuse_foreign(repository, tree)
@@ -173,11 +176,26 @@ class KarrResultStore(ResultStore):
                     if not changes:
                         return None
                     parents = () if head.tip is None else (head.tip,)
-                    commit = repository.add_commit(repository.changed_tree(tree, changes), parents, message)
-                    if repository.advance(head, commit, message.partition("\n")[0]):
+                    changed = repository.changed_tree(tree, changes)
+                    commit = repository.add_commit(changed, parents, message)
+                    advance = partial(repository.advance, head, commit, message.partition("\n")[0])
+                    if self._followed_by_files(repository, tree, changed, changes, advance):
                         return head.tip, commit
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _followed_by_files(
+        self,
+        repository: Repository,
+        old: str | None,
+        new: str,
+        changes: Mapping[TreePath, Entry | None],
+        advance: Callable[[], bool],
+    ) -> bool:
+        if repository.work_tree is None:
+            return advance()
+        with translated(self._path, "cannot be written"):
+            return WorkTree(repository, self.large_files(repository)).follow(old, new, changes, advance)
 
     def _refuse_foreign(self, repository: Repository, tree: str | None) -> None:
         """Somebody's source code is no place for results, even where its path was given."""
@@ -185,7 +203,7 @@ class KarrResultStore(ResultStore):
             return
         if not self._ask(lambda index: index.count()):
             raise StoreUnavailableError(
-                f"{self.location} is a git repository, but not one of KARR's: it has neither {FINGERPRINT} nor runs",
+                f"{self.location} is a git repository, but not KARR's: it has neither {FINGERPRINT} nor runs",
                 hint=f"name another directory, or add an empty {FINGERPRINT} to it",
             )
 

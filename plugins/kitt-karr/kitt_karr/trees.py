@@ -7,7 +7,7 @@ an entry is spliced into their bytes, nothing else is looked at.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from attrs import frozen
@@ -47,11 +47,11 @@ class Listing:
 
     __slots__ = ("_keys", "_pieces")
 
-    def __init__(self, keys: Sequence[bytes] = (), pieces: Sequence[bytes] = ()) -> None:
+    def __init__(self, keys: list[bytes] | None = None, pieces: list[bytes] | None = None) -> None:
         # Two lists side by side, and entries only when they are asked for: ten thousand runs in a directory are
         # read, found in and written again with each commit.
-        self._keys = list(keys)
-        self._pieces = list(pieces)
+        self._keys = keys or []
+        self._pieces = pieces or []
 
     @classmethod
     def parse(cls, content: bytes) -> Listing:
@@ -97,21 +97,24 @@ class Listing:
 
     def with_entry(self, entry: Entry) -> Listing:
         """Return a listing with ``entry``, in place of one that has its name."""
-        changed = self.without(entry.name)
+        keys, pieces = self._without(entry.name)
         key = entry.name + b"/" if entry.is_directory else entry.name
-        place = bisect_left(changed._keys, key)
-        changed._keys.insert(place, key)
-        changed._pieces.insert(place, b"%s %s\0%s" % (entry.mode, entry.name, bytes.fromhex(entry.id)))
-        return changed
+        place = bisect_left(keys, key)
+        keys.insert(place, key)
+        pieces.insert(place, b"%s %s\0%s" % (entry.mode, entry.name, bytes.fromhex(entry.id)))
+        return Listing(keys, pieces)
 
     def without(self, name: bytes) -> Listing:
         """Return a listing without the entry of this name."""
-        changed = Listing(self._keys, self._pieces)
+        return Listing(*self._without(name))
+
+    def _without(self, name: bytes) -> tuple[list[bytes], list[bytes]]:
+        keys, pieces = self._keys.copy(), self._pieces.copy()
         for key in (name, name + b"/"):
-            place = bisect_left(changed._keys, key)
-            if changed._keys[place : place + 1] == [key]:
-                del changed._keys[place], changed._pieces[place]
-        return changed
+            place = bisect_left(keys, key)
+            if keys[place : place + 1] == [key]:
+                del keys[place], pieces[place]
+        return keys, pieces
 
 
 Path = tuple[bytes, ...]

@@ -1,0 +1,85 @@
+"""The real git, and what tests of a repository ask of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kitt_karr.store import KarrResultStore
+
+
+class Git:
+    """The git of this machine, without anybody's configuration."""
+
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_AUTHOR_NAME": "A",
+        "GIT_AUTHOR_EMAIL": "a@example.org",
+        "GIT_COMMITTER_NAME": "C",
+        "GIT_COMMITTER_EMAIL": "c@example.org",
+        "GIT_TERMINAL_PROMPT": "0",
+    }
+
+    def __call__(self, directory: Path, *arguments: str, **variables: str) -> str:
+        """Run git in a directory and return what it says."""
+        done = self.run(directory, *arguments, **variables)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def run(self, directory: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run git in a directory, whatever comes of it."""
+        command = ["git", "-C", str(directory), *arguments]
+        environment = self.environment | variables
+        return subprocess.run(command, capture_output=True, text=True, env=environment, encoding="utf-8")
+
+    def clone(self, source: Path, target: Path, *options: str) -> Path:
+        """Clone a repository as another machine would."""
+        self(target.parent, *options, "clone", "--quiet", "--no-local", source.as_uri(), str(target))
+        return target
+
+    def assert_whole(self, directory: Path) -> None:
+        """Assert that git finds nothing wrong; objects of refused saves, which nothing refers to, are not wrong."""
+        done = self.run(directory, "fsck", "--strict", "--full", "--no-dangling")
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+@pytest.fixture
+def git() -> Git:
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    return Git()
+
+
+@pytest.fixture
+def git_lfs(git: Git) -> Git:
+    if shutil.which("git-lfs") is None:
+        pytest.skip("git-lfs is not installed")
+    return git
+
+
+@pytest.fixture(autouse=True)
+def nobodys_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The store reads git's configuration: not that of whoever runs the tests."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ".config"))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "karr"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[KarrResultStore]:
+    with KarrResultStore(path, lfs_threshold=100) as store:
+        yield store
