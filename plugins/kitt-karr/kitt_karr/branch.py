@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Branch", "Head"]
 
 _HEADS: Final = "refs/heads/"
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 
 @frozen
@@ -54,21 +56,27 @@ class Branch:
         Raises:
             StoreUnavailableError: Its branch has no commit, but others have.
         """
+        from dulwich.errors import RefFormatError
         from dulwich.refs import Ref, SymrefLoop
 
         try:
             names, found = self._repo.refs.follow(Ref(b"HEAD"))
-        except (KeyError, SymrefLoop) as error:
-            raise StoreUnavailableError(
-                f"{self._common} has no HEAD that can be followed",
-                hint=f"name its branch: git -C {self._common} symbolic-ref HEAD refs/heads/main",
-            ) from error
-        name = os.fsdecode(names[-1])
-        if name == "HEAD":
-            return Head(None, None if found is None else found.decode("ascii"))
-        if found is None:
+            name, tip = os.fsdecode(names[-1]), None if found is None else found.decode("ascii")
+        except (KeyError, SymrefLoop, UnicodeError, RefFormatError) as error:
+            raise self._no_head() from error
+        if (tip is not None and not _COMMIT.fullmatch(tip)) or not (name == "HEAD" or name.startswith(_HEADS)):
+            raise self._no_head()
+        if name == "HEAD" and tip is not None:
+            return Head(None, tip)
+        if tip is None:
             self._refuse_unborn(name)
-        return Head(name, None if found is None else found.decode("ascii"))
+        return Head(name, tip)
+
+    def _no_head(self) -> StoreUnavailableError:
+        return StoreUnavailableError(
+            f"{self._common} has no HEAD that can be followed",
+            hint=f"name its branch: git -C {self._common} symbolic-ref HEAD refs/heads/main",
+        )
 
     def _refuse_unborn(self, name: str) -> None:
         """A repository without any commit is new; one whose runs are on another branch is mistaken."""

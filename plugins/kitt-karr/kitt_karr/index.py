@@ -19,7 +19,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from kitt_core import codec
-from kitt_core.errors import InvalidDocumentError, StoreUnavailableError
+from kitt_core.errors import InvalidDocumentError, SchemaError, StoreUnavailableError
 from kitt_core.model import CheckedRun, RunRows
 from kitt_core.rows import clean_text, derive_rows
 from kitt_core.rundir.identity import Identity
@@ -54,6 +54,8 @@ _TABLES: Final = (
     "CREATE INDEX IF NOT EXISTS karr_runs_run_id ON karr_runs (run_id)",
     "CREATE INDEX IF NOT EXISTS karr_runs_sha256 ON karr_runs (sha256)",
 )
+# Those below ``runs`` by name, too: rows of runs that somebody took out by hand would stay.
+_DERIVED: Final = ["karr_state", "karr_runs", "metrics", "benchmarks", "hardware", "run_documents", "run_labels", "runs"]
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 
 
@@ -195,7 +197,7 @@ class RunIndex(SQLiteStore):
         if known is not None and tip is not None and self._repository.has(known):
             old = self._repository.commit(known).tree
         if old is None:
-            for table in ("karr_runs", "runs", "karr_state"):
+            for table in _DERIVED:
                 driver.execute(f"DELETE FROM {table}")  # noqa: S608  # ours
         if tip is None:
             driver.execute("DELETE FROM karr_state")
@@ -268,7 +270,7 @@ def is_damaged(error: BaseException) -> bool:
     """Whether an error says that the file is no sound database, so that making it anew is the cure."""
     link: BaseException | None = error
     while link is not None:
-        if getattr(link, "sqlite_errorcode", -1) & 0xFF in _DAMAGE:
+        if isinstance(link, SchemaError) or getattr(link, "sqlite_errorcode", -1) & 0xFF in _DAMAGE:
             return True
         link = link.__cause__ or link.__context__ or getattr(link, "orig", None)
     return False

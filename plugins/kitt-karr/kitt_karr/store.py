@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
-from kitt_core.errors import RunExistsError, StoreUnavailableError
+from kitt_core.errors import RunExistsError, SchemaError, StoreUnavailableError
 from kitt_core.model import Attachment, CheckedRun, Finding, Page, RunSummary, SchemaState, SchemaStatus, StoredRun
 from kitt_core.query import Filters, RunFilter
 from kitt_core.storage import Capability, ResultStore
@@ -210,7 +210,10 @@ class KarrResultStore(ResultStore):
     def _note(self, taken_over: Callable[[RunIndex], None]) -> None:
         try:
             self._ask(taken_over)
-        except StoreUnavailableError as error:  # the commit is there: the next reader brings the index up to it
+        except (
+            SchemaError,
+            StoreUnavailableError,
+        ) as error:  # the commit is there: the next reader brings the index up to it
             logger.debug("the index of %s is behind: %s", self.location, error)
 
     # Reading.
@@ -361,7 +364,7 @@ class KarrResultStore(ResultStore):
         index = self._open_index()
         try:
             return question(index)
-        except StoreUnavailableError as error:
+        except (SchemaError, StoreUnavailableError) as error:
             if not is_damaged(error):
                 raise
         with self._opening:

@@ -33,8 +33,9 @@ def verify_repository(
         ask: Asks the index.
         rebuild: Make the index anew, and report what was wrong with it as a notice.
     """
-    ask(RunIndex.follow)
+    repository.head()  # what can't even be opened is unavailable, not damaged
     try:
+        ask(RunIndex.follow)
         if (problem := _index_problem(repository, ask)) is not None:
             if rebuild:
                 ask(RunIndex.rebuild)
@@ -82,7 +83,7 @@ def _objects(repository: Repository, indexed: IndexedRun) -> Iterator[Finding]:
         yield Finding(indexed.identity.id, Severity.DAMAGE, f"{indexed.run.path}: {error.message}")
         return
     for name, entry in entries:
-        if (entry.is_file or entry.is_directory) and (problem := repository.checked(entry)) is not None:
+        if (entry.is_file or entry.is_directory) and (problem := repository.problem(entry)) is not None:
             yield Finding(indexed.identity.id, Severity.DAMAGE, f"{indexed.run.path}/{name}: {problem}")
 
 

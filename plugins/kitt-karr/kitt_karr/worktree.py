@@ -7,6 +7,8 @@ staged twice or still there, never one that the user's next commit takes away.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["WorkTree"]
 
 _FILE_MODE: Final = 0o100644
-_MANDATORY: Final = (b"link", b"sdir")
+_CHECKSUM_BYTES: Final = 20
 _BLOCK: Final = 1 << 20
 
 Files = Mapping[Place, Entry]
@@ -200,9 +202,18 @@ class WorkTree:
 
         if not self._index.exists():
             return {}, 2
-        with self._index.open("rb") as file:
-            entries, version, extensions = read_index_dict_with_version(file)
-        if any(extension.signature in _MANDATORY for extension in extensions):
+        content = self._index.read_bytes()
+        end = len(content) - _CHECKSUM_BYTES
+        if content[end:] not in {
+            hashlib.sha1(content[:end], usedforsecurity=False).digest(),
+            bytes(_CHECKSUM_BYTES),
+        }:
+            raise StoreUnavailableError(
+                f"{self._index} is damaged", hint="make it anew: rm it, then `git reset` in the work tree"
+            )
+        file = io.BytesIO(content)
+        entries, version, _ = read_index_dict_with_version(file)
+        if file.tell() < end:  # dulwich stops there: what follows changes the meaning of all before
             raise StoreUnavailableError(
                 f"{self._index} is split or sparse, which KITT does not write",
                 hint="switch that off (`git update-index --no-split-index`), or use a bare repository",
@@ -210,12 +221,10 @@ class WorkTree:
         return entries, version
 
     def _write(self, entries: Mapping[bytes, Any], version: int) -> None:
-        from io import BytesIO
-
         from dulwich.index import write_index_dict
         from dulwich.pack import SHA1Writer
 
-        content = BytesIO()
+        content = io.BytesIO()
         # Without extensions: they describe the entries as they were, and git makes them anew.
         writer = SHA1Writer(content)
         write_index_dict(writer, dict(entries), version=version)
