@@ -25,7 +25,7 @@ __all__ = ["create_repository", "is_free"]
 
 FIRST_MESSAGE: Final = "Initial commit: KARR results repository"
 BRANCH: Final = "refs/heads/main"
-_UNFINISHED: Final = f"{INTERNAL_PREFIX}tmp-"
+_UNFINISHED: Final = f"{INTERNAL_PREFIX}karr-"
 _PARTS: Final = frozenset({"branches", "config", "description", "hooks", "info", "objects", "refs", OWN_DIRECTORY})
 
 
@@ -37,8 +37,8 @@ def is_free(path: Path) -> bool:
         return True
     except OSError:
         return False
-    attempt = any(name.startswith(_UNFINISHED) for name in names) or LOCK_NAME in names
-    known = _PARTS if attempt else frozenset[str]()
+    # Until HEAD is there, so is the directory that it comes from: without that, a name of git's is somebody's.
+    known = _PARTS if any(name.startswith(_UNFINISHED) for name in names) else frozenset[str]()
     return all(name in known or name == LOCK_NAME or name.startswith(_UNFINISHED) for name in names)
 
 

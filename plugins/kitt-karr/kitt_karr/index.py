@@ -55,7 +55,10 @@ _TABLES: Final = (
     "CREATE INDEX IF NOT EXISTS karr_runs_sha256 ON karr_runs (sha256)",
 )
 # Those below ``runs`` by name, too: rows of runs that somebody took out by hand would stay.
-_DERIVED: Final = ["karr_state", "karr_runs", "metrics", "benchmarks", "hardware", "run_documents", "run_labels", "runs"]
+_DERIVED: Final = (
+    *("karr_state", "karr_runs", "metrics", "benchmarks", "hardware"),
+    *("run_documents", "run_labels", "runs"),
+)
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 
 

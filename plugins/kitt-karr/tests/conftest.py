@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -16,7 +17,7 @@ from kitt_karr.store import KarrResultStore
 class Git:
     """The git of this machine, without anybody's configuration."""
 
-    environment = {
+    environment: ClassVar[dict[str, str]] = {
         **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,
@@ -45,7 +46,7 @@ class Git:
         return target
 
     def assert_whole(self, directory: Path) -> None:
-        """Assert that git finds nothing wrong; objects of refused saves, which nothing refers to, are not wrong."""
+        """Assert that git finds nothing wrong; what a refused save left unreferred to is nothing wrong."""
         done = self.run(directory, "fsck", "--strict", "--full", "--no-dangling")
         assert (done.returncode, done.stdout) == (0, ""), done.stderr
 

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,14 +44,13 @@ def test_what_is_not_a_repository_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes/a.txt").write_text("a")
     (tmp_path / "file").write_text("x")
     for path in (tmp_path / "notes", tmp_path / "file"):
-        hint = refused(lambda path=path: save(path), "is not a git repository|Not a directory|cannot be")
-        assert hint
-        refused(lambda path=path: count(path), "is not a git repository|Not a directory|cannot be")
+        refused(partial(save, path), "is not a git repository")
+        refused(partial(count, path), "is not a git repository")
     assert [file.name for file in (tmp_path / "notes").iterdir()] == ["a.txt"]
     assert (tmp_path / "file").read_text() == "x"
 
 
-def test_source_code_is_no_place_for_results(git, tmp_path: Path) -> None:
+def test_source_code_is_no_place_for_results(git: Any, tmp_path: Path) -> None:
     code = tmp_path / "code"
     git(tmp_path, "init", "-q", str(code))
     (code / "main.py").write_text("")
@@ -78,24 +78,32 @@ def test_reading_what_is_not_there_makes_nothing(path: Path) -> None:
     assert not path.exists()
 
 
-def test_an_empty_directory_becomes_the_repository(git, path: Path) -> None:
+def test_an_empty_directory_becomes_the_repository(git: Any, path: Path) -> None:
     path.mkdir()
     save(path)
     assert count(path) == 1
     git.assert_whole(path)
 
 
-def test_a_repository_whose_making_was_interrupted_is_made(git, path: Path) -> None:
+def test_a_repository_whose_making_was_interrupted_is_made(git: Any, path: Path) -> None:
     save(path)
     (path / "HEAD").unlink()  # the last to come
-    (path / ".kitt-tmp-0123").mkdir()
+    (path / ".kitt-karr-0123").mkdir()
     save(path)
     assert count(path) == 1
-    assert not (path / ".kitt-tmp-0123").exists()
+    assert not (path / ".kitt-karr-0123").exists()
     git.assert_whole(path)
 
 
-def test_a_detached_head_is_read_and_not_written(git, store, path: Path) -> None:
+def test_a_tree_of_results_is_not_taken_for_a_repository_half_made(path: Path) -> None:
+    for name in ("objects", "config"):
+        (path / name).mkdir(parents=True)
+    (path / ".kitt-lock").touch()
+    refused(lambda: save(path), "is not a git repository")
+    assert len(list(path.iterdir())) == 3
+
+
+def test_a_detached_head_is_read_and_not_written(git: Any, store: KarrResultStore, path: Path) -> None:
     run_id = store.save_result(MINIMAL)
     tip = git(path, "rev-parse", "main").strip()
     (path / "HEAD").write_text(f"{tip}\n")
@@ -105,7 +113,7 @@ def test_a_detached_head_is_read_and_not_written(git, store, path: Path) -> None
     assert git(path, "rev-parse", "main").strip() == tip
 
 
-def test_an_unborn_branch_beside_others_is_a_mistake(git, store, path: Path) -> None:
+def test_an_unborn_branch_beside_others_is_a_mistake(git: Any, store: KarrResultStore, path: Path) -> None:
     store.save_result(MINIMAL)
     git(path, "symbolic-ref", "HEAD", "refs/heads/mian")
     hint = refused(store.count, "on the branch mian, which has no commit yet, and has the branch main")
@@ -115,7 +123,7 @@ def test_an_unborn_branch_beside_others_is_a_mistake(git, store, path: Path) -> 
     assert store.count() == 1
 
 
-def test_a_head_that_leads_nowhere_is_one_line(store, path: Path) -> None:
+def test_a_head_that_leads_nowhere_is_one_line(store: KarrResultStore, path: Path) -> None:
     store.save_result(MINIMAL)
     for head in ("", "nonsense", "ref: refs/heads/../../x", "ref: HEAD"):
         (path / "HEAD").write_text(head)
@@ -124,7 +132,9 @@ def test_a_head_that_leads_nowhere_is_one_line(store, path: Path) -> None:
         assert caught.value.hint
 
 
-def test_a_locked_branch_is_one_line_and_git_keeps_its_lock(store, path: Path, monkeypatch) -> None:
+def test_a_locked_branch_is_one_line_and_git_keeps_its_lock(
+    store: KarrResultStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("kitt_karr.gitlock._PATIENCE_SECONDS", 0.05)
     store.save_result(MINIMAL)
     lock = path / "refs/heads/main.lock"
@@ -136,7 +146,7 @@ def test_a_locked_branch_is_one_line_and_git_keeps_its_lock(store, path: Path, m
     store.save_result(small(1))
 
 
-def test_a_lock_that_a_killed_kitt_left_is_taken_away(store, path: Path) -> None:
+def test_a_lock_that_a_killed_kitt_left_is_taken_away(store: KarrResultStore, path: Path) -> None:
     store.save_result(MINIMAL)
     (path / "kitt/branch-012345.claim").touch()
     os.link(path / "kitt/branch-012345.claim", path / "refs/heads/main.lock")
@@ -146,18 +156,21 @@ def test_a_lock_that_a_killed_kitt_left_is_taken_away(store, path: Path) -> None
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_repository_is_read(store, path: Path) -> None:
+def test_a_read_only_repository_is_read(store: KarrResultStore, path: Path) -> None:
     _read_only(store, path)
 
 
-def test_a_repository_that_gives_no_place_for_an_index_is_read(store, path: Path, monkeypatch) -> None:
+def test_a_repository_that_gives_no_place_for_an_index_is_read(
+    store: KarrResultStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_id = store.save_result(MINIMAL)
     shutil.rmtree(path / "kitt")
     real = os.access
     monkeypatch.setattr(os, "access", lambda place, mode: place != path / "kitt" and real(place, mode))
     with KarrResultStore(path) as other:
         assert other.get_document(run_id) == MINIMAL
-        (index,) = [index.paths[0] for index in [other._index] if index is not None]
+        assert other._index is not None
+        index = other._index.paths[0]
         assert index.exists()
         assert path not in index.parents
     assert not index.parent.exists()
@@ -180,17 +193,19 @@ def _read_only(store: KarrResultStore, path: Path) -> None:
             place.chmod(0o755)
 
 
-def objects(path: Path, git, name: str) -> Path:
+def objects(path: Path, git: Any, name: str) -> Path:
     for line in git(path, "ls-tree", "-r", "main").splitlines():
         if line.endswith(name):
-            identity = line.split()[2]
+            identity = str(line.split()[2])
             return path / "objects" / identity[:2] / identity[2:]
     raise AssertionError(name)
 
 
 @pytest.mark.parametrize("how", ["removed", "emptied", "cut off", "changed", "another"])
 @pytest.mark.parametrize("name", ["metrics.json", "run.json", "summary.md", "outputs/a"])
-def test_a_corrupt_object_is_named_and_hides_nothing_else(git, store, path: Path, name: str, how: str) -> None:
+def test_a_corrupt_object_is_named_and_hides_nothing_else(
+    git: Any, store: KarrResultStore, path: Path, name: str, how: str
+) -> None:
     kept = store.save_result(small(1))
     file = Attachment("a", 5, partial(io.BytesIO, b"small"))
     hurt = store.save_result(MINIMAL, run_id="hurt", attachments=[file])
@@ -219,7 +234,7 @@ def test_a_corrupt_object_is_named_and_hides_nothing_else(git, store, path: Path
         again.save_result(small(2))
 
 
-def test_a_corrupt_tree_is_one_line(git, store, path: Path) -> None:
+def test_a_corrupt_tree_is_one_line(git: Any, store: KarrResultStore, path: Path) -> None:
     store.save_result(MINIMAL)
     identity = git(path, "rev-parse", "main:m").strip()
     victim = path / "objects" / identity[:2] / identity[2:]
@@ -232,7 +247,9 @@ def test_a_corrupt_tree_is_one_line(git, store, path: Path) -> None:
         assert {finding.severity for finding in again.verify()} == {Severity.DAMAGE}
 
 
-def test_a_file_where_a_directory_is_needed_is_named(git, store, path: Path, tmp_path: Path) -> None:
+def test_a_file_where_a_directory_is_needed_is_named(
+    git: Any, store: KarrResultStore, path: Path, tmp_path: Path
+) -> None:
     store.initialize()
     clone = git.clone(path, tmp_path / "clone")
     (clone / "m").write_text("x")
@@ -244,7 +261,7 @@ def test_a_file_where_a_directory_is_needed_is_named(git, store, path: Path, tmp
     assert store.count() == 1
 
 
-def test_formats_that_are_not_known_are_refused(git, tmp_path: Path) -> None:
+def test_formats_that_are_not_known_are_refused(git: Any, tmp_path: Path) -> None:
     git(tmp_path, "init", "-q", "--bare", "--object-format=sha256", str(tmp_path / "sha256"))
     refused(lambda: count(tmp_path / "sha256"), "SHA-256")
     git(tmp_path, "init", "-q", "--bare", str(tmp_path / "future"))
@@ -257,7 +274,7 @@ def test_options_are_checked(tmp_path: Path) -> None:
         open_store("karr:///x", lfs_threshold=-1)
 
 
-def test_a_refused_save_changes_nothing(git, store, path: Path) -> None:
+def test_a_refused_save_changes_nothing(git: Any, store: KarrResultStore, path: Path) -> None:
     store.save_result(MINIMAL, run_id="taken")
     before = git(path, "rev-parse", "main")
     with pytest.raises(RunExistsError):

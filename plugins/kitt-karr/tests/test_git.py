@@ -6,6 +6,7 @@ import io
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def contents(store: KarrResultStore, run_id: str) -> dict[str, bytes]:
     return found
 
 
-def test_a_save_is_one_commit_that_git_shows(git, store, path) -> None:
+def test_a_save_is_one_commit_that_git_shows(git: Any, store: KarrResultStore, path: Path) -> None:
     document = b'{"model": "org/name", "engine": "vllm", "timestamp": "2025-06-01T12:00:05+02:00"}'
     run_id = store.save_result(document, attachments=[attachment("a.gz", b"ab")])
     log = git(path, "log", "--format=%s|%an|%ae", "main").splitlines()
@@ -51,7 +52,9 @@ def test_a_save_is_one_commit_that_git_shows(git, store, path) -> None:
     git.assert_whole(path)
 
 
-def test_the_author_is_the_one_that_git_knows(git, store, path, tmp_path, monkeypatch) -> None:
+def test_the_author_is_the_one_that_git_knows(
+    git: Any, store: KarrResultStore, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store.initialize()
     (tmp_path / ".gitconfig").write_text("[user]\nname = Ada <x>\nemail = ada@example.org\n")
     with KarrResultStore(path) as other:
@@ -63,7 +66,9 @@ def test_the_author_is_the_one_that_git_knows(git, store, path, tmp_path, monkey
     assert log == ["Grace|ada@example.org|Ada x", "Ada x|ada@example.org|Ada x"]
 
 
-def test_every_document_and_name_survives_a_clone_with_line_endings_converted(git, store, path, tmp_path) -> None:
+def test_every_document_and_name_survives_a_clone_with_line_endings_converted(
+    git: Any, store: KarrResultStore, path: Path, tmp_path: Path
+) -> None:
     documents = {f"doc-{i}": document for i, document in enumerate(HOSTILE.values())}
     runs = [check_run(document, run_id=run_id) for run_id, document in documents.items()]
     runs += [check_run(run(model=name, engine=name), run_id=f"name-{i}") for i, name in enumerate(NAMES)]
@@ -80,7 +85,9 @@ def test_every_document_and_name_survives_a_clone_with_line_endings_converted(gi
         assert (files[each.id] / "summary.md").read_bytes().count(b"\r\n") == 0
 
 
-def test_attachments_of_every_name_and_size_come_back_and_git_takes_them(git, store, path, tmp_path) -> None:
+def test_attachments_of_every_name_and_size_come_back_and_git_takes_them(
+    git: Any, store: KarrResultStore, path: Path, tmp_path: Path
+) -> None:
     files = {name: name.encode() * 3 for name in (".git", "git~1", ".gitattributes", "é %", '"q"', "[a]*?", " b ")}
     files |= {f"large {name}": bytes(range(256)) for name in files}
     files |= {"empty": b"", "x" * 255: b"long", "y" * 255: b"longer" * 40}
@@ -98,12 +105,12 @@ def test_attachments_of_every_name_and_size_come_back_and_git_takes_them(git, st
         assert {finding.severity for finding in other.verify()} == {Severity.NOTICE}
 
 
-def test_json_shows_as_text_in_a_diff(git, store, path) -> None:
+def test_json_shows_as_text_in_a_diff(git: Any, store: KarrResultStore, path: Path) -> None:
     store.save_result(b'{"model": "m",\r\n "engine": "e"}')
     assert '+{"model": "m",' in git(path, "show", "main")
 
 
-def test_commits_of_git_are_runs_at_once(git, store, path, tmp_path) -> None:
+def test_commits_of_git_are_runs_at_once(git: Any, store: KarrResultStore, path: Path, tmp_path: Path) -> None:
     kept = store.save_result(small(1))
     clone = git.clone(path, tmp_path / "clone")
     directory = clone / "org/name/2025-06-01_120000"
@@ -129,7 +136,7 @@ def test_commits_of_git_are_runs_at_once(git, store, path, tmp_path) -> None:
     assert list(store.verify()) == []
 
 
-def test_history_that_was_rewritten_is_followed(git, store, path) -> None:
+def test_history_that_was_rewritten_is_followed(git: Any, store: KarrResultStore, path: Path) -> None:
     ids = [store.save_result(small(i)) for i in range(5)]
     git(path, "update-ref", "refs/heads/main", "main~2")
     assert {run.id for run in store.scan()} == set(ids[:3])
@@ -141,7 +148,7 @@ def test_history_that_was_rewritten_is_followed(git, store, path) -> None:
     git.assert_whole(path)
 
 
-def test_a_packed_repository_is_read_and_written(git, store, path) -> None:
+def test_a_packed_repository_is_read_and_written(git: Any, store: KarrResultStore, path: Path) -> None:
     ids = [store.save_result(small(i)) for i in range(5)]
     git(path, "gc", "-q", "--prune=now")
     git(path, "pack-refs", "--all")
@@ -153,7 +160,9 @@ def test_a_packed_repository_is_read_and_written(git, store, path) -> None:
     git.assert_whole(path)
 
 
-def test_git_and_kitt_that_commit_in_turn_lose_nothing(git, store, path, tmp_path) -> None:
+def test_git_and_kitt_that_commit_in_turn_lose_nothing(
+    git: Any, store: KarrResultStore, path: Path, tmp_path: Path
+) -> None:
     store.save_result(small(0))
     clone = git.clone(path, tmp_path / "clone")
     for i in range(5):
@@ -169,7 +178,7 @@ def test_git_and_kitt_that_commit_in_turn_lose_nothing(git, store, path, tmp_pat
     assert git(path, "rev-list", "--count", "main").strip() == "12"
 
 
-def test_a_deleted_run_stays_in_the_history(git, store, path) -> None:
+def test_a_deleted_run_stays_in_the_history(git: Any, store: KarrResultStore, path: Path) -> None:
     run_id = store.save_result(b'{"model": "m", "engine": "e", "timestamp": "2025-06-01T12:00:05"}')
     assert store.delete_result(run_id)
     assert git(path, "log", "-1", "--format=%s").strip() == "Delete results: m/e/2025-06-01_120005"
@@ -177,7 +186,7 @@ def test_a_deleted_run_stays_in_the_history(git, store, path) -> None:
     assert not git(path, "ls-tree", "main", "m")
 
 
-def test_a_batch_is_one_commit(git, store, path) -> None:
+def test_a_batch_is_one_commit(git: Any, store: KarrResultStore, path: Path) -> None:
     ids = store.save_results([small(i) for i in range(4)])
     message = git(path, "log", "-1", "--format=%B").splitlines()
     assert message[:3] == ["Add results: 4 runs", "", "org_model-0000/vllm/2025-01-01_000000"]
@@ -185,7 +194,9 @@ def test_a_batch_is_one_commit(git, store, path) -> None:
     assert {run.id for run in store.scan()} == set(ids)
 
 
-def test_runs_of_the_same_second_and_end_of_id_have_their_own_directories(git, store, path) -> None:
+def test_runs_of_the_same_second_and_end_of_id_have_their_own_directories(
+    git: Any, store: KarrResultStore, path: Path
+) -> None:
     runs = [check_run(run(n=n, timestamp="2025-06-01T12:00:00"), run_id=f"{n}-12345678") for n in range(3)]
     store.save_checked(runs[:1])
     store.save_checked(runs[1:])
@@ -196,7 +207,7 @@ def test_runs_of_the_same_second_and_end_of_id_have_their_own_directories(git, s
 
 
 @pytest.mark.parametrize("branch", ["main", "results/gpu"])
-def test_whatever_branch_a_repository_is_on_is_the_one(git, tmp_path: Path, branch: str) -> None:
+def test_whatever_branch_a_repository_is_on_is_the_one(git: Any, tmp_path: Path, branch: str) -> None:
     path = tmp_path / "own"
     git(tmp_path, "init", "-q", "--bare", "-b", branch, str(path))
     with KarrResultStore(path) as store:

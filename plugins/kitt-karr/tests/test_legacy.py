@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,7 @@ def test_a_repository_lists_shows_verifies_and_copies(archive: str, tmp_path: Pa
 @beside
 @archives
 def test_its_runs_have_the_same_ids_and_times_in_a_clone_and_after_a_rebuild(
-    git, archive, tmp_path, caplog
+    git: Any, archive: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = unpacked(archive, tmp_path)
     clone = git.clone(path, tmp_path / "clone")
@@ -88,7 +89,7 @@ def test_its_runs_have_the_same_ids_and_times_in_a_clone_and_after_a_rebuild(
 
 @beside
 @archives
-def test_new_runs_are_added_to_it_byte_for_byte(git, archive: str, tmp_path: Path) -> None:
+def test_new_runs_are_added_to_it_byte_for_byte(git: Any, archive: str, tmp_path: Path) -> None:
     path = unpacked(archive, tmp_path)
     document = b'{"model": "m",\r\n "engine": "e"}\n'
     with KarrResultStore(path) as store:
@@ -104,7 +105,7 @@ def test_new_runs_are_added_to_it_byte_for_byte(git, archive: str, tmp_path: Pat
 
 
 @beside
-def test_an_old_run_is_deleted_with_its_directory_alone(git, tmp_path: Path) -> None:
+def test_an_old_run_is_deleted_with_its_directory_alone(git: Any, tmp_path: Path) -> None:
     path = unpacked("karr_plain.tar.gz", tmp_path)
     with KarrResultStore(path) as store:
         (old,) = store.scan({"suite_name": "quick"})
@@ -115,7 +116,7 @@ def test_an_old_run_is_deleted_with_its_directory_alone(git, tmp_path: Path) -> 
     assert git(path, "status", "--porcelain") == ""
 
 
-def test_runs_lie_at_any_depth_and_inside_each_other(git, tmp_path: Path) -> None:
+def test_runs_lie_at_any_depth_and_inside_each_other(git: Any, tmp_path: Path) -> None:
     path = tmp_path / "old"
     git(tmp_path, "init", "-q", str(path))
     places = [".", "a", "a/b/c/d", "x/outputs/y", "m/e/t/outputs"]
@@ -140,7 +141,7 @@ def test_runs_lie_at_any_depth_and_inside_each_other(git, tmp_path: Path) -> Non
     git.assert_whole(path)
 
 
-def test_a_directory_that_becomes_a_run_takes_its_outputs_from_the_list(git, tmp_path: Path) -> None:
+def test_a_directory_that_becomes_a_run_takes_its_outputs_from_the_list(git: Any, tmp_path: Path) -> None:
     path = tmp_path / "old"
     git(tmp_path, "init", "-q", str(path))
     (path / "a/outputs/b").mkdir(parents=True)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -40,7 +40,9 @@ def content_file(path: Path, pointer: Pointer = POINTER) -> Path:
     return path / "lfs/objects" / pointer.oid[:2] / pointer.oid[2:4] / pointer.oid
 
 
-def test_a_large_output_is_a_pointer_and_its_content_lies_where_git_lfs_looks(git, store, path) -> None:
+def test_a_large_output_is_a_pointer_and_its_content_lies_where_git_lfs_looks(
+    git: Any, store: KarrResultStore, path: Path
+) -> None:
     files = {"large.jsonl.gz": LARGE, "small.jsonl.gz": b"x"}
     run_id = store.save_result(MINIMAL, attachments=[attachment(*item) for item in files.items()])
     assert read(store, run_id) == files
@@ -51,7 +53,9 @@ def test_a_large_output_is_a_pointer_and_its_content_lies_where_git_lfs_looks(gi
     assert list((path / "lfs/tmp").iterdir()) == []
 
 
-def test_git_lfs_finds_the_repository_whole_and_fetches_from_it(git_lfs, store, path, tmp_path) -> None:
+def test_git_lfs_finds_the_repository_whole_and_fetches_from_it(
+    git_lfs: Any, store: KarrResultStore, path: Path, tmp_path: Path
+) -> None:
     files = {name: name.encode() * 50 for name in ("a.gz", "b [1].gz", 'c "q" é.gz', "d#.gz", "small")}
     files["small"] = b"small"
     run_id = store.save_result(MINIMAL, attachments=[attachment(*item) for item in files.items()])
@@ -73,7 +77,7 @@ def test_git_lfs_finds_the_repository_whole_and_fetches_from_it(git_lfs, store, 
         assert list(other.verify()) == []
 
 
-def test_what_git_lfs_wrote_is_read(git_lfs, store, path, tmp_path) -> None:
+def test_what_git_lfs_wrote_is_read(git_lfs: Any, store: KarrResultStore, path: Path, tmp_path: Path) -> None:
     store.initialize()
     variables = {"GIT_CONFIG_GLOBAL": str(tmp_path / "lfsconfig")}
     git_lfs(tmp_path, "lfs", "install", "--skip-repo", **variables)
@@ -92,7 +96,9 @@ def test_what_git_lfs_wrote_is_read(git_lfs, store, path, tmp_path) -> None:
         assert read(other, run.id) == {"a.gz": LARGE}
 
 
-def test_a_very_large_output_comes_in_chunks(git, store, path, monkeypatch) -> None:
+def test_a_very_large_output_comes_in_chunks(
+    git: Any, store: KarrResultStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(outputs, "CHUNK_BYTES", 300)
     files = {"a.gz": LARGE, "exact": b"x" * 600, "a.gz.part-0001": b"of its own", "a.gz.part-0000": LARGE[:200]}
     run_id = store.save_result(MINIMAL, attachments=[attachment(*item) for item in files.items()])
@@ -109,7 +115,7 @@ def test_a_very_large_output_comes_in_chunks(git, store, path, monkeypatch) -> N
     git.assert_whole(path)
 
 
-def test_contents_that_are_missing_or_changed_are_named(store, path) -> None:
+def test_contents_that_are_missing_or_changed_are_named(store: KarrResultStore, path: Path) -> None:
     run_id = store.save_result(MINIMAL, attachments=[attachment("a", LARGE), attachment("b", b"x" * 500)])
     assert list(store.verify()) == []
     file = content_file(path)
@@ -127,7 +133,9 @@ def test_contents_that_are_missing_or_changed_are_named(store, path) -> None:
     assert store.get_document(run_id) == MINIMAL
 
 
-def test_the_same_content_is_kept_once_and_a_damaged_one_is_written_anew(store, path) -> None:
+def test_the_same_content_is_kept_once_and_a_damaged_one_is_written_anew(
+    store: KarrResultStore, path: Path
+) -> None:
     store.save_result(MINIMAL, attachments=[attachment("a", LARGE)])
     content_file(path).write_bytes(b"cut off")
     run_id = store.save_result(MINIMAL, attachments=[attachment("other", LARGE)])
@@ -135,7 +143,7 @@ def test_the_same_content_is_kept_once_and_a_damaged_one_is_written_anew(store, 
     assert len([file for file in (path / "lfs/objects").rglob("*") if file.is_file()]) == 1
 
 
-def test_an_output_that_cannot_be_read_leaves_nothing_unfinished(store, path) -> None:
+def test_an_output_that_cannot_be_read_leaves_nothing_unfinished(store: KarrResultStore, path: Path) -> None:
     class Broken(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
             if self.tell() > 200:
@@ -151,7 +159,9 @@ def test_an_output_that_cannot_be_read_leaves_nothing_unfinished(store, path) ->
     assert list((path / "lfs/tmp").iterdir()) == []
 
 
-def test_another_place_for_contents_is_gits_to_choose(git, store, path, tmp_path) -> None:
+def test_another_place_for_contents_is_gits_to_choose(
+    git: Any, store: KarrResultStore, path: Path, tmp_path: Path
+) -> None:
     store.initialize()
     git(path, "config", "lfs.storage", str(tmp_path / "elsewhere"))
     with KarrResultStore(path, lfs_threshold=1) as other:

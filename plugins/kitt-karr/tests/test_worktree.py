@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
 import signal
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +20,7 @@ from kitt_karr.store import KarrResultStore
 
 
 @pytest.fixture
-def tree(git, tmp_path: Path) -> Path:
+def tree(git: Any, tmp_path: Path) -> Path:
     """A repository with a work tree, in which the user is at work."""
     tree = tmp_path / "tree"
     git(tmp_path, "init", "-q", "-b", "main", str(tree))
@@ -38,11 +38,11 @@ def tree(git, tmp_path: Path) -> Path:
 USERS = " M dirty.txt\nM  staged.txt\n?? untracked.txt\n"
 
 
-def status(git, tree: Path) -> str:
-    return git(tree, "status", "--porcelain")
+def status(git: Any, tree: Path) -> str:
+    return str(git(tree, "status", "--porcelain"))
 
 
-def test_a_save_adds_the_runs_files_and_leaves_the_users(git, tree: Path) -> None:
+def test_a_save_adds_the_runs_files_and_leaves_the_users(git: Any, tree: Path) -> None:
     with KarrResultStore(tree, lfs_threshold=10) as store:
         files = [Attachment(n, len(c), partial(io.BytesIO, c)) for n, c in {"a": b"a", "large": b"x" * 50}.items()]
         run_id = store.save_result(MINIMAL, attachments=files)
@@ -63,7 +63,7 @@ def test_a_save_adds_the_runs_files_and_leaves_the_users(git, tree: Path) -> Non
     assert git(tree, "reflog", "-1", "--format=%gs").startswith("Delete results: m/e/")
 
 
-def test_large_outputs_are_files_where_git_lfs_is_set_up(git_lfs, tree: Path) -> None:
+def test_large_outputs_are_files_where_git_lfs_is_set_up(git_lfs: Any, tree: Path) -> None:
     git_lfs(tree, "lfs", "install", "--local")
     with KarrResultStore(tree, lfs_threshold=10) as store:
         content = b"x" * 50
@@ -76,7 +76,7 @@ def test_large_outputs_are_files_where_git_lfs_is_set_up(git_lfs, tree: Path) ->
     assert status(git_lfs, tree) == USERS
 
 
-def test_what_the_user_changed_in_a_run_stays_when_it_is_deleted(git, tree: Path) -> None:
+def test_what_the_user_changed_in_a_run_stays_when_it_is_deleted(git: Any, tree: Path) -> None:
     with KarrResultStore(tree) as store:
         run_id = store.save_result(MINIMAL)
         (directory,) = (tree / "m/e").iterdir()
@@ -87,7 +87,7 @@ def test_what_the_user_changed_in_a_run_stays_when_it_is_deleted(git, tree: Path
     assert sorted(path.name for path in directory.iterdir()) == ["more.txt", "summary.md"]
 
 
-def test_a_file_of_the_users_in_the_way_is_not_overwritten(git, tree: Path) -> None:
+def test_a_file_of_the_users_in_the_way_is_not_overwritten(git: Any, tree: Path) -> None:
     one = check_run(run(timestamp="2025-06-01T12:00:00"), run_id="run-12345678")
     directory = tree / "m/e/2025-06-01_120000_12345678"
     directory.mkdir(parents=True)
@@ -99,7 +99,7 @@ def test_a_file_of_the_users_in_the_way_is_not_overwritten(git, tree: Path) -> N
     assert f" M {directory.relative_to(tree)}/metrics.json\n" in status(git, tree)
 
 
-def test_no_link_leads_out_of_the_work_tree(git, tree: Path, tmp_path: Path) -> None:
+def test_no_link_leads_out_of_the_work_tree(git: Any, tree: Path, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (tree / "m").symlink_to(tmp_path / "outside")
     with KarrResultStore(tree) as store:
@@ -110,7 +110,9 @@ def test_no_link_leads_out_of_the_work_tree(git, tree: Path, tmp_path: Path) -> 
     assert status(git, tree) == USERS + "?? m\n" or "?? m" in status(git, tree)
 
 
-def test_a_locked_index_is_one_line_and_nothing_changes(git, tree: Path, monkeypatch) -> None:
+def test_a_locked_index_is_one_line_and_nothing_changes(
+    git: Any, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("kitt_karr.gitlock._PATIENCE_SECONDS", 0.05)
     (tree / ".git/index.lock").touch()
     before = git(tree, "rev-parse", "HEAD")
@@ -125,12 +127,15 @@ def test_a_locked_index_is_one_line_and_nothing_changes(git, tree: Path, monkeyp
     assert status(git, tree) == USERS
 
 
-def test_a_branch_that_moves_meanwhile_costs_a_second_try(git, tree: Path, monkeypatch) -> None:
+def test_a_branch_that_moves_meanwhile_costs_a_second_try(
+    git: Any, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from kitt_karr.branch import Branch
 
-    real, moved = Branch.advance, []
+    real = Branch.advance
+    moved: list[str] = []
 
-    def beaten(self, head, commit, **more):
+    def beaten(self: Branch, head: Any, commit: str, **more: Any) -> bool:
         if not moved:
             moved.append(git(tree, "commit", "--allow-empty", "-qm", "faster", "--only"))
         return real(self, head, commit, **more)
@@ -138,14 +143,14 @@ def test_a_branch_that_moves_meanwhile_costs_a_second_try(git, tree: Path, monke
     monkeypatch.setattr(Branch, "advance", beaten)
     (tree / ".git/hooks").mkdir(exist_ok=True)
     with KarrResultStore(tree) as store:
-        monkeypatch.setattr("kitt_karr.worktree.held", _not_held)
+        monkeypatch.setattr("kitt_karr.worktree.held", NotHeld)
         store.save_result(MINIMAL)
         assert store.count() == 1
     assert git(tree, "log", "--format=%s").splitlines()[1:] == ["faster", "first"]
     assert status(git, tree) == USERS
 
 
-class _not_held:
+class NotHeld:
     """No lock of the index, so that the test's git can be faster."""
 
     def __init__(self, *arguments: object) -> None:
@@ -159,7 +164,7 @@ class _not_held:
 
 
 @pytest.mark.parametrize("job", ["save_result", "delete_result"])
-def test_killed_at_any_moment_it_is_usable_and_loses_nothing_of_the_users(git, tree: Path, job: str) -> None:
+def test_killed_at_any_moment_it_is_usable_and_loses_nothing_of_the_users(git: Any, tree: Path, job: str) -> None:
     with KarrResultStore(tree) as store:
         kept = store.save_result(small(0))
     code = f"""
@@ -179,7 +184,8 @@ worker._until(int(point), action)
     points = int(done.stdout.removeprefix("points "))
     for number in range(8):
         point = 1 + number * points // 8
-        done = subprocess.run([sys.executable, "-c", code, f"run-{number}", str(point)], capture_output=True)
+        command = [sys.executable, "-c", code, f"run-{number}", str(point)]
+        done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode in {0, -signal.SIGKILL}
         with KarrResultStore(tree) as store:
             assert store.get_document(f"run-{number}") in {None, MINIMAL}
@@ -194,7 +200,7 @@ worker._until(int(point), action)
     assert git(tree, "diff", "--cached", "--name-only", "--", "*.txt").split() == ["staged.txt"]
 
 
-def test_a_split_index_is_refused_and_nothing_changes(git, tree: Path) -> None:
+def test_a_split_index_is_refused_and_nothing_changes(git: Any, tree: Path) -> None:
     git(tree, "update-index", "--split-index")
     with KarrResultStore(tree) as store:
         with pytest.raises(StoreUnavailableError, match="split or sparse"):
@@ -205,14 +211,14 @@ def test_a_split_index_is_refused_and_nothing_changes(git, tree: Path) -> None:
 
 
 @pytest.mark.parametrize("version", ["2", "3", "4"])
-def test_every_version_of_the_index_is_kept(git, tree: Path, version: str) -> None:
+def test_every_version_of_the_index_is_kept(git: Any, tree: Path, version: str) -> None:
     git(tree, "update-index", "--index-version", version)
     with KarrResultStore(tree) as store:
         store.save_result(MINIMAL)
     assert status(git, tree) == USERS
 
 
-def test_a_linked_work_tree_commits_to_its_own_branch(git, tree: Path, tmp_path: Path) -> None:
+def test_a_linked_work_tree_commits_to_its_own_branch(git: Any, tree: Path, tmp_path: Path) -> None:
     git(tree, "worktree", "add", "-q", "-b", "other", str(tmp_path / "linked"))
     with KarrResultStore(tmp_path / "linked") as store:
         store.save_result(MINIMAL)
@@ -223,12 +229,20 @@ def test_a_linked_work_tree_commits_to_its_own_branch(git, tree: Path, tmp_path:
     assert status(git, tree) == USERS
 
 
-def test_a_refused_save_leaves_no_file(git, tree: Path) -> None:
+def test_a_refused_save_leaves_no_file(git: Any, tree: Path) -> None:
     with KarrResultStore(tree) as store:
         store.save_result(MINIMAL, run_id="taken")
         with pytest.raises(RunExistsError):
             store.save_result(small(1), run_id="taken")
     assert status(git, tree) == USERS
-    assert sorted(os.listdir(tree)) == [
-        ".git", "dirty.txt", "hardware_fingerprint.txt", "kept.txt", "m", "staged.txt", "untracked.txt",
-    ]  # fmt: skip
+    names = {path.name for path in tree.iterdir()}
+    assert names == {
+        ".git",
+        "hardware_fingerprint.txt",
+        "kept.txt",
+        "staged.txt",
+        "dirty.txt",
+        "untracked.txt",
+        "m",
+    }
+    assert len(list((tree / "m/e").iterdir())) == 1
