@@ -17,7 +17,8 @@ from kitt_core.rundir.names import INTERNAL_PREFIX
 from kitt_karr.errors import translated
 from kitt_karr.layout import root_files
 from kitt_karr.loose import sync_directory
-from kitt_karr.repository import OWN_DIRECTORY, Repository, is_repository
+from kitt_karr.plugin import OWN_DIRECTORY
+from kitt_karr.repository import Repository, is_repository
 from kitt_karr.trees import FILE, Entry
 from kitt_karr.trees import Path as TreePath
 

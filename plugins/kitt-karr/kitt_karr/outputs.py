@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -25,7 +26,18 @@ from kitt_karr.lfs import LONGEST_POINTER, LargeFiles, Pointer
 from kitt_karr.repository import Repository
 from kitt_karr.trees import FILE, Entry
 
-__all__ = ["CHUNK_BYTES", "Output", "StoredOutputs", "read_outputs", "store_outputs"]
+__all__ = [
+    "CHUNK_BYTES",
+    "Output",
+    "StoredOutputs",
+    "attachment_of",
+    "attachments_at_hand",
+    "large_files_of",
+    "read_outputs",
+    "store_outputs",
+]
+
+logger = logging.getLogger(__name__)
 
 CHUNK_BYTES: Final = 50 << 20
 _LONGEST_NAME: Final = 240
@@ -176,6 +188,29 @@ def attachment_of(repository: Repository, large_files: LargeFiles, output: Outpu
     )
     opens = [_opener(repository, large_files, entry, pointer) for entry, pointer in output.parts]
     return Attachment(output.name, size, opens[0] if len(opens) == 1 else partial(_open_all, opens))
+
+
+def attachments_at_hand(
+    repository: Repository, large_files: LargeFiles, run_tree: str, run: str
+) -> Iterator[Attachment]:
+    """Yield the attachments of a run whose contents are on this machine, and warn of the others.
+
+    Args:
+        repository: The repository.
+        large_files: Its LFS contents.
+        run_tree: The id of the run's directory.
+        run: What the warning calls the run.
+    """
+    for output in read_outputs(repository, run_tree):
+        if all(pointer is None or large_files.holds(pointer) for _, pointer in output.parts):
+            yield attachment_of(repository, large_files, output)
+        else:
+            logger.warning("%s: the content of outputs/%s is not here, only its LFS pointer", run, output.name)
+
+
+def large_files_of(repository: Repository) -> LargeFiles:
+    """Return where LFS keeps the contents of a repository; git's configuration may have moved it."""
+    return LargeFiles(repository.directory / (repository.setting("lfs", "storage") or "lfs"))
 
 
 def _opener(

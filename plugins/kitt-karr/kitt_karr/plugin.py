@@ -1,20 +1,26 @@
-"""The plugin: registers the backend ``karr``; imports neither git nor a database."""
+"""The plugin: registers the backend and the importer ``karr``; imports neither git nor a database."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
 from kitt_core.backend import StorageBackend
 from kitt_core.hookspecs import hookimpl
+from kitt_core.importing import ImportCandidate, Importer
 from kitt_core.storage import Capability, ResultStore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kitt_core.registry import Registry
 
-__all__ = ["KarrOptions", "kitt_register_storage"]
+OWN_DIRECTORY: Final = "kitt"
+"""KITT's directory inside the git directory: its lock and the index; never part of what is pushed."""
+
+__all__ = ["KarrOptions", "kitt_register_importer", "kitt_register_storage"]
 
 
 @frozen
@@ -76,8 +82,27 @@ def _recognises(path: Path) -> bool:
     """Whether ``path`` is a repository that KITT made or cloned: a name is enough for a guess."""
     try:
         bare = (path / "HEAD").is_file() and (path / "objects").is_dir()
-        if bare:
-            return path.name.startswith("karr-") or (path / "kitt").is_dir()
+        if bare and not (path / ".git").exists():
+            return path.name.startswith("karr") or (path / OWN_DIRECTORY).is_dir()
         return (path / ".git").exists() and (path / "hardware_fingerprint.txt").is_file()
     except OSError:
         return False
+
+
+@hookimpl
+def kitt_register_importer(registry: Registry[Importer]) -> None:
+    """Add the importer ``karr``."""
+    registry.add(
+        Importer(
+            name="karr",
+            recognises=_recognises,
+            find=_find,
+            summary="KARR repositories: the runs at the tip of their branch, those of KITT 1.x too.",
+        )
+    )
+
+
+def _find(path: Path) -> Iterator[ImportCandidate]:
+    from kitt_karr.candidates import find_candidates
+
+    return find_candidates(path)

@@ -23,16 +23,14 @@ from kitt_karr.errors import translated
 from kitt_karr.identity import identity_of
 from kitt_karr.loose import sync_directory, write_object
 from kitt_karr.objects import BLOB, COMMIT, TREE, Commit, encode_commit, object_id, parse_commit
+from kitt_karr.plugin import OWN_DIRECTORY
 from kitt_karr.trees import Entry, Listing, NameTakenError
 
 if TYPE_CHECKING:
     from dulwich.config import StackedConfig
     from dulwich.repo import Repo
 
-__all__ = ["OWN_DIRECTORY", "Repository", "is_repository"]
-
-OWN_DIRECTORY: Final = "kitt"
-"""KITT's directory inside the git directory: its lock and the index; never part of what is pushed."""
+__all__ = ["Repository", "is_repository"]
 
 _KINDS: Final = {1: COMMIT, 2: TREE, 3: BLOB}
 _HASH_BYTES: Final = 20

@@ -26,8 +26,7 @@ from kitt_karr.errors import translated
 from kitt_karr.index import RunIndex, is_damaged
 from kitt_karr.indexing import discard_index, open_index
 from kitt_karr.layout import FINGERPRINT, message_of
-from kitt_karr.lfs import LargeFiles
-from kitt_karr.outputs import attachment_of, read_outputs
+from kitt_karr.outputs import attachments_at_hand, large_files_of
 from kitt_karr.repository import Repository
 from kitt_karr.trees import Entry
 from kitt_karr.trees import Path as TreePath
@@ -109,7 +108,7 @@ class KarrResultStore(ResultStore):
         # Looked at twice: now, so that nothing is written for a run that is there, and again under the lock.
         self._ask(RunIndex.follow)
         _, wanted = self._missing(checked, by_content=by_content)
-        prepared = prepare(repository, self.large_files(repository), wanted, self._threshold)
+        prepared = prepare(repository, large_files_of(repository), wanted, self._threshold)
         saved: list[PreparedRun] = []
         present: dict[str, str] = {}
 
@@ -195,7 +194,7 @@ class KarrResultStore(ResultStore):
         if repository.work_tree is None:
             return advance()
         with translated(self._path, "cannot be written"):
-            return WorkTree(repository, self.large_files(repository)).follow(old, new, changes, advance)
+            return WorkTree(repository, large_files_of(repository)).follow(old, new, changes, advance)
 
     def _refuse_foreign(self, repository: Repository, tree: str | None) -> None:
         """Somebody's source code is no place for results, even where its path was given."""
@@ -233,17 +232,7 @@ class KarrResultStore(ResultStore):
         repository = self._repository
         if not found or repository is None:
             return iter(())
-        return self._attachments(repository, run_id, found[0].run.tree)
-
-    def _attachments(self, repository: Repository, run_id: str, tree: str) -> Iterator[Attachment]:
-        large_files = self.large_files(repository)
-        for output in read_outputs(repository, tree):
-            if all(pointer is None or large_files.holds(pointer) for _, pointer in output.parts):
-                yield attachment_of(repository, large_files, output)
-            else:
-                logger.warning(
-                    "run %s: the content of outputs/%s is not here, only its LFS pointer", run_id, output.name
-                )
+        return attachments_at_hand(repository, large_files_of(repository), found[0].run.tree, f"run {run_id}")
 
     def list_results(
         self,
@@ -292,7 +281,7 @@ class KarrResultStore(ResultStore):
         repository = self._open_repository()
         if repository is None:
             return iter(())
-        return verify_repository(repository, self.large_files(repository), self._ask, rebuild=rebuild)
+        return verify_repository(repository, large_files_of(repository), self._ask, rebuild=rebuild)
 
     def initialize(self) -> None:
         """Make the repository with its first commit, and the index."""
@@ -324,11 +313,6 @@ class KarrResultStore(ResultStore):
                 self._repository = None
 
     # What is open.
-
-    def large_files(self, repository: Repository) -> LargeFiles:
-        """Return where LFS keeps contents; git's configuration may have moved it."""
-        moved = repository.setting("lfs", "storage")
-        return LargeFiles(repository.directory / (moved or "lfs"))
 
     def _open_repository(self) -> Repository | None:
         """Return the repository, None if nothing is there yet."""
