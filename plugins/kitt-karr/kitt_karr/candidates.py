@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +17,6 @@ from kitt_core.model import Attachment
 from kitt_core.rundir import find_runs, read_attachments
 from kitt_core.rundir.content import IDENTITY
 from kitt_karr.history import times_of_arrival
-from kitt_karr.objects import Commit
 from kitt_karr.outputs import attachments_at_hand, large_files_of
 from kitt_karr.repository import Repository
 from kitt_karr.runs import RunTree, identify, runs_below
@@ -39,20 +39,19 @@ def find_candidates(path: Path) -> Iterator[ImportCandidate]:
         tip = repository.head().tip
         if tip is not None:
             commit = repository.commit(tip)
-            for run in runs_below(repository, commit.tree):
-                committed.add(run.path.as_posix())
-                yield _candidate(repository, commit, run)
+            runs = list(runs_below(repository, commit.tree))
+            committed = {run.path.as_posix() for run in runs}
+            arrived = times_of_arrival(repository, commit, [run.place for run in runs if run.identity is None])
+            for run in runs:
+                yield _candidate(repository, run, arrived.get(run.place, commit.time))
         if repository.work_tree is not None:
             yield from _uncommitted(repository.work_tree, committed)
 
 
-def _candidate(repository: Repository, commit: Commit, run: RunTree) -> ImportCandidate:
+def _candidate(repository: Repository, run: RunTree, arrived: datetime) -> ImportCandidate:
     source = f"{repository.path}:{run.path}"
     try:
         document = repository.blob(run.document)
-        arrived = commit.time
-        if run.identity is None:
-            arrived = times_of_arrival(repository, commit, [run.place])[run.place]
         identity = identify(repository, run, document, arrived)
         found = attachments_at_hand(repository, large_files_of(repository), run.tree, source)
         attachments = tuple(_lasting(repository.path, run.tree, attachment) for attachment in found)

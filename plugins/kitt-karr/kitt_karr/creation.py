@@ -22,10 +22,9 @@ from kitt_karr.repository import Repository, is_repository
 from kitt_karr.trees import FILE, Entry
 from kitt_karr.trees import Path as TreePath
 
-__all__ = ["create_repository", "is_free"]
+__all__ = ["FIRST_MESSAGE", "create_repository", "first_changes", "is_free"]
 
 FIRST_MESSAGE: Final = "Initial commit: KARR results repository"
-BRANCH: Final = "refs/heads/main"
 _UNFINISHED: Final = f"{INTERNAL_PREFIX}karr-"
 _PARTS: Final = frozenset({"branches", "config", "description", "hooks", "info", "objects", "refs", OWN_DIRECTORY})
 
@@ -66,6 +65,14 @@ def create_repository(path: Path, fingerprint: str = "") -> None:
             _build(path, fingerprint)
 
 
+def first_changes(repository: Repository, fingerprint: str) -> dict[TreePath, Entry | None]:
+    """Write the files of the first commit, and return them by their place."""
+    return {
+        (name.encode(),): Entry(name.encode(), FILE, repository.add_blob(content))
+        for name, content in root_files(fingerprint).items()
+    }
+
+
 def _build(path: Path, fingerprint: str) -> None:
     for left in path.iterdir():
         if left.name != LOCK_NAME:
@@ -87,12 +94,9 @@ def _initialise(directory: Path, fingerprint: str) -> None:
     Repo.init_bare(str(directory), default_branch=b"main").close()
     repository = Repository(directory)
     try:
-        changes: dict[TreePath, Entry | None] = {
-            (name.encode(),): Entry(name.encode(), FILE, repository.add_blob(content))
-            for name, content in root_files(fingerprint).items()
-        }
+        tree = repository.changed_tree(None, first_changes(repository, fingerprint))
         with repository.exclusive():
-            commit = repository.add_commit(repository.changed_tree(None, changes), (), FIRST_MESSAGE)
+            commit = repository.add_commit(tree, (), FIRST_MESSAGE)
             repository.advance(repository.head(), commit, FIRST_MESSAGE)
     finally:
         repository.close()

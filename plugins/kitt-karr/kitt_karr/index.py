@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -206,13 +205,19 @@ class RunIndex(SQLiteStore):
             driver.execute("DELETE FROM karr_state")
             return
         commit = self._repository.commit(tip)
-        changes = changed_runs(self._repository, old, commit.tree)
-        while batch := list(islice(changes, _BATCH)):
-            self._apply(driver, commit, batch)
+        changes = list(changed_runs(self._repository, old, commit.tree))
+        without = [run.place for _, run in changes if run is not None and run.identity is None]
+        arrived = times_of_arrival(self._repository, commit, without)
+        for start in range(0, len(changes), _BATCH):
+            self._apply(driver, commit, changes[start : start + _BATCH], arrived)
         _set_tip(driver, tip)
 
     def _apply(
-        self, driver: sqlite3.Connection, commit: Commit, changes: Sequence[tuple[Place, RunTree | None]]
+        self,
+        driver: sqlite3.Connection,
+        commit: Commit,
+        changes: Sequence[tuple[Place, RunTree | None]],
+        arrived: Mapping[Place, datetime],
     ) -> None:
         """Replace what is known of some places, and the rows of all runs that are or were there."""
         places = [(_joined(place),) for place, _ in changes]
@@ -220,8 +225,6 @@ class RunIndex(SQLiteStore):
         for place in places:
             affected |= {row[0] for row in driver.execute("SELECT run_id FROM karr_runs WHERE place = ?", place)}
         driver.executemany("DELETE FROM karr_runs WHERE place = ?", places)
-        without = [run.place for _, run in changes if run is not None and run.identity is None]
-        arrived = times_of_arrival(self._repository, commit, without) if without else {}
         read: dict[Place, RunRows] = {}
         for _, run in changes:
             if run is not None:
@@ -233,7 +236,7 @@ class RunIndex(SQLiteStore):
         self._renew_rows(driver, affected, read)
 
     def _read_run(
-        self, run: RunTree, commit: Commit, arrived: dict[Place, Any]
+        self, run: RunTree, commit: Commit, arrived: Mapping[Place, datetime]
     ) -> tuple[IndexedRun, RunRows | None]:
         rows = None
         try:

@@ -21,7 +21,7 @@ from kitt_core.model import Attachment, CheckedRun, Finding, Page, RunSummary, S
 from kitt_core.query import Filters, RunFilter
 from kitt_core.storage import Capability, ResultStore
 from kitt_karr.commits import PreparedRun, prepare, removal, run_changes
-from kitt_karr.creation import create_repository, is_free
+from kitt_karr.creation import FIRST_MESSAGE, create_repository, first_changes, is_free
 from kitt_karr.errors import translated
 from kitt_karr.index import RunIndex, is_damaged
 from kitt_karr.indexing import discard_index, open_index
@@ -332,7 +332,16 @@ class KarrResultStore(ResultStore):
             repository = self._open_repository()
         if repository is None:
             raise StoreUnavailableError(f"{self.location} vanished as it was made", hint="try again")
+        if repository.head().tip is None:
+            self._commit(repository, partial(self._first, repository))
         return repository
+
+    def _first(
+        self, repository: Repository, index: RunIndex, tree: str | None
+    ) -> tuple[dict[TreePath, Entry | None], str]:
+        """Plan the first commit of a repository that somebody else made."""
+        del index
+        return ({} if tree is not None else first_changes(repository, self._fingerprint)), FIRST_MESSAGE
 
     def _followed(self, question: Callable[[RunIndex], T]) -> T | None:
         """Ask the index at the branch's tip; None if there is no repository."""

@@ -213,5 +213,6 @@ def test_whatever_branch_a_repository_is_on_is_the_one(git: Any, tmp_path: Path,
     with KarrResultStore(path) as store:
         store.save_result(MINIMAL)
         assert store.count() == 1
+    assert git(path, "log", "--format=%s").splitlines()[1:] == ["Initial commit: KARR results repository"]
     assert git(path, "for-each-ref", "--format=%(refname)").split() == [f"refs/heads/{branch}"]
     git.assert_whole(path)
