@@ -1,4 +1,4 @@
-"""The plugin: registers the backend and the importer ``karr``; imports neither git nor a database."""
+"""The plugin: registers the backend, the importer and the command ``karr``; imports neither git nor a database."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import field, frozen
 
 from kitt_core.backend import StorageBackend
+from kitt_core.command import Command
 from kitt_core.hookspecs import hookimpl
 from kitt_core.importing import ImportCandidate, Importer
 from kitt_core.storage import Capability, ResultStore
@@ -15,12 +16,21 @@ from kitt_core.storage import Capability, ResultStore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import click
+
     from kitt_core.registry import Registry
 
 OWN_DIRECTORY: Final = "kitt"
 """KITT's directory inside the git directory: its lock and the index; never part of what is pushed."""
 
-__all__ = ["KarrOptions", "kitt_register_importer", "kitt_register_storage"]
+__all__ = [
+    "OWN_DIRECTORY",
+    "KarrOptions",
+    "kitt_register_commands",
+    "kitt_register_importer",
+    "kitt_register_storage",
+    "recognises",
+]
 
 
 @frozen
@@ -28,18 +38,27 @@ class KarrOptions:
     """Where the repository is, and what is large.
 
     Attributes:
-        path: The repository itself; a new one is made bare.
+        path: The repository itself; a new one is made bare. None: ``karr``, or the machine's own.
         lfs_threshold: Bytes.
+        fingerprint: The machine's.
     """
 
-    path: Path = field(
-        default=Path("karr"),
-        converter=Path,
-        metadata={"help": "The git repository; a missing one is made, bare.", "target": "path"},
+    path: Path | None = field(
+        default=None,
+        metadata={
+            "help": "The git repository; a missing one is made, bare. Without it ./karr, or with a fingerprint"
+            " ./karr-… of that machine.",
+            "target": "path",
+        },
     )
     lfs_threshold: int = field(
         default=1 << 20,
         metadata={"help": "Attachments of more bytes than this are kept by Git LFS instead of git."},
+    )
+
+    fingerprint: str = field(
+        default="",
+        metadata={"help": "The machine's fingerprint; a new repository keeps it in hardware_fingerprint.txt."},
     )
 
     @lfs_threshold.validator
@@ -57,7 +76,7 @@ def kitt_register_storage(registry: Registry[StorageBackend]) -> None:
             name="karr",
             open=_open,
             options=KarrOptions,
-            recognises=_recognises,
+            recognises=recognises,
             summary="Runs as commits in a git repository, with LFS for large outputs (legacy: prefer a database).",
             capabilities=frozenset(
                 {
@@ -75,10 +94,17 @@ def kitt_register_storage(registry: Registry[StorageBackend]) -> None:
 def _open(options: KarrOptions) -> ResultStore:
     from kitt_karr.store import KarrResultStore
 
-    return KarrResultStore(options.path, lfs_threshold=options.lfs_threshold)
+    path = options.path
+    if path is None and options.fingerprint:
+        from kitt_karr.machine import machines_repository
+
+        path = machines_repository(Path(), options.fingerprint)
+    return KarrResultStore(
+        path or Path("karr"), lfs_threshold=options.lfs_threshold, fingerprint=options.fingerprint
+    )
 
 
-def _recognises(path: Path) -> bool:
+def recognises(path: Path) -> bool:
     """Whether ``path`` is a repository that KITT made or cloned: a name is enough for a guess."""
     try:
         bare = (path / "HEAD").is_file() and (path / "objects").is_dir()
@@ -95,7 +121,7 @@ def kitt_register_importer(registry: Registry[Importer]) -> None:
     registry.add(
         Importer(
             name="karr",
-            recognises=_recognises,
+            recognises=recognises,
             find=_find,
             summary="KARR repositories: the runs at the tip of their branch, those of KITT 1.x too.",
         )
@@ -106,3 +132,17 @@ def _find(path: Path) -> Iterator[ImportCandidate]:
     from kitt_karr.candidates import find_candidates
 
     return find_candidates(path)
+
+
+@hookimpl
+def kitt_register_commands(registry: Registry[Command]) -> None:
+    """Add the command ``karr``."""
+    registry.add(
+        Command(name="karr", load=_load, summary="History and transport of KARR repositories.", api_version=1)
+    )
+
+
+def _load() -> click.Command:
+    from kitt_karr.commands import karr
+
+    return karr
