@@ -7,9 +7,9 @@ from typing import Final
 
 import click
 
-from kitt_core.cli.filters import run_limit
 from kitt_core.cli.render import output_options, write_rows
 from kitt_core.cli.state import State, pass_state
+from kitt_core.errors import ConfigurationError
 from kitt_karr.commands.choice import open_chosen, repository_option
 
 __all__ = ["log"]
@@ -17,6 +17,15 @@ __all__ = ["log"]
 _COLUMNS: Final = ("commit", "time", "author", "message", "added", "removed", "parents")
 _TABLE: Final = ("commit", "time", "message", "added", "removed")
 _SHOWN_OF_COMMIT: Final = 10
+_MOST_DIGITS: Final = 9
+
+
+def _limit(ctx: click.Context, parameter: click.Parameter, text: str) -> int | None:
+    if text == "all":
+        return None
+    if not (text.isascii() and text.isdigit()) or len(text) > _MOST_DIGITS or int(text) == 0:
+        raise click.BadParameter(f"{text[:40]!r} is not a number of commits, or the word all", ctx, parameter)
+    return int(text)
 
 
 @click.command()
@@ -26,7 +35,7 @@ _SHOWN_OF_COMMIT: Final = 10
     metavar="N|all",
     default="50",
     show_default=True,
-    callback=run_limit,
+    callback=_limit,
     help="How many commits at most.",
 )
 @output_options
@@ -37,12 +46,16 @@ def log(
     """List commits, the newest first, with how many runs each added and removed."""
     from attrs import asdict
 
-    from kitt_core.service.output import check_output
     from kitt_karr.journal import journal
 
     with open_chosen(state, repository) as opened:
-        if output is not None and str(output) != "-":
-            check_output(output, (opened.path,))
+        to_file = output is not None and str(output) != "-"
+        if (
+            output is not None
+            and to_file
+            and output.absolute().resolve().is_relative_to(opened.directory.resolve())
+        ):
+            raise ConfigurationError(f"{output} is inside the repository", hint="name a file outside of it")
         rows = (asdict(entry) for entry in journal(opened, limit))
         write_rows(
             _COLUMNS,
