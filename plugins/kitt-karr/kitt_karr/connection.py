@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -182,7 +182,8 @@ class Connection:
         known = self._credentials
         if purpose == "push" and self.remote.directory is not None:
             # With hooks, or a work tree: git itself, which knows what they may do.
-            return operation(SubprocessGitClient(), str(self.remote.directory))
+            with _finished(SubprocessGitClient()) as client:
+                return operation(client, str(self.remote.directory))
         client, path = get_transport_and_path(
             url,
             config=self._config,
@@ -192,7 +193,7 @@ class Connection:
             password=None if known is None else known.password,
             ssh_command=os.environ.get("GIT_SSH_COMMAND") or _quoted(os.environ.get("GIT_SSH")),
         )
-        with closing(client) if hasattr(client, "close") else closing(_Nothing()):
+        with _finished(client):
             return operation(client, path)
 
     @cached_property
@@ -200,9 +201,27 @@ class Connection:
         return self._repository.repo.get_config_stack()
 
 
-class _Nothing:
-    def close(self) -> None:
-        pass
+@contextmanager
+def _finished(client: GitClient) -> Iterator[GitClient]:
+    """End the client's connections; dulwich leaves one that hung up to the garbage collector, which complains."""
+    opened: list[Any] = []
+    connect = getattr(client, "_connect", None)
+    if connect is not None:
+
+        def remembered(*arguments: Any, **named: Any) -> Any:
+            connection = connect(*arguments, **named)
+            opened.append(connection[0])
+            return connection
+
+        vars(client)["_connect"] = remembered
+    try:
+        yield client
+    finally:
+        for protocol in opened:
+            with suppress(Exception):
+                protocol.close()
+        if pool := getattr(client, "pool_manager", None):
+            pool.clear()
 
 
 def _quoted(program: str | None) -> str | None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from attrs import frozen
 
+from kitt_core.cli.app import main
+from kitt_core.testing.documents import small
 from kitt_karr.store import KarrResultStore
 
 
@@ -84,3 +87,56 @@ def path(tmp_path: Path) -> Path:
 def store(path: Path) -> Iterator[KarrResultStore]:
     with KarrResultStore(path, lfs_threshold=100) as store:
         yield store
+
+
+@frozen
+class Answer:
+    """What one call of ``kitt`` gave."""
+
+    code: int
+    out: str
+    err: str
+
+
+Kitt = Callable[..., Answer]
+
+
+@pytest.fixture
+def kitt(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Kitt:
+    """Call ``kitt`` in this process, in a directory of its own, as a user without settings."""
+    for name in [name for name in os.environ if name.startswith("KITT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("KITT_HOME", str(tmp_path / "kitt-home"))
+    (tmp_path / "work").mkdir(exist_ok=True)
+    monkeypatch.chdir(tmp_path / "work")
+
+    def call(*arguments: object) -> Answer:
+        code = main([str(argument) for argument in arguments])
+        captured = capsysbinary.readouterr()
+        return Answer(code, captured.out.decode(), captured.err.decode())
+
+    return call
+
+
+class Machines:
+    """Repositories that are clones of one, as those of several machines."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._number = 0
+
+    def save(self, name: str, **extra: object) -> str:
+        """Store a run in one of them and return its id."""
+        self._number += 1
+        with KarrResultStore(self.root / name, lfs_threshold=100) as store:
+            return store.save_result(small(self._number), **extra)  # type: ignore[arg-type]  # as it is given
+
+    def ids(self, name: str) -> set[str]:
+        """Return the ids that one of them has."""
+        with KarrResultStore(self.root / name) as store:
+            return {run.id for run in store.list_results()}
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Machines:
+    return Machines(tmp_path)
