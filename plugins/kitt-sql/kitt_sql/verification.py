@@ -38,7 +38,7 @@ def verify_rows(store: SqlResultStore, *, rebuild: bool) -> Iterator[Finding]:
 
 
 def compare_rows(store: SqlResultStore, run: StoredRun, derived: RunRows, *, rebuild: bool) -> Iterator[Finding]:
-    """Yield how the stored rows of a run differ from those that its document gives; ``rebuild`` writes them anew."""
+    """Yield how the stored rows of a run differ from its document's; ``rebuild`` writes them anew."""
     with store.reading() as connection:
         stored = stored_rows(connection, run.id)
     if stored is None:  # deleted meanwhile
