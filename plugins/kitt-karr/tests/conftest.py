@@ -13,6 +13,7 @@ import pytest
 from attrs import frozen
 
 from kitt_core.cli.app import main
+from kitt_core.cli.state import State
 from kitt_core.testing.documents import small
 from kitt_karr.store import KarrResultStore
 
@@ -110,8 +111,8 @@ def kitt(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyP
     (tmp_path / "work").mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path / "work")
 
-    def call(*arguments: object) -> Answer:
-        code = main([str(argument) for argument in arguments])
+    def call(*arguments: object, state: State | None = None) -> Answer:
+        code = main([str(argument) for argument in arguments], state=state)
         captured = capsysbinary.readouterr()
         return Answer(code, captured.out.decode(), captured.err.decode())
 

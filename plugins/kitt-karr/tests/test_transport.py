@@ -12,9 +12,9 @@ import pytest
 
 from kitt_core.errors import ConfigurationError
 from kitt_core.model import Attachment
-from kitt_karr import connection as connections
 from kitt_karr.connection import Connection
 from kitt_karr.exchange import Movement, pull, push
+from kitt_karr.neighbours import send_to_neighbour
 from kitt_karr.refusals import RemoteError
 from kitt_karr.remote import find_remote
 from kitt_karr.repository import Repository
@@ -183,14 +183,14 @@ def test_a_push_to_where_others_push_at_the_same_moment_is_merged_again(
 ) -> None:
     two.save("a")
     two.save("b")
-    real, meanwhile = connections.send_to_neighbour, [lambda: pushed(kitt, two, "a")]
+    meanwhile = [lambda: pushed(kitt, two, "a")]
 
     def send(*arguments: Any) -> Any:
         if meanwhile:
             meanwhile.pop()()
-        return real(*arguments)
+        return send_to_neighbour(*arguments)
 
-    monkeypatch.setattr(connections, "send_to_neighbour", send)
+    monkeypatch.setattr("kitt_karr.connection.send_to_neighbour", send)
     pushed(kitt, two, "b")
     assert two.ids(ORIGIN) == two.ids("b") > two.ids("a")
 
@@ -501,7 +501,7 @@ def test_a_push_that_finds_nothing_new_moves_nothing(two: Any, origin: Path) -> 
 def test_a_remote_that_always_moves_on_is_given_up(two: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     two.save("a")
     repository = Repository(two.root / "a")
-    monkeypatch.setattr(connections, "send_to_neighbour", lambda *arguments: False)
+    monkeypatch.setattr("kitt_karr.connection.send_to_neighbour", lambda *arguments: False)
     monkeypatch.setattr("kitt_karr.exchange._PAUSE_SECONDS", 0)
     with pytest.raises(RemoteError, match="moves on faster"):
         push(Connection(repository, find_remote(repository)), repository, lambda *commits: None)
