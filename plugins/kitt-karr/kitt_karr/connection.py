@@ -108,8 +108,11 @@ class Connection:
 
     def note(self, tip: str) -> None:
         """Remember where the remote's branch stands, as git does."""
+        from dulwich.file import FileLocked
+
         if self.remote.tracking is not None:
-            with translated(self._repository.path, "cannot be written"):
+            # It is a note for people and for git; one that git is writing, or was killed over, may be missing.
+            with translated(self._repository.path, "cannot be written"), suppress(FileLocked):
                 self._repository.repo.refs[self.remote.tracking.encode()] = tip.encode()  # type: ignore[index,assignment]  # its NewTypes
 
     # Sending.

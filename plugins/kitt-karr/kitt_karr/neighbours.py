@@ -6,6 +6,7 @@ Only where nothing but the branch is concerned. Hooks, and a work tree that show
 from __future__ import annotations
 
 import os
+import time
 from contextlib import closing
 from pathlib import Path
 from shutil import which
@@ -22,6 +23,8 @@ __all__ = ["send_to_neighbour"]
 
 _HOOKS: Final = ("pre-receive", "update", "post-receive", "post-update", "reference-transaction", "proc-receive")
 _ZERO: Final = b"0" * 40
+_PATIENCE_SECONDS: Final = 10.0
+_PAUSE_SECONDS: Final = 0.05
 
 
 def send_to_neighbour(
@@ -53,7 +56,23 @@ def send_to_neighbour(
         count, data = repository.repo.generate_pack_data(have, {tip.encode()})  # type: ignore[arg-type]  # its NewTypes
         store.add_pack_data(count, data)
         sync_directory(Path(target.commondir()) / "objects" / "pack")
-        return bool(target.refs.set_if_equals(name, old, tip.encode()))  # type: ignore[arg-type]  # its NewTypes
+        return _advance(target, directory, name, old, tip.encode())
+
+
+def _advance(target: Repo, directory: Path, name: bytes, old: bytes, new: bytes) -> bool:
+    from dulwich.file import FileLocked
+
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return bool(target.refs.set_if_equals(name, old, new))  # type: ignore[arg-type]  # its NewTypes
+        except FileLocked as error:  # others push at this moment, or were interrupted while they did
+            if time.monotonic() > deadline:
+                raise RemoteError(
+                    f"{directory} has its branch locked by {os.fsdecode(error.lockfilename)}",
+                    hint="if no git is running there, remove that file",
+                ) from error
+            time.sleep(_PAUSE_SECONDS)
 
 
 def _needs_git(target: Repo, branch: str) -> str | None:
@@ -63,7 +82,7 @@ def _needs_git(target: Repo, branch: str) -> str | None:
     except KeyError:
         hooks = Path(target.commondir()) / "hooks"
     if found := next((name for name in _HOOKS if os.access(hooks / name, os.X_OK)), None):
-        return f"has a {found} hook"
+        return f"has the hook {found}"
     shown = target.refs.get_symrefs().get(b"HEAD")  # type: ignore[call-overload]  # its NewTypes
     if not target.bare and shown == branch.encode():
         return f"has a work tree with {branch.removeprefix('refs/heads/')}"

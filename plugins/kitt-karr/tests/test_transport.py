@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +195,39 @@ def test_a_push_to_where_others_push_at_the_same_moment_is_merged_again(
     monkeypatch.setattr("kitt_karr.connection.send_to_neighbour", send)
     pushed(kitt, two, "b")
     assert two.ids(ORIGIN) == two.ids("b") > two.ids("a")
+
+
+def test_locks_that_were_left_behind(kitt: Any, two: Any, origin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kitt_karr.neighbours._PATIENCE_SECONDS", 0.1)
+    two.save("a")
+    lock = origin / "refs/heads/main.lock"
+    lock.touch()
+    answer = kitt("karr", "push", "-C", two.root / "a")
+    assert answer.code == 1
+    assert answer.err.splitlines() == [
+        f"error: {origin} has its branch locked by {lock}",
+        "hint: if no git is running there, remove that file",
+    ]
+    lock.unlink()
+    (two.root / "a/refs/remotes/origin/main.lock").touch()
+    pushed(kitt, two, "a")
+    assert two.ids(ORIGIN) == two.ids("a")
+
+
+def test_several_machines_push_at_once(kitt: Any, two: Any, git: Any, origin: Path) -> None:
+    names = ["a", "b", "c", "d"]
+    for name in names[2:]:
+        assert kitt("karr", "init", two.root / name, "--remote", origin).code == 0
+    for name in names:
+        two.save(name)
+    code = "import sys; from kitt_core.cli.app import main; sys.exit(main(sys.argv[1:]))"
+    commands = [[sys.executable, "-c", code, "karr", "push", "-C", str(two.root / name)] for name in names]
+    running = [subprocess.Popen(command, stderr=subprocess.PIPE) for command in commands]
+    for process in running:
+        _, said = process.communicate()
+        assert process.returncode == 0, said.decode()
+    assert two.ids(ORIGIN) == {run for name in names for run in two.ids(name)}
+    git.assert_whole(origin)
 
 
 def test_urls_of_files_are_remotes_too(kitt: Any, two: Any, origin: Path, git: Any) -> None:
@@ -384,9 +419,9 @@ def test_hooks_need_git(kitt: Any, two: Any, origin: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PATH", "/nowhere")
     answer = kitt("karr", "push", "-C", two.root / "a")
     assert answer.code == 1
-    assert answer.err == (
-        f"error: {origin} has a update hook, which needs the program git; it is not installed\nhint: install git\n"
-    )
+    error, hint = answer.err.splitlines()
+    assert error == f"error: {origin} has the hook update, which needs the program git; it is not installed"
+    assert hint == "hint: install git"
 
 
 def test_nothing_needs_git_where_there_is_no_hook(kitt: Any, two: Any, monkeypatch: pytest.MonkeyPatch) -> None:
