@@ -207,20 +207,28 @@ class Connection:
 @contextmanager
 def _finished(client: GitClient) -> Iterator[GitClient]:
     """End the client's connections; dulwich leaves one that hung up to the garbage collector, which complains."""
+    from dulwich.errors import HangupException
+
     opened: list[Any] = []
     connect = getattr(client, "_connect", None)
     if connect is not None:
 
         def remembered(*arguments: Any, **named: Any) -> Any:
             connection = connect(*arguments, **named)
-            opened.append(connection[0])
+            opened.append(connection)
             return connection
 
         vars(client)["_connect"] = remembered
     try:
         yield client
+    except HangupException as error:
+        # Not every dulwich looks for the reason; without it nobody can tell a wrong key from a wrong path.
+        if not error.stderr_lines and opened and (stderr := opened[-1][2]) is not None:
+            with suppress(OSError, ValueError):
+                error.stderr_lines = stderr.read().splitlines()
+        raise
     finally:
-        for protocol in opened:
+        for protocol, *_ in opened:
             with suppress(Exception):
                 protocol.close()
         if pool := getattr(client, "pool_manager", None):
