@@ -73,6 +73,14 @@ class Bench:
         return self._filled("relaxed.db", synchronous="NORMAL")
 
     @cached_property
+    def repository(self) -> ResultStore:
+        """The store of kitt-karr over a bare repository, full."""
+        store = open_store(f"karr:///{self.directory}/karr", plugins=self.plugins)
+        for batch in _batches(self.size):
+            store.save_results(batch)
+        return store
+
+    @cached_property
     def floor(self) -> Floor:
         """The floor's database, full."""
         floor = Floor(self.directory / "floor.db")
@@ -108,7 +116,7 @@ def opened(directory: Path, size: int) -> Iterator[Bench]:
     try:
         yield bench
     finally:
-        for name in ("store", "relaxed_store", "floor", "postgres"):
+        for name in ("store", "relaxed_store", "repository", "floor", "postgres"):
             if name in vars(bench):
                 vars(bench)[name].close()
 
@@ -207,6 +215,26 @@ def _percentiles(bench: Bench) -> Sides:
     )
 
 
+def _save_to_git(bench: Bench) -> Sides:
+    def saving(store: ResultStore) -> Call:
+        return lambda number: partial(store.save_result, run_document(_FRESH + number))
+
+    return Sides(saving(bench.repository), saving(bench.store), 20)
+
+
+def _list_from_git(bench: Bench) -> Sides:
+    return _same(partial(bench.repository.list_results, limit=50), partial(bench.store.list_results, limit=50), 50)
+
+
+def _filter_from_git(bench: Bench) -> Sides:
+    wanted = {"model": MODELS[0], "engine": ENGINES[0]}
+    return _same(
+        partial(bench.repository.list_results, wanted, limit=50),
+        partial(bench.store.list_results, wanted, limit=50),
+        50,
+    )
+
+
 def _get_document(bench: Bench) -> Sides:
     ours = bench.store.save_result(run_document(_FRESH - 1))
     theirs = bench.floor.save([run_document(_FRESH - 1)])
@@ -256,6 +284,9 @@ CASES: Final = (
     ),
     Case("postgres-list", "newest 50 of 100 x size runs against 10 x size", _postgres("listing"), 1.5),
     Case("postgres-filter", "newest 50 of a model, likewise", _postgres("filtering"), 1.5),
+    Case("karr-save", "kitt-karr: one commit, durable, against KITT's SQLite store", _save_to_git),
+    Case("karr-list", "kitt-karr: list_results(limit=50), against KITT's SQLite store", _list_from_git, goal=3),
+    Case("karr-filter", "kitt-karr: the same of one model and engine", _filter_from_git, goal=3),
     Case("help", "`kitt --help` against `python -c pass`", _help, goal=12),
     Case("storage-list", "`kitt storage list` (50 runs) against `python -c pass`", _storage_list, goal=25),
 )

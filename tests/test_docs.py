@@ -37,6 +37,7 @@ from kitt_core.config import RUN_KEYS
 from kitt_core.engine import EngineSession, GenerationRequest
 from kitt_core.errors import InvalidDocumentError, KittError
 from kitt_core.options import Option, describe_options
+from kitt_core.plugins import COMMANDS as PLUGIN_COMMANDS
 from kitt_core.plugins import ENGINES, EXPORTERS, IMPORTERS, KINDS, STORAGE, Kind, PluginManager
 from kitt_core.query import GROUP_FIELDS, ORDER_FIELDS, STATISTICS, RunFilter
 from kitt_core.storage import Capability, ResultStore, check_run
@@ -111,6 +112,12 @@ def first_names(text: str) -> list[str]:
     return [span for row in rows(text) for span in spans(row[0])]
 
 
+def _is_ours(kind: Kind[Any], name: str) -> bool:
+    manager = PluginManager()
+    manager.find(kind, name)
+    return manager.owner(kind, name).startswith("kitt-")
+
+
 # The command line.
 
 
@@ -127,7 +134,10 @@ def walk(command: click.Command, path: str = "kitt") -> Iterator[tuple[str, clic
 def own_commands() -> list[str]:
     from kitt_core.cli.app import _COMMANDS
 
-    return list(_COMMANDS)
+    return [
+        *_COMMANDS,
+        *(name for name in PluginManager().names(PLUGIN_COMMANDS) if _is_ours(PLUGIN_COMMANDS, name)),
+    ]
 
 
 COMMANDS = dict(walk(cli))
@@ -267,12 +277,6 @@ def test_examples_of_commands_succeed(path: Path, fresh: Path, monkeypatch: pyte
 
 
 # Hooks and records.
-
-
-def _is_ours(kind: Kind[Any], name: str) -> bool:
-    manager = PluginManager()
-    manager.find(kind, name)
-    return manager.owner(kind, name).startswith("kitt-")
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.group)

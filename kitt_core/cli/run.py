@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +16,22 @@ from kitt_core.cli.pairs import as_pairs
 from kitt_core.cli.progress import progress_bar
 from kitt_core.cli.render import output_options, write_object, write_rows, write_text
 from kitt_core.cli.state import State, pass_state
+from kitt_core.errors import ConfigurationError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from kitt_core.benchmarking.runner import RunProgress
     from kitt_core.service.running import FinishedRun, RunPlan
+    from kitt_core.storage import ResultStore
 
 __all__ = ["run"]
 
 logger = logging.getLogger(__name__)
 
 _INTERRUPTED = 130
+_KARR = "karr"
+_MACHINES_OWN = ""  # --store-karr without a path
 
 
 def _complete_engine(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -63,6 +68,14 @@ def _complete_engine(ctx: click.Context, parameter: click.Parameter, incomplete:
     type=click.Path(path_type=Path, file_okay=False),
     help="Where run directories go [kitt-results].",
 )
+@click.option(
+    "--store-karr",
+    "karr",
+    metavar="[PATH]",
+    is_flag=False,
+    flag_value=_MACHINES_OWN,
+    help="Store it in this git repository as well; without a path in ./karr-… of this machine.",
+)
 @output_options
 @pass_state
 def run(
@@ -78,6 +91,7 @@ def run(
     runs: int | None,
     skip_warmup: bool,
     results_dir: Path | None,
+    karr: str | None,
     output_format: str | None,
     output: Path | None,
 ) -> int:
@@ -91,6 +105,7 @@ def run(
       kitt run
       kitt run -e openai --base-url http://localhost:8000/v1 -m llama-3-8b
       kitt run -s performance --label commit=abc1234 --format json
+      kitt run --store-karr
     """  # noqa: D301 - \b is the mark that keeps click from filling the lines
     from kitt_core.benchmarking.runner import RunOptions
     from kitt_core.benchmarking.suites import suite_named
@@ -111,7 +126,7 @@ def run(
         options=RunOptions(skip_warmup=skip_warmup, runs_override=runs),
         labels=labels,
     )
-    finished = _perform(state, plan, output)
+    finished = _perform(state, plan, karr, output)
     _show(finished, output_format, output)
     if output_format in {None, "table"}:
         _show_places(finished)
@@ -128,16 +143,39 @@ def _system_info(state: State) -> Mapping[str, Any]:
     return found.sections
 
 
-def _perform(state: State, plan: RunPlan, output: Path | None) -> FinishedRun:
+def _perform(state: State, plan: RunPlan, karr: str | None, output: Path | None) -> FinishedRun:
     from kitt_core.service.running import perform
 
-    with state.open_store(output) as store, progress_bar(state, "starting") as bar:
+    with ExitStack() as opened:
+        store = opened.enter_context(state.open_store(output))
+        second = (
+            None if karr is None else opened.enter_context(_karr_repository(state, karr, plan.system_info, output))
+        )
+        bar = opened.enter_context(progress_bar(state, "starting"))
 
         def report(progress: RunProgress) -> None:
             bar.describe(progress.benchmark)
             bar(progress.requests_done, progress.requests_total)
 
-        return perform(plan, store, state.plugins, on_progress=report)
+        return perform(plan, store, state.plugins, second=second, on_progress=report)
+
+
+def _karr_repository(state: State, path: str, system_info: Mapping[str, Any], output: Path | None) -> ResultStore:
+    """Open the repository; without a path the backend knows how this machine's is called."""
+    from kitt_core.service.output import check_output
+    from kitt_core.stores import select_store
+
+    options = {"fingerprint": str(system_info.get("fingerprint") or "")}
+    if path != _MACHINES_OWN:
+        options["path"] = path
+    store = select_store(_KARR, options, state.configuration, state.plugins).open()
+    if output is not None and str(output) != "-":
+        try:
+            check_output(output, store.paths)
+        except ConfigurationError:
+            store.close()
+            raise
+    return store
 
 
 def _show(finished: FinishedRun, output_format: str | None, output: Path | None) -> None:
@@ -150,6 +188,8 @@ def _show(finished: FinishedRun, output_format: str | None, output: Path | None)
         "directory": str(finished.directory),
         "passed": finished.measured.passed,
     }
+    if finished.copy is not None:
+        facts["karr"] = None if finished.copy.refusal else finished.copy.location
     if output_format in {"json", "jsonl"}:
         whole = facts | {"stopped": finished.measured.stopped, "benchmarks": objects}
         write_object(whole, output_format, output)
@@ -161,6 +201,8 @@ def _show(finished: FinishedRun, output_format: str | None, output: Path | None)
 
 def _show_places(finished: FinishedRun) -> None:
     places = {"run": finished.run.id, "stored": finished.location, "files": finished.directory}
+    if finished.copy is not None and finished.copy.refusal is None:
+        places["karr"] = finished.copy.location
     write_text("".join(f"{printable(f'{key:<8}{value}')}\n" for key, value in places.items()))
 
 
@@ -168,10 +210,15 @@ def _judge(finished: FinishedRun) -> int:
     from kitt_core.cli.messages import say_error
 
     measured = finished.measured
+    copied = finished.copy is None or finished.copy.refusal is None
+    if not copied:
+        _say_not_copied(finished)
     look = f"`kitt storage show {shlex.quote(finished.run.id)}` shows what happened"
     if measured.interrupted:
         say_error("interrupted; what was measured until then is stored", look)
         return _INTERRUPTED
+    if not copied:
+        return StoreUnavailableError.exit_code
     if measured.passed:
         return 0
     failed = len(measured.entries) - measured.passed_count
@@ -179,3 +226,16 @@ def _judge(finished: FinishedRun) -> int:
     what = f"{failed} of {len(measured.entries)} benchmarks failed" + (f": {first}" if first else "")
     say_error(what, look)
     return 1
+
+
+def _say_not_copied(finished: FinishedRun) -> None:
+    from kitt_core.cli.messages import say_error
+
+    copy = finished.copy
+    if copy is not None:
+        target = shlex.quote(f"{_KARR}:///{copy.location}")
+        command = f"kitt --backend {target} storage import {shlex.quote(str(finished.directory))}"
+        say_error(
+            f"the run is stored, but not in {copy.location}: {copy.refusal}",
+            f"`{command}` adds it later" + (f"; {copy.cure}" if copy.cure else ""),
+        )

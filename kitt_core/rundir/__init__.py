@@ -16,8 +16,9 @@ not at all, and `reading` finds them again, those of older KITTs too.
 from __future__ import annotations
 
 from kitt_core.rundir.content import render_files
+from kitt_core.rundir.identity import Identity
 from kitt_core.rundir.names import run_path, safe_name
-from kitt_core.rundir.reading import FoundRun, Identity, find_lost_runs, find_runs, locate, read_attachments
+from kitt_core.rundir.reading import FoundRun, find_lost_runs, find_runs, locate, read_attachments
 from kitt_core.rundir.writing import delete_run, prepare_root, write_new_runs, write_run, write_runs
 
 __all__ = [

@@ -16,6 +16,7 @@ __all__ = [
     "alternative_name",
     "id_suffixes",
     "is_regular",
+    "numbers_counted",
     "run_path",
     "safe_name",
     "timestamp_name",
@@ -89,6 +90,12 @@ def id_suffixes(run_id: str) -> tuple[str, str]:
 def is_regular(name: str) -> bool:
     """Return whether a run's directory is called as `run_path` does it: then its end tells which run it may be."""
     return _REGULAR.fullmatch(name) is not None
+
+
+def numbers_counted(name: str) -> list[tuple[int, int, str]]:
+    """Return a key that sorts names of files with the numbers in them counting as numbers."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", name)
+    return [(0, int(part), part) if part.isascii() and part.isdigit() else (1, 0, part) for part in parts]
 
 
 def _id_tail(run_id: str) -> str:

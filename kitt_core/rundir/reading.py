@@ -6,28 +6,22 @@ document, not the path. Links are never followed: a tree shows what is in it and
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
 from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 from attrs import field, frozen
 
-from kitt_core import codec
 from kitt_core.errors import StoreUnavailableError
-from kitt_core.identity import check_run_id
 from kitt_core.model import Attachment, StoredRun
 from kitt_core.rundir.content import DOCUMENT, IDENTITY, OUTPUTS
-from kitt_core.rundir.names import INTERNAL_PREFIX, LEVELS, id_suffixes, is_regular
-from kitt_core.timestamps import parse_timestamp
+from kitt_core.rundir.identity import Identity, derived_identity, noted_identity, path_digest
+from kitt_core.rundir.names import INTERNAL_PREFIX, LEVELS, id_suffixes, is_regular, numbers_counted
 
 __all__ = [
     "FoundRun",
-    "Identity",
     "OnSkip",
     "find_lost_runs",
     "find_runs",
@@ -43,25 +37,7 @@ OnSkip = Callable[[PurePosixPath, str], None]
 Prune = Callable[[str, int], bool]
 """Whether not to look into a directory, by its name and its level below the root (from 1)."""
 
-_HALF_ID: Final = 16
 _LAST_SECOND: Final = 253402300799.0  # of the year 9999; file systems know later ones
-
-
-@frozen
-class Identity:
-    """What a run directory says of itself.
-
-    Attributes:
-        id: The run's id; one derived from path and content where ``run.json`` is missing or unreadable.
-        created_at: When it was saved, else when ``metrics.json`` was last changed.
-        sha256: The digest that was noted, else that of the bytes that are there now.
-        problem: Why ``run.json`` cannot be used, None if it can or is not there.
-    """
-
-    id: str
-    created_at: datetime
-    sha256: str
-    problem: str | None = None
 
 
 @frozen
@@ -114,7 +90,7 @@ class FoundRun:
         noted = self._noted()
         if isinstance(noted, Identity):
             return noted.id if noted.id in run_ids else None
-        half = self._path_digest()
+        half = path_digest(self.path)
         if not any(run_id.startswith(half) for run_id in run_ids):
             return None
         found = self._derived(self.document(), noted).id
@@ -128,26 +104,12 @@ class FoundRun:
             return None
         except OSError as error:
             return f"{IDENTITY} cannot be read: {error.strerror}"
-        try:
-            return _identity(codec.parse(content))
-        except KeyError as error:
-            return f"{IDENTITY} cannot be used: {error} is missing"
-        except (ValueError, TypeError) as error:
-            return f"{IDENTITY} cannot be used: {error}"
+        return noted_identity(content)
 
     def _derived(self, document: bytes, problem: str | None) -> Identity:
-        digest = codec.digest(document)
         changed = (self.directory / DOCUMENT).stat().st_mtime
-        return Identity(
-            id=self._path_digest() + digest[:_HALF_ID],
-            created_at=datetime.fromtimestamp(min(max(0.0, changed), _LAST_SECOND), UTC),
-            sha256=digest,
-            problem=problem,
-        )
-
-    def _path_digest(self) -> str:
-        path = self.path.as_posix().encode("utf-8", "surrogatepass")
-        return hashlib.sha256(path).hexdigest()[:_HALF_ID]
+        created_at = datetime.fromtimestamp(min(max(0.0, changed), _LAST_SECOND), UTC)
+        return derived_identity(self.path, document, created_at, problem)
 
 
 def find_runs(root: Path, *, on_skip: OnSkip | None = None) -> Iterator[FoundRun]:
@@ -238,7 +200,7 @@ def read_attachments(run: FoundRun) -> Iterator[Attachment]:
             ]
     except OSError:
         return
-    for name, size in sorted(files, key=lambda file: _numbers_counted(file[0])):
+    for name, size in sorted(files, key=lambda file: numbers_counted(file[0])):
         yield Attachment(name, size, _opener(directory / name))
 
 
@@ -299,16 +261,6 @@ def _first(runs: Iterator[FoundRun], run_ids: Collection[str]) -> tuple[str, Fou
     return None
 
 
-def _identity(noted: dict[str, Any]) -> Identity:
-    sha256 = noted["sha256"]
-    if not isinstance(sha256, str) or not re.fullmatch(r"[0-9a-f]{64}", sha256):
-        raise ValueError(f"sha256 is {json.dumps(sha256)[:80]}")
-    created_at = noted["created_at"]
-    if not isinstance(created_at, str):
-        raise TypeError("created_at is no text")
-    return Identity(check_run_id(noted["id"]), parse_timestamp(created_at), sha256)
-
-
 def _content(path: Path) -> bytes:
     # A link might lead out of the tree, and a pipe would never answer.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -322,11 +274,6 @@ def _opener(path: Path) -> Callable[[], BinaryIO]:
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
     return entry.is_file(follow_symlinks=False)
-
-
-def _numbers_counted(name: str) -> list[tuple[int, int, str]]:
-    parts = re.findall(r"[0-9]+|[^0-9]+", name)
-    return [(0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts]
 
 
 def _never(name: str, depth: int) -> bool:

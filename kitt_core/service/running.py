@@ -32,7 +32,7 @@ from kitt_core.service.engines import EngineSelection
 from kitt_core.service.places import obstacle
 from kitt_core.storage import Capability, ResultStore, check_run
 
-__all__ = ["FinishedRun", "RunPlan", "check_places", "perform"]
+__all__ = ["FinishedRun", "RunCopy", "RunPlan", "check_places", "perform"]
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,21 @@ class RunPlan:
 
 
 @frozen
+class RunCopy:
+    """What became of a run in a second store.
+
+    Attributes:
+        location: That store, for people.
+        refusal: Why it did not take the run, None if it did.
+        cure: What helps against that, if it is known.
+    """
+
+    location: str
+    refusal: str | None = None
+    cure: str | None = None
+
+
+@frozen
 class FinishedRun:
     """A run that is stored.
 
@@ -67,12 +82,14 @@ class FinishedRun:
         measured: What the suite gave.
         location: The store, for people.
         directory: The run's directory.
+        copy: The same for the second store, if there was one.
     """
 
     run: CheckedRun
     measured: SuiteRun = field(repr=False)
     location: str
     directory: Path
+    copy: RunCopy | None = None
 
 
 @frozen
@@ -87,6 +104,7 @@ def perform(
     store: ResultStore,
     plugins: PluginManager,
     *,
+    second: ResultStore | None = None,
     on_progress: Callable[[RunProgress], None] | None = None,
 ) -> FinishedRun:
     """Run the suite, write the run's directory, store the run and tell the listeners.
@@ -98,6 +116,8 @@ def perform(
         plan: What to measure.
         store: Where to store it.
         plugins: Knows the listeners.
+        second: Another store that is given the run as well. If it refuses, the run is stored all the same, and
+            the result says so.
         on_progress: Told how far the suite is.
 
     Raises:
@@ -107,14 +127,17 @@ def perform(
         SchemaError: The store's schema does not fit; nothing was measured.
     """
     check_places(store, plan.results_dir)
+    if second is not None:
+        check_places(second, plan.results_dir)
     with tempfile.TemporaryDirectory(prefix="kitt-run-") as scratch:
         with OutputWriter(Path(scratch)) as outputs:
             measured = asyncio.run(_measure(plan, on_progress, outputs))
             measured, attachments = _with_outputs(measured, outputs)
         run = check_run(encode(_document(plan, measured)), run_id=new_run_id(), attachments=attachments)
         directory = _keep(run, store, plan.results_dir)
+        copy = None if second is None else _copied(run, second)
     plugins.announce_saved(evolve(run, attachments=()), store.location)
-    return FinishedRun(run, measured.suite, store.location, directory)
+    return FinishedRun(run, measured.suite, store.location, directory, copy)
 
 
 def check_places(store: ResultStore, results_dir: Path) -> None:
@@ -220,13 +243,30 @@ def _is_tree(store: ResultStore, results_dir: Path) -> bool:
     return store.run_tree is not None and store.run_tree.resolve() == results_dir.resolve()
 
 
+def _copied(run: CheckedRun, second: ResultStore) -> RunCopy:
+    """Give the run to the second store; it is safe in the first, so that nothing is raised."""
+    try:
+        _hand_over(run, second)
+    except Exception as error:  # noqa: BLE001 - as in `_save`
+        return RunCopy(second.location, *_explained(error))
+    return RunCopy(second.location)
+
+
+def _hand_over(run: CheckedRun, store: ResultStore) -> None:
+    keeps_files = Capability.ATTACHMENTS in store.capabilities
+    store.save_checked([run if keeps_files else evolve(run, attachments=())])
+
+
+def _explained(error: Exception) -> tuple[str, str | None]:
+    return (error.message, error.hint) if isinstance(error, KittError) else (_reason(error), None)
+
+
 def _save(run: CheckedRun, store: ResultStore, place: Callable[[], Path]) -> None:
     """Store the run; if that fails, say with what command ``place`` can be imported later."""
-    keeps_files = Capability.ATTACHMENTS in store.capabilities
     try:
-        store.save_checked([run if keeps_files else evolve(run, attachments=())])
+        _hand_over(run, store)
     except Exception as error:  # whatever a store raises, the user must hear where the run is
-        reason, cure = (error.message, error.hint) if isinstance(error, KittError) else (_reason(error), None)
+        reason, cure = _explained(error)
         command = f"kitt storage import {shlex.quote(str(place()))}"
         raise StoreUnavailableError(
             f"the run was measured but is not stored: {reason}",

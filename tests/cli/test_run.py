@@ -304,3 +304,84 @@ def test_no_option_runs_on_a_fresh_machine(home: Path) -> None:
 
     with open_store("sqlite", path=home / "kitt.db") as store:
         assert store.get_document(shown["id"]) == Path(shown["directory"], "metrics.json").read_bytes()
+
+
+def with_karr(plugins: PluginManager, store: OneStore) -> list[Any]:
+    """Register a backend ``karr`` that gives ``store``; the list gets the options it was opened with."""
+
+    @frozen
+    class Options:
+        path: Path | None = None
+        fingerprint: str = ""
+
+    opened: list[Any] = []
+
+    def open_store(options: Any) -> OneStore:
+        opened.append(options)
+        return store
+
+    class Backend:
+        @hookimpl
+        def kitt_register_storage(self, registry: Registry[StorageBackend]) -> None:
+            registry.add(StorageBackend(name="karr", open=open_store, options=Options))
+
+    plugins.register(Backend())
+    return opened
+
+
+def test_store_karr_stores_the_same_bytes_there_as_well(
+    kitt: Kitt, plugin: Plugin, plugins: PluginManager
+) -> None:
+    karr = OneStore()
+    opened = with_karr(plugins, karr)
+    answer = kitt("run", "--store-karr", "there")
+    assert (answer.code, answer.err) == (0, "")
+    (run,), (copy,) = plugin.store.scan(), karr.scan()
+    assert (copy.id, copy.document) == (run.id, run.document)
+    assert opened[0].path == Path("there")
+    assert opened[0].fingerprint == json.loads(run.document)["system_info"].get("fingerprint", "")
+    assert f"karr\t{karr.location}" in answer.out or f"karr    {karr.location}" in answer.out
+
+
+def test_store_karr_without_a_path_leaves_the_place_to_the_backend(
+    kitt: Kitt, plugin: Plugin, plugins: PluginManager
+) -> None:
+    karr = OneStore()
+    opened = with_karr(plugins, karr)
+    answer = kitt("run", "--store-karr", "--format", "json")
+    assert (answer.code, opened[0].path) == (0, None)
+    assert json.loads(answer.out)["karr"] == karr.location
+
+
+def test_a_run_that_karr_refuses_is_stored_all_the_same(
+    kitt: Kitt, plugin: Plugin, plugins: PluginManager
+) -> None:
+    karr = OneStore()
+    karr.save_error = StoreUnavailableError("the branch is locked", hint="wait")
+    with_karr(plugins, karr)
+    answer = kitt("run", "--store-karr", "--format", "json")
+    (run,) = plugin.store.scan()
+    shown = json.loads(answer.out)
+    assert (answer.code, shown["id"], shown["karr"]) == (4, run.id, None)
+    error, hint = answer.err.splitlines()
+    assert error == f"error: the run is stored, but not in {karr.location}: the branch is locked"
+    assert f"storage import {shown['directory']}` adds it later; wait" in hint
+
+
+def test_karr_is_looked_at_before_anything_is_measured(kitt: Kitt, plugin: Plugin, plugins: PluginManager) -> None:
+    karr = OneStore()
+    karr.read_error = StoreUnavailableError("no repository there", hint="name one")
+    with_karr(plugins, karr)
+    answer = kitt("run", "--store-karr")
+    assert (answer.code, answer.err) == (4, "error: no repository there\nhint: name one\n")
+    assert plugin.opened == []
+    assert plugin.store.count() == 0
+
+
+def test_store_karr_without_the_plugin_is_one_line_before_anything_is_measured(kitt: Kitt, plugin: Plugin) -> None:
+    answer = kitt("run", "--store-karr")
+    assert answer.code == 2
+    error, hint = answer.err.splitlines()
+    assert "karr" in error
+    assert "pip install kitt-karr" in hint
+    assert plugin.opened == []

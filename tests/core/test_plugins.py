@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kitt_core import hookspecs, open_store
+from kitt_core import hookspecs, open_store, plugins
 from kitt_core.errors import PluginError
 from kitt_core.hookspecs import hookimpl
 from kitt_core.memory import MemoryStore
@@ -252,14 +252,15 @@ def test_a_plugin_that_implements_unknown_hooks_is_loaded(install: Install) -> N
     assert PluginManager().find(STORAGE, "shelf").name == "shelf"
 
 
-def test_what_is_not_installed_is_named_with_what_is(install: Install) -> None:
+def test_what_is_not_installed_is_named_with_what_is(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     install_backend(install)
     with pytest.raises(PluginError, match=r"no backend 'shelv'; installed: .*shelf") as caught:
         PluginManager().find(STORAGE, "shelv")
     assert caught.value.hint == "did you mean shelf?"
+    monkeypatch.setitem(plugins._INSTALL, "cupboard", "kitt-cupboard")  # whichever of ours are there
     with pytest.raises(PluginError) as caught:
-        PluginManager().find(STORAGE, "karr")
-    assert caught.value.hint == "pip install kitt-karr"
+        PluginManager().find(STORAGE, "cupboard")
+    assert caught.value.hint == "pip install kitt-cupboard"
 
 
 def test_without_autoload_nothing_is_looked_for(install: Install) -> None:

@@ -17,7 +17,7 @@ from kitt_sql.tables import benchmarks, hardware, metrics, run_labels, runs
 if TYPE_CHECKING:
     from kitt_sql.store import SqlResultStore
 
-__all__ = ["stored_rows", "verify_rows"]
+__all__ = ["compare_rows", "stored_rows", "verify_rows"]
 
 
 def verify_rows(store: SqlResultStore, *, rebuild: bool) -> Iterator[Finding]:
@@ -32,12 +32,13 @@ def verify_rows(store: SqlResultStore, *, rebuild: bool) -> Iterator[Finding]:
         for run in store.scan():
             yield from check(run)
             if check.rows is not None:
-                yield from _compare(store, run, check.rows, rebuild=rebuild)
+                yield from compare_rows(store, run, check.rows, rebuild=rebuild)
     except StoreUnavailableError as error:
         yield Finding(None, Severity.DAMAGE, f"not all of it can be read: {error.message}")
 
 
-def _compare(store: SqlResultStore, run: StoredRun, derived: RunRows, *, rebuild: bool) -> Iterator[Finding]:
+def compare_rows(store: SqlResultStore, run: StoredRun, derived: RunRows, *, rebuild: bool) -> Iterator[Finding]:
+    """Yield how the stored rows of a run differ from its document's; ``rebuild`` writes them anew."""
     with store.reading() as connection:
         stored = stored_rows(connection, run.id)
     if stored is None:  # deleted meanwhile

@@ -1,0 +1,1 @@
+"""Storage backend ``karr`` for KITT: runs as commits in a git repository."""

@@ -1,0 +1,135 @@
+"""What lies where in a KARR repository. Pure functions: names, fixed texts, the files of a run.
+
+The directory of a run and its files are those of `kitt_core.rundir`. What is added here is git's: names that git
+reads as its own, and attributes that keep every byte.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from kitt_core.model import CheckedRun
+from kitt_core.rundir.content import IDENTITY, path_of, render_files
+from kitt_core.rundir.names import is_regular, safe_name
+
+__all__ = [
+    "ATTRIBUTES",
+    "FINGERPRINT",
+    "ROOT_ATTRIBUTES",
+    "directory_of",
+    "files_of",
+    "is_gits_own",
+    "message_of",
+    "root_files",
+    "run_attributes",
+]
+
+ATTRIBUTES: Final = ".gitattributes"
+FINGERPRINT: Final = "hardware_fingerprint.txt"
+"""Its presence at the root says that a repository is KARR's."""
+
+ROOT_ATTRIBUTES: Final = b"""\
+# Results are kept byte for byte: git converts no line ending here, whatever core.autocrlf says.
+# JSON and Markdown still show as text in `git diff`. Runs with large outputs name these in a file of their own.
+* -text
+*.json -text
+*.md -text
+"""
+# An older KITT's attributes (`text`, `-diff`, lfs for every .gz) reach into runs that are added to its repository.
+_RUN_DEFAULTS: Final = b"* -text !diff !filter !merge\n"
+_LFS: Final = b"filter=lfs diff=lfs merge=lfs -text"
+_README: Final = b"""\
+# KARR: results of AI inference benchmarks
+
+Each directory `{model}/{engine}/{timestamp}_{id}/` is a run: `metrics.json` is its document, `summary.md` says it
+for people.
+Written by KITT; read it with `kitt --backend=karr:///path/of/this storage list`, or look at the files.
+
+Outputs that are large lie in Git LFS: `git lfs pull` fetches them.
+"""
+# What git, on one of the systems where it runs, takes for its own files: it refuses such names in a tree.
+_HFS_IGNORES: Final = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
+_GITS_OWN: Final = re.compile(r"\.git|gi[a-z0-9]{0,6}~\d", re.IGNORECASE)
+
+
+def is_gits_own(name: str) -> bool:
+    """Whether git might take a name for ``.git``, ``.gitattributes`` and the like, or their short forms."""
+    return _GITS_OWN.match(_HFS_IGNORES.sub("", name)) is not None
+
+
+def directory_of(run: CheckedRun) -> PurePosixPath:
+    """Return where a run belongs, relative to the repository's root."""
+    return PurePosixPath(*map(_git_name, path_of(run).parts))
+
+
+def _git_name(name: str) -> str:
+    # "git~1" is an ordinary model to everyone but git; the hash at its end makes it one for git, too. A name that
+    # ends so by itself gets the hash from safe_name, which is how it is asked for here.
+    return safe_name(f"{name}\0") if is_gits_own(name) else name
+
+
+def message_of(verb: str, paths: Sequence[PurePosixPath]) -> str:
+    """Return the message of a commit that adds or deletes runs.
+
+    Args:
+        verb: ``Add`` or ``Delete``.
+        paths: The directories of the runs.
+    """
+    if len(paths) == 1:
+        return f"{verb} results: {_title(paths[0])}"
+    return "\n".join([f"{verb} results: {len(paths)} runs", "", *map(_title, paths)])
+
+
+def _title(path: PurePosixPath) -> str:
+    # {model}/{engine}/{timestamp}, as older KITTs write it: the id is in the path that the commit adds.
+    name = "_".join(path.name.split("_")[:2]) if is_regular(path.name) else path.name
+    return str(path.parent / name)
+
+
+def root_files(fingerprint: str) -> dict[str, bytes]:
+    """Return the files of the first commit."""
+    return {
+        ATTRIBUTES: ROOT_ATTRIBUTES,
+        "README.md": _README,
+        FINGERPRINT: fingerprint.encode("utf-8", "replace"),
+    }
+
+
+def files_of(run: CheckedRun, outputs: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+    """Return the files of a run by name, its outputs excepted.
+
+    Args:
+        run: The run.
+        outputs: What ``run.json`` has to say of attachments that are not one file of their own name.
+    """
+    files = render_files(run)
+    if outputs:
+        identity = {**json.loads(files[IDENTITY]), "outputs": list(outputs)}
+        files[IDENTITY] = (json.dumps(identity, indent=2) + "\n").encode()
+    return files
+
+
+def run_attributes(large: Sequence[str], *, root_is_ours: bool) -> bytes | None:
+    """Return the attributes of one run, None if it needs none.
+
+    Args:
+        large: Names of files in ``outputs/`` that are LFS pointers.
+        root_is_ours: Whether the attributes at the root are `ROOT_ATTRIBUTES`.
+    """
+    if not large and root_is_ours:
+        return None
+    lines = [_pattern(f"/outputs/{name}") + b" " + _LFS + b"\n" for name in large]
+    return b"".join([_RUN_DEFAULTS, *lines])
+
+
+def _pattern(path: str) -> bytes:
+    """Return a pattern that matches one path and nothing else."""
+    escaped = re.sub(r"([\\*?\[\]])", r"\\\1", path)
+    if re.search(r'[\s"\\]', escaped) or not escaped.isascii():
+        quoted = escaped.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{quoted}"'.encode()
+    return escaped.encode()

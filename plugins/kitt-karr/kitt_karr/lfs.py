@@ -1,0 +1,122 @@
+"""Git LFS: pointers in the tree, contents beside it, where git-lfs looks for them.
+
+Contents are streamed: memory stays the same for a gigabyte. Nothing is compressed here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from attrs import frozen
+
+from kitt_karr.loose import sync_directory
+
+__all__ = ["LONGEST_POINTER", "LargeFiles", "Pointer"]
+
+LONGEST_POINTER: Final = 1024
+"""Bytes: git-lfs takes nothing larger for a pointer."""
+
+_VERSION: Final = "version https://git-lfs.github.com/spec/v1\n"
+_POINTER: Final = re.compile(
+    re.escape(_VERSION).encode() + rb"(?:ext-[^\n]*\n)*oid sha256:([0-9a-f]{64})\nsize (\d{1,18})\n*"
+)
+_BLOCK: Final = 1 << 20
+
+
+@frozen
+class Pointer:
+    """What lies in git's tree for a large file.
+
+    Attributes:
+        oid: The content's SHA-256.
+        size: Its bytes.
+    """
+
+    oid: str
+    size: int
+
+    @classmethod
+    def parse(cls, content: bytes) -> Pointer | None:
+        """Return the pointer that a file is, None if it is none."""
+        if len(content) > LONGEST_POINTER:
+            return None
+        found = _POINTER.fullmatch(content.replace(b"\r\n", b"\n"))
+        return None if found is None else cls(found[1].decode("ascii"), int(found[2]))
+
+    def encode(self) -> bytes:
+        """Return the file's content."""
+        return f"{_VERSION}oid sha256:{self.oid}\nsize {self.size}\n".encode("ascii")
+
+    def is_content_of(self, path: Path) -> bool:
+        """Whether a file is what the pointer points to."""
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+        return digest.hexdigest() == self.oid
+
+
+class LargeFiles:
+    """The contents that this machine has.
+
+    Args:
+        directory: Git LFS's directory, usually ``lfs`` in the git directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def path(self, pointer: Pointer) -> Path:
+        """Return where the content is, or would be."""
+        return self.directory / "objects" / pointer.oid[:2] / pointer.oid[2:4] / pointer.oid
+
+    def holds(self, pointer: Pointer) -> bool:
+        """Whether the content is there in its size."""
+        try:
+            return self.path(pointer).stat().st_size == pointer.size
+        except OSError:
+            return False
+
+    def problem(self, pointer: Pointer) -> str | None:
+        """Return what is wrong with a content that is there, None if its hash is right."""
+        right = pointer.is_content_of(self.path(pointer))
+        return None if right else "has other content than its name says"
+
+    def add(self, first: bytes, source: BinaryIO, most: int) -> Pointer:
+        """Store ``first`` and what ``source`` has, ``most`` bytes together, durably.
+
+        Raises:
+            OSError: It can't be read or written.
+        """
+        temporary = self.directory / "tmp"
+        temporary.mkdir(parents=True, exist_ok=True)
+        unfinished = temporary / f"kitt-{secrets.token_hex(8)}"
+        try:
+            pointer = _copied(unfinished, first, source, most)
+            if not self.holds(pointer):
+                target = self.path(pointer)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                unfinished.rename(target)
+                sync_directory(target.parent)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        return pointer
+
+
+def _copied(path: Path, first: bytes, source: BinaryIO, most: int) -> Pointer:
+    digest, size = hashlib.sha256(), 0
+    with path.open("xb") as file:
+        block = first
+        while block:
+            file.write(block)
+            digest.update(block)
+            size += len(block)
+            block = source.read(min(_BLOCK, most - size)) if size < most else b""
+        file.flush()
+        os.fsync(file.fileno())
+    return Pointer(digest.hexdigest(), size)

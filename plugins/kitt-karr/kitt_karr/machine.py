@@ -1,0 +1,74 @@
+"""This machine's repository: how it is called, and how it is told from another machine's of that name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from kitt_core.errors import ConfigurationError, StoreUnavailableError
+from kitt_core.rundir.names import safe_name
+from kitt_karr.creation import is_free
+from kitt_karr.layout import FINGERPRINT
+from kitt_karr.repository import Repository
+
+__all__ = ["machines_repository", "only_repository"]
+
+_OF_NAME: Final = 40
+"""Characters of the fingerprint that are in the name."""
+
+
+def machines_repository(directory: Path, fingerprint: str) -> Path:
+    """Return where the repository of a machine is, or is to be made: ``karr-{fingerprint[:40]}``.
+
+    Machines whose fingerprints begin alike share that name; ``hardware_fingerprint.txt`` tells whose it is, and
+    a suffix keeps them apart.
+
+    Args:
+        directory: Where to look.
+        fingerprint: The whole one.
+    """
+    return next(path for path in _names(directory, fingerprint) if is_free(path) or _is_of(path, fingerprint))
+
+
+def _names(directory: Path, fingerprint: str) -> Iterator[Path]:
+    name = safe_name(f"karr-{fingerprint[:_OF_NAME]}") if fingerprint else "karr"
+    yield directory / name
+    for number in count(2):
+        yield directory / f"{name}-{number}"
+
+
+def _is_of(path: Path, fingerprint: str) -> bool:
+    try:
+        repository = Repository(path)
+    except StoreUnavailableError:
+        return False
+    try:
+        tip = repository.head().tip
+        tree = None if tip is None else repository.commit(tip).tree
+        entry = None if tree is None else repository.listing(tree).find(FINGERPRINT.encode())
+        noted = b"" if entry is None or not entry.is_file else repository.blob(entry.id)
+    except StoreUnavailableError:
+        return False
+    finally:
+        repository.close()
+    return noted.decode("utf-8", "replace").strip() == fingerprint
+
+
+def only_repository(directory: Path) -> Path:
+    """Return the KARR repository that a directory is, or the one that is in it.
+
+    Raises:
+        ConfigurationError: There is none, or there are several.
+    """
+    from kitt_karr.plugin import recognises
+
+    if recognises(directory):
+        return directory
+    found = sorted(path for path in directory.glob("karr*") if path.is_dir() and recognises(path))
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(path.name for path in found)
+    what = f"several KARR repositories are here: {names}" if found else "no KARR repository is here"
+    raise ConfigurationError(what, hint="name one: `kitt karr … -C PATH`, or `kitt --backend karr:///PATH karr …`")

@@ -1,0 +1,248 @@
+"""A repository with a work tree: a run's files and index entries follow its commit, and nothing else does.
+
+What the user has staged stays staged, what is changed stays changed. The index is exchanged before the branch
+moves where runs are added, and after it where they go: were KITT killed in between, git would show a run that is
+staged twice or still there, never one that the user's next commit takes away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from kitt_core.errors import StoreUnavailableError
+from kitt_karr.gitlock import held
+from kitt_karr.lfs import LargeFiles, Pointer
+from kitt_karr.loose import sync_directory, write_file
+from kitt_karr.objects import BLOB, object_id
+from kitt_karr.repository import Repository
+from kitt_karr.runs import Place
+from kitt_karr.trees import Entry
+
+if TYPE_CHECKING:
+    from dulwich.index import ConflictedIndexEntry, IndexEntry
+
+__all__ = ["WorkTree"]
+
+_FILE_MODE: Final = 0o100644
+_CHECKSUM_BYTES: Final = 20
+_BLOCK: Final = 1 << 20
+
+Files = Mapping[Place, Entry]
+
+
+class WorkTree:
+    """The files of a repository and git's list of them.
+
+    Args:
+        repository: A repository that is not bare.
+        large_files: Its LFS contents.
+    """
+
+    def __init__(self, repository: Repository, large_files: LargeFiles) -> None:
+        if repository.work_tree is None:
+            raise ValueError(f"{repository.path} has no work tree")
+        self._repository = repository
+        self._root = repository.work_tree
+        self._index = repository.control_directory / "index"
+        self._large_files = large_files
+        # Without git-lfs's filter git itself would leave the pointers there, and call anything else a change.
+        self._filtered = any(repository.setting("filter.lfs", name) for name in ("clean", "process"))
+
+    def follow(
+        self, old: str | None, new: str, changes: Mapping[Place, Entry | None], advance: Callable[[], bool]
+    ) -> bool:
+        """Move the branch with ``advance`` and let files and index follow; return whether it moved.
+
+        Args:
+            old: The id of the root tree before.
+            new: That of the new one.
+            changes: The places where they differ.
+            advance: Moves the branch, or says that it stands elsewhere by now.
+
+        Raises:
+            StoreUnavailableError: Git has the index locked, or it can't be read; nothing was changed.
+        """
+        repository = self._repository
+        added = {place: entry for place, entry in changes.items() if entry is not None}
+        gone = [place for place, entry in changes.items() if entry is None]
+        with held(self._index, repository.own, "index"):
+            entries, version = self._read()
+            if gone:
+                moved = advance()
+                if moved:
+                    self._remove(entries, version, dict(self._files_of(old, gone)))
+                return moved
+            return self._add(entries, version, dict(self._files_of(new, added)), advance)
+
+    def _add(self, entries: dict[bytes, Any], version: int, files: Files, advance: Callable[[], bool]) -> bool:
+        before = self._index.read_bytes() if self._index.exists() else None
+        written: list[Path] = []
+        moved = False
+        try:
+            listed = dict(entries)
+            for place, entry in files.items():
+                listed[b"/".join(place)] = self._entry(entry, self._put(place, entry, written))
+            self._write(listed, version)
+            moved = advance()
+        finally:
+            if not moved:
+                self._take_back(before, written)
+        return moved
+
+    def _take_back(self, before: bytes | None, written: Iterable[Path]) -> None:
+        if before is None:
+            self._index.unlink(missing_ok=True)
+        else:
+            self._exchange(before)
+        for path in written:
+            path.unlink(missing_ok=True)
+            self._remove_empty(path.parent)
+
+    def _remove(self, entries: dict[bytes, Any], version: int, files: Files) -> None:
+        self._write(
+            {name: entry for name, entry in entries.items() if tuple(name.split(b"/")) not in files}, version
+        )
+        for place, entry in files.items():
+            path = self._path(place)
+            if self._is_unchanged(path, entry):  # what the user changed is the user's
+                path.unlink()
+                self._remove_empty(path.parent)
+
+    # Files.
+
+    def _files_of(self, root: str | None, places: Iterable[Place]) -> Iterator[tuple[Place, Entry]]:
+        """Yield the files at and below some places of a tree."""
+        for place in places:
+            entry = None if root is None else self._find(root, place)
+            if entry is not None:
+                yield from self._below(place, entry)
+
+    def _find(self, root: str, place: Place) -> Entry | None:
+        entry: Entry | None = None
+        current = root
+        for name in place:
+            entry = self._repository.listing(current).find(name)
+            if entry is None:
+                return None
+            current = entry.id
+        return entry
+
+    def _below(self, place: Place, entry: Entry) -> Iterator[tuple[Place, Entry]]:
+        if entry.is_file:
+            yield place, entry
+        elif entry.is_directory:
+            for child in self._repository.listing(entry.id):
+                yield from self._below((*place, child.name), child)
+
+    def _put(self, place: Place, entry: Entry, written: list[Path]) -> os.stat_result | None:
+        """Write a file, and return its state; None if the user has one of this name, which stays as it is."""
+        path = self._path(place)
+        self._make_directories(place[:-1])
+        content = self._repository.blob(entry.id)
+        pointer = Pointer.parse(content)
+        if path.exists() or path.is_symlink():
+            return path.lstat() if self._is_unchanged(path, entry) else None
+        written.append(path)
+        if pointer is not None and self._filtered and self._large_files.holds(pointer):
+            self._copy(pointer, path)
+        else:
+            write_file(path, content)
+        return path.lstat()
+
+    def _copy(self, pointer: Pointer, path: Path) -> None:
+        with self._large_files.path(pointer).open("rb") as source, path.open("xb") as target:
+            while block := source.read(_BLOCK):
+                target.write(block)
+
+    def _is_unchanged(self, path: Path, entry: Entry) -> bool:
+        """Whether a file has the content that git, or LFS, has of it."""
+        if path.is_symlink() or not path.is_file():
+            return False
+        pointer = Pointer.parse(self._repository.blob(entry.id))
+        if pointer is not None and path.stat().st_size == pointer.size:
+            return pointer.is_content_of(path)
+        return object_id(BLOB, path.read_bytes()) == entry.id
+
+    def _make_directories(self, place: Place) -> None:
+        """Make the levels above a file; none of them may be a link that leads out of the work tree."""
+        directory = self._root
+        for name in place:
+            parent, directory = directory, directory / os.fsdecode(name)
+            try:
+                directory.mkdir()
+            except FileExistsError as error:
+                if directory.is_symlink() or not directory.is_dir():
+                    raise StoreUnavailableError(
+                        f"{directory} is a link or a file, a directory is needed to write runs into",
+                        hint="move it away",
+                    ) from error
+            else:
+                sync_directory(parent)
+
+    def _remove_empty(self, directory: Path) -> None:
+        while directory != self._root:
+            try:
+                directory.rmdir()
+            except OSError:  # other files are in it
+                return
+            directory = directory.parent
+
+    def _path(self, place: Place) -> Path:
+        return self._root.joinpath(*map(os.fsdecode, place))
+
+    # The index.
+
+    def _read(self) -> tuple[dict[bytes, IndexEntry | ConflictedIndexEntry], int]:
+        from dulwich.index import read_index_dict_with_version
+
+        if not self._index.exists():
+            return {}, 2
+        content = self._index.read_bytes()
+        end = len(content) - _CHECKSUM_BYTES
+        if content[end:] not in {
+            hashlib.sha1(content[:end], usedforsecurity=False).digest(),
+            bytes(_CHECKSUM_BYTES),
+        }:
+            raise StoreUnavailableError(
+                f"{self._index} is damaged", hint="make it anew: rm it, then `git reset` in the work tree"
+            )
+        file = io.BytesIO(content)
+        entries, version, _ = read_index_dict_with_version(file)
+        if file.tell() < end:  # dulwich stops there: what follows changes the meaning of all before
+            raise StoreUnavailableError(
+                f"{self._index} is split or sparse, which KITT does not write",
+                hint="switch that off (`git update-index --no-split-index`), or use a bare repository",
+            )
+        return entries, version
+
+    def _write(self, entries: Mapping[bytes, Any], version: int) -> None:
+        from dulwich.index import write_index_dict
+        from dulwich.pack import SHA1Writer
+
+        content = io.BytesIO()
+        # Without extensions: they describe the entries as they were, and git makes them anew.
+        writer = SHA1Writer(content)
+        write_index_dict(writer, dict(entries), version=version)
+        writer.write_sha()
+        self._exchange(content.getvalue())
+
+    def _exchange(self, content: bytes) -> None:
+        # Beside git's lock, which is kept: a second change must be possible before anyone else's.
+        new = self._repository.own / "index.new"
+        new.unlink(missing_ok=True)
+        write_file(new, content)
+        new.replace(self._index)
+
+    def _entry(self, entry: Entry, state: os.stat_result | None) -> IndexEntry:
+        from dulwich.index import IndexEntry, index_entry_from_stat
+        from dulwich.objects import ObjectID
+
+        identity = ObjectID(entry.id.encode("ascii"))
+        if state is None:
+            return IndexEntry(0, 0, 0, 0, _FILE_MODE, 0, 0, 0, identity)
+        return index_entry_from_stat(state, identity, mode=_FILE_MODE)

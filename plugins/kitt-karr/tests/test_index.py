@@ -1,0 +1,242 @@
+"""The index is derived: never trusted, deleted and damaged without harm, made anew by `verify`."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kitt_core.model import Finding, Severity
+from kitt_core.testing.documents import MINIMAL, STANDARD, run, small
+from kitt_karr.index import INDEX_NAME, RunIndex
+from kitt_karr.store import KarrResultStore
+
+
+@pytest.fixture
+def filled(store: KarrResultStore) -> KarrResultStore:
+    store.save_results([small(i) for i in range(6)])
+    return store
+
+
+def index_of(path: Path) -> Path:
+    return path / "kitt" / INDEX_NAME
+
+
+def change(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(index_of(path))) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+def test_it_is_not_part_of_what_git_has(git: Any, filled: KarrResultStore, path: Path) -> None:
+    assert index_of(path).exists()
+    assert "kitt" not in git(path, "ls-tree", "-r", "--name-only", "main").split("/")
+
+
+def test_documents_are_in_git_alone(filled: KarrResultStore, path: Path) -> None:
+    with closing(sqlite3.connect(index_of(path))) as connection:
+        assert connection.execute("SELECT DISTINCT raw_json FROM runs").fetchall() == [("",)]
+
+
+def _foreign(file: Path) -> None:
+    for name in file.parent.glob("index*"):
+        name.unlink()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE other (x)")
+
+
+def _tables_gone(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript("DROP TABLE karr_runs; DROP TABLE karr_state")
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "nonsense": lambda file: file.write_bytes(b"nonsense" * 1000),
+    "scribbled": lambda file: file.write_bytes(file.read_bytes()[:100] + b"\xff" * (file.stat().st_size - 100)),
+    "tables gone": _tables_gone,
+    "deleted": lambda file: shutil.rmtree(file.parent),
+    "empty": lambda file: file.write_bytes(b""),
+    "cut off": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
+    "foreign": _foreign,
+}
+
+
+@pytest.mark.parametrize(
+    ("damage", "closed"), [*((name, True) for name in DAMAGE), *((name, False) for name in list(DAMAGE)[:3])]
+)
+def test_a_lost_or_damaged_index_is_made_anew(
+    filled: KarrResultStore, path: Path, damage: str, *, closed: bool
+) -> None:
+    expected = list(filled.list_results())
+    if closed:
+        filled.close()
+    DAMAGE[damage](index_of(path))
+    with KarrResultStore(path) as store:
+        assert list(store.list_results()) == expected
+        assert list(store.verify()) == []
+        store.save_result(MINIMAL)
+        assert store.count() == 7
+
+
+def test_an_index_of_another_commit_is_brought_up(filled: KarrResultStore, path: Path) -> None:
+    old = index_of(path).read_bytes()
+    with KarrResultStore(path) as store:
+        store.save_results([small(i) for i in range(6, 9)])
+        first = next(iter(store.scan())).id
+        store.delete_result(first)
+        expected = list(store.list_results())
+    filled.close()
+    for file in path.glob("kitt/index*"):
+        file.unlink()
+    index_of(path).write_bytes(old)
+    with KarrResultStore(path) as store:
+        assert list(store.list_results()) == expected
+        assert list(store.verify()) == []
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        "DELETE FROM runs WHERE id = (SELECT min(id) FROM runs)",
+        "DELETE FROM karr_runs WHERE place = (SELECT min(place) FROM karr_runs)",
+        "UPDATE runs SET model = 'other' WHERE id = (SELECT min(id) FROM runs)",
+        "UPDATE metrics SET metric_value = 1 WHERE id = (SELECT min(id) FROM metrics)",
+        "UPDATE karr_runs SET place = CAST('x/y/z' AS BLOB) WHERE place = (SELECT min(place) FROM karr_runs)",
+    ],
+)
+def test_verify_finds_what_the_index_has_wrong_and_rebuilds_it(
+    filled: KarrResultStore, path: Path, lie: str
+) -> None:
+    expected = list(filled.list_results())
+    change(path, lie)
+    findings = list(filled.verify())
+    assert {finding.severity for finding in findings} == {Severity.DAMAGE}
+    repaired = list(filled.verify(rebuild=True))
+    assert {finding.severity for finding in repaired} == {Severity.NOTICE}
+    assert any("anew" in finding.what or "rebuilt" in finding.what for finding in repaired)
+    assert list(filled.verify()) == []
+    assert list(filled.list_results()) == expected
+
+
+def test_a_save_that_could_not_be_noted_is_found_by_the_next_reader(
+    filled: KarrResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kitt_core.errors import StoreUnavailableError
+
+    def fail(self: RunIndex, *arguments: object) -> None:
+        raise StoreUnavailableError("the disk is full")
+
+    monkeypatch.setattr(RunIndex, "note_saved", fail)
+    run_id = filled.save_result(STANDARD)
+    assert filled.get_document(run_id) == STANDARD
+    assert filled.count() == 7
+
+
+def test_a_save_reads_nothing_of_other_runs(filled: KarrResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    from kitt_karr.repository import Repository
+
+    real = Repository.blob
+
+    def noted(self: Repository, identity: str) -> bytes:
+        read.append(identity)
+        return real(self, identity)
+
+    monkeypatch.setattr(Repository, "blob", noted)
+    filled.save_result(STANDARD)
+    assert len(read) <= 1  # the attributes at the root
+    assert filled.list_results(limit=3)
+    assert len(read) <= 1
+
+
+def test_copies_count_once_and_the_next_takes_their_place(
+    git: Any, filled: KarrResultStore, path: Path, tmp_path: Path
+) -> None:
+    (original,) = filled.scan({"model": "org/model-0003"})
+    clone = git.clone(path, tmp_path / "clone")
+    (directory,) = clone.glob("org_model-0003/*/*")
+    shutil.copytree(directory, clone / "zcopy")
+    git(clone, "add", ".")
+    git(clone, "commit", "-qm", "copied")
+    git(clone, "push", "-q")
+    assert filled.count() == 6
+    (finding,) = filled.verify()
+    assert (finding.run_id, finding.severity) == (original.id, Severity.NOTICE)
+    assert finding.what.startswith("zcopy has the id of")
+    git(clone, "rm", "-rq", "org_model-0003")
+    git(clone, "commit", "-qm", "removed")
+    git(clone, "push", "-q")
+    assert filled.count() == 6
+    assert filled.get_document(original.id) == original.document
+    (clone / "zcopy/metrics.json").write_bytes(STANDARD)
+    git(clone, "commit", "-qam", "changed")
+    git(clone, "push", "-q")
+    assert filled.list_results({"id": original.id})[0].model == "meta-llama/Llama-3.1-8B-Instruct"
+    damage = [finding for finding in filled.verify() if finding.severity is Severity.DAMAGE]
+    assert len(damage) == 1
+    assert "SHA-256" in damage[0].what
+    assert filled.delete_result(original.id)
+    assert filled.count() == 5
+    git(clone, "pull", "-q")
+    assert not (clone / "zcopy").exists()
+
+
+def test_a_document_that_cannot_be_read_hides_no_other(
+    git: Any, filled: KarrResultStore, path: Path, tmp_path: Path
+) -> None:
+    clone = git.clone(path, tmp_path / "clone")
+    for name, content in {
+        "text": b"not json",
+        "array": b"[]",
+        "empty": b"",
+        "utf16": "{}".encode("utf-16"),
+    }.items():
+        (clone / "bad" / name).mkdir(parents=True)
+        (clone / "bad" / name / "metrics.json").write_bytes(content)
+    git(clone, "add", ".")
+    git(clone, "commit", "-qm", "bad")
+    git(clone, "push", "-q")
+    assert filled.count() == len(filled.list_results()) == len(list(filled.scan({"engine": "*"}))) == 6
+    findings = [finding for finding in filled.verify() if finding.severity is Severity.DAMAGE]
+    assert sorted(finding.what.partition("/metrics")[0] for finding in findings) == [
+        "bad/array",
+        "bad/empty",
+        "bad/text",
+        "bad/utf16",
+    ]
+    bad = [finding.run_id for finding in findings if finding.run_id is not None]
+    assert filled.get_document(bad[0]) is not None
+    assert [filled.delete_result(run_id) for run_id in bad] == [True] * 4
+    assert list(filled.verify()) == []
+
+
+def test_a_run_json_that_cannot_be_used_is_damage_and_the_run_stays(
+    git: Any, filled: KarrResultStore, path: Path, tmp_path: Path
+) -> None:
+    clone = git.clone(path, tmp_path / "clone")
+    (file,) = clone.glob("org_model-0003/*/*/run.json")
+    file.write_text("{")
+    git(clone, "commit", "-qam", "broken")
+    git(clone, "push", "-q")
+    assert filled.count() == 6
+    (finding,) = filled.verify()
+    assert isinstance(finding, Finding)
+    assert finding.severity is Severity.DAMAGE
+    assert "run.json cannot be used" in finding.what
+
+
+def test_many_runs_are_indexed_in_batches(path: Path) -> None:
+    with KarrResultStore(path) as store:
+        ids = store.save_results([run(n=n) for n in range(250)])
+        shutil.rmtree(path / "kitt")
+    with KarrResultStore(path) as store:
+        assert store.count() == 250
+        assert {run.id for run in store.scan()} == set(ids)
+        assert store.delete_result(ids[0])
+        assert store.count() == 249
