@@ -99,14 +99,15 @@ def saving(bench: PostgresBench) -> Sides:
 def importing(bench: PostgresBench) -> Sides:
     """A batch of runs that an import has read: KITT looks for their bytes and copies; the floor saves each."""
 
-    def runs(number: int) -> list[CheckedRun]:
-        return [_checked(number * _BATCH + place) for place in range(_BATCH)]
+    def runs(number: int, side: int) -> list[CheckedRun]:
+        # No bytes that anybody else has saved: an import would find them.
+        return [_checked(side * _FRESH + number * _BATCH + place) for place in range(_BATCH)]
 
     def measured(number: int) -> Callable[[], object]:
-        return partial(bench.store.save_unless_stored, runs(number))
+        return partial(bench.store.save_unless_stored, runs(number, 1))
 
     def floor(number: int) -> Callable[[], object]:
-        return partial(bench.floor.save_all, runs(number))
+        return partial(bench.floor.save_all, runs(number, 2))
 
     return Sides(measured, floor, 1)
 
