@@ -61,5 +61,5 @@ def _made(unfinished: Path, place: Path, url: str) -> Repository:
         unfinished.mkdir(parents=True)
         Repo.init_bare(str(unfinished), default_branch=b"main").close()
     repository = Repository(unfinished)
-    set_origin(repository, url if "://" in url or not Path(url).exists() else str(Path(url).absolute()))
+    set_origin(repository, url)
     return repository

@@ -142,11 +142,13 @@ def _value(config: StackedConfig, section: tuple[str, ...], name: str) -> str | 
 
 
 def set_origin(repository: Repository, url: str) -> None:
-    """Note in the repository's configuration where it is pushed to.
+    """Note in the repository's configuration where it is pushed to; a path is meant from the current directory.
 
     Raises:
         ConfigurationError: Another address is there already.
     """
+    if "://" not in url and Path(url).exists():
+        url = str(Path(url).absolute())
     with translated(repository.path, "cannot be written"):
         config = repository.repo.get_config()
         section = (b"remote", _ORIGIN.encode())

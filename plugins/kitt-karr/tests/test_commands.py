@@ -61,6 +61,16 @@ def test_init_with_a_remote_that_is_empty_begins_and_remembers_it(kitt: Any, git
     assert "secret" not in answer.err
 
 
+def test_a_remote_beside_it_is_found_from_everywhere(kitt: Any, git: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    git(Path(), "init", "--quiet", "--bare", "--initial-branch=main", "origin.git")
+    for name in ("a", "b"):
+        assert kitt("karr", "init", name, "--remote", "origin.git").code == 0
+        monkeypatch.chdir(name)
+        answer = kitt("karr", "push")
+        assert answer.code == 0, answer.err
+        monkeypatch.chdir("..")
+
+
 def test_init_takes_over_what_a_remote_has_on_whatever_branch(kitt: Any, git: Any, tmp_path: Path) -> None:
     work = tmp_path / "there"
     git(tmp_path, "init", "--quiet", "--initial-branch=master", str(work))
