@@ -49,8 +49,9 @@ class _Root(LazyGroup):
 
     def summaries(self, ctx: click.Context) -> dict[str, str]:
         own = super().summaries(ctx)
-        if not _state(ctx).may_have_commands:  # the usual case
-            return own
+        declared = _state(ctx).declared_commands
+        if declared is not None:
+            return own | {name: _origin(found) for name, found in declared.items() if name not in own}
         from kitt_core.plugins import COMMANDS
 
         plugins = _state(ctx).plugins
@@ -60,7 +61,7 @@ class _Root(LazyGroup):
             for status in plugins.statuses(load=False)
             if status.kind == COMMANDS.name
         }
-        return own | {name: f"From {found.get(name, 'the application')}." for name in names}
+        return own | {name: _origin(found.get(name, "the application")) for name in names}
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         found = super().get_command(ctx, cmd_name)
@@ -73,6 +74,10 @@ class _Root(LazyGroup):
             return None
         command: click.Command = plugins.find(COMMANDS, cmd_name).load()
         return command
+
+
+def _origin(distribution: str) -> str:
+    return f"From {distribution}."
 
 
 def _state(ctx: click.Context) -> State:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,9 @@ __all__ = ["State", "pass_state"]
 
 logger = logging.getLogger(__name__)
 
-_COMMANDS: Final = "kitt.commands"  # as in kitt_core.plugins, which is not imported to look at it
+# As in kitt_core.plugins, which is not imported to look at them.
+_COMMANDS: Final = "kitt.commands"
+_DISABLED: Final = "KITT_DISABLED_PLUGINS"
 
 
 @define(slots=False)
@@ -51,13 +54,17 @@ class State:
         return PluginManager()
 
     @property
-    def may_have_commands(self) -> bool:
-        """Whether a plugin may bring a command; told without the plugin manager, whose import takes a while."""
-        if "plugins" in vars(self):
-            return True
+    def declared_commands(self) -> dict[str, str] | None:
+        """The commands that plugins declare, with their distributions; None if only the plugin manager knows.
+
+        A help page is shown without the manager, whose import takes a while.
+        """
+        if "plugins" in vars(self) or os.environ.get(_DISABLED):
+            return None
         from importlib.metadata import entry_points
 
-        return bool(entry_points(group=_COMMANDS))
+        declared = sorted(entry_points(group=_COMMANDS), key=lambda entry: entry.name)
+        return {entry.name: entry.dist.name if entry.dist else "an unknown distribution" for entry in declared}
 
     @cached_property
     def configuration(self) -> Configuration:
