@@ -21,6 +21,8 @@ _SUBSTITUTIONS: Final = tuple(
     for expression, replacement in (
         # To the last @, but not into another URL behind a space.
         (r"(?<=://)([^/?#:\s]*):(?:(?!\s[a-z][\w+.-]*://).)*@", rf"\1:{REDACTED}@"),
+        # A URL that lost its scheme or a slash.
+        (r"(?<![\w/:@])([\w.+-]+:/?)?[\w.+%-]+:(?!//)[^\s@]+@", f"{REDACTED}@"),
         # What stands alone before the @ of a URL is a token more often than a name.
         (r"(?<=://)[^/?#:\s]+@", f"{REDACTED}@"),
         (rf"([?&](?:{_NAME}|{_KEY})=)[^&\s]*", rf"\1{REDACTED}"),

@@ -123,7 +123,7 @@ def _resolve(target: str, plugins: PluginManager) -> tuple[StorageBackend, dict[
         raise ConfigurationError(
             f"{without_secrets(target)!r} has no slashes after {scheme}:,"
             " expected three (relative) or four (absolute)",
-            hint=f"write {scheme}:///{path.lstrip('/')} for a path below this directory",
+            hint=f"write {scheme}:///{without_secrets(path.lstrip('/'))} for a path below this directory",
         )
     return _recognised(expanded(Setting(target, "the target")), plugins)
 

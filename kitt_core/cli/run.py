@@ -44,6 +44,14 @@ def _complete_engine(ctx: click.Context, parameter: click.Parameter, incomplete:
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
+def _directory(ctx: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
+    if path is not None and "://" in path:  # it would become a directory of that name
+        raise click.BadParameter(
+            "a URL is no directory; store it here, then `kitt karr push` carries it", ctx, parameter
+        )
+    return path
+
+
 @click.command()
 @click.option("-e", "--engine", shell_complete=_complete_engine, help="What answers the requests [reference].")
 @click.option("-m", "--model", help="The model, in the engine's own words.")
@@ -74,6 +82,7 @@ def _complete_engine(ctx: click.Context, parameter: click.Parameter, incomplete:
     metavar="[PATH]",
     is_flag=False,
     flag_value=_MACHINES_OWN,
+    callback=_directory,
     help="Store it in this git repository as well; without a path in ./karr-… of this machine.",
 )
 @output_options

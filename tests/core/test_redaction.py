@@ -64,3 +64,11 @@ def test_a_connection_string_hides_the_whole_value(value: str) -> None:
 
 def test_a_quote_that_is_never_closed_hides_the_rest() -> None:
     assert without_secrets("password='a b c") == "password=***"
+
+
+@pytest.mark.parametrize(
+    "text", ["u:s3cr3t@h/kitt", "postgresql:/u:s3cr3t@h/kitt", "dsn postgresql:u:s3cr3t@h:5/k"]
+)
+def test_a_url_that_lost_a_part_hides_who_is_meant(text: str) -> None:
+    assert "s3cr3t" not in without_secrets(text)
+    assert "@h" in without_secrets(text)

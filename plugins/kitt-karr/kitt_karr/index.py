@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from attrs import frozen
+from sqlalchemy import Connection
 
 from kitt_core import codec
 from kitt_core.errors import InvalidDocumentError, SchemaError, StoreUnavailableError
@@ -164,8 +165,9 @@ class RunIndex(SQLiteStore):
         start = _joined(place) + b"/"
         return bool(self._select("place >= ? AND place < ?", (start, start[:-1] + b"0"), 1))
 
-    def get_document(self, run_id: str) -> bytes | None:
-        """Return the bytes that git has."""
+    def _document_of(self, connection: Connection, run_id: str) -> bytes | None:
+        # The index has no documents: git has.
+        del connection
         found = self.find(run_id)
         return self._repository.blob(found[0].run.document) if found else None
 

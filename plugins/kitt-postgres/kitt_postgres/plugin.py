@@ -55,6 +55,8 @@ class PostgresOptions:
         del attribute
         if value is not None and not 1 <= len(value.encode()) <= _LONGEST_NAME:
             raise ValueError(f"schema is {value!r}, expected a name of 1 to {_LONGEST_NAME} bytes")
+        if value is not None and (value.startswith("pg_") or value == "information_schema"):
+            raise ValueError(f"schema is {value!r}, which is PostgreSQL's own, expected another name")
 
     @pool_size.validator
     def _check_pool(self, attribute: object, value: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any, Final
 
@@ -63,13 +63,17 @@ class PostgresServer:
 
     def _parameters(self) -> dict[str, Any]:
         try:
-            return conninfo_to_dict(self.dsn)
-        except psycopg.ProgrammingError:
+            given = conninfo_to_dict(self.dsn)
+        except (psycopg.ProgrammingError, UnicodeError):
+            given = None
+        # A slash in a password ends the host for libpq; its rest seems to be port and database.
+        if given is None or "@" in f"{given.get('host', '')}{given.get('dbname', '')}" or not _are_ports(given):
             # Without libpq's words and without the chain: both may quote a part of the password.
             raise ConfigurationError(
                 "the PostgreSQL DSN cannot be read, expected postgresql://user:password@host:port/database",
                 hint="write special characters of user and password as %XX (@ is %40, / is %2F)",
             ) from None
+        return given
 
     @property
     def location(self) -> str:
@@ -141,6 +145,11 @@ class PostgresServer:
             milliseconds = max(1, round(self.statement_timeout * 1000))
             statements.append(f"SET LOCAL statement_timeout = {milliseconds}")
         return "; ".join(statements).encode()
+
+
+def _are_ports(given: Mapping[str, Any]) -> bool:
+    ports = str(given.get("port", "")).split(",")
+    return all(not port or (port.isascii() and port.isdigit() and int(port) < 1 << 16) for port in ports)
 
 
 def make_engine(server: PostgresServer) -> Engine:

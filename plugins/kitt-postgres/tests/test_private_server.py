@@ -198,7 +198,7 @@ def test_programs_in_roots_own_place_are_copied(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_an_ordinary_user_can_have_one() -> None:
-    # In a child, because this interpreter may be in a place that the user cannot read.
+    binaries = installed_servers()[-1]
     child = os.fork()
     if child == 0:
         outcome = 1
@@ -206,8 +206,13 @@ def test_an_ordinary_user_can_have_one() -> None:
             os.setgroups([])
             os.setgid(65534)
             os.setuid(65534)
+            if not os.access(binaries.directory / "postgres", os.X_OK):
+                os._exit(77)
             with PrivateServer(settings=FAST) as server:
                 outcome = 0 if server.execute("SELECT 1") == [(1,)] else 2
         finally:
             os._exit(outcome)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code == 77:
+        pytest.skip("this environment is in a directory that only root can read, as tox makes it")
+    assert code == 0

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from kitt_core import open_store
-from kitt_core.errors import SchemaMissingError
+from kitt_core.errors import ConfigurationError, SchemaMissingError
 from kitt_core.storage import ResultStore
 from kitt_core.testing import documents
 from kitt_postgres import PostgresResultStore
@@ -392,3 +392,25 @@ def _wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "postgresql://me:wr0ng/s3cret@h/kitt",
+        "postgresql://me:12/s3cret@x@h/kitt",
+        "postgresql://me:s3cret@h:notaport/kitt",
+        "postgresql://me:s3cret\udcff@h/kitt",
+    ],
+)
+def test_a_dsn_that_libpq_would_misread_is_refused_without_its_password(target: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        open_store(target)
+    assert "cannot be read" in str(error.value)
+    assert "s3cret" not in str(error.value)
+
+
+@pytest.mark.parametrize("schema", ["pg_catalog", "pg_x", "information_schema"])
+def test_a_schema_of_postgresqls_own(schema: str) -> None:
+    with pytest.raises(ConfigurationError, match="PostgreSQL's own"):
+        open_store("postgresql://h/kitt", schema=schema)

@@ -67,7 +67,7 @@ class SQLiteStore(SqlResultStore):
     def paths(self) -> tuple[Path, ...]:
         """The database and the files that SQLite keeps beside it."""
         path = self._file.path
-        return (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal")))
+        return (path, *(Path(f"{path}{suffix}") for suffix in ("-wal", "-shm", "-journal")))
 
     def write_run(self, run: CheckedRun) -> None:
         """Store one checked run in one transaction."""
