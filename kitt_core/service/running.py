@@ -151,6 +151,9 @@ def check_places(store: ResultStore, results_dir: Path) -> None:
     # A read may make a database that the first save makes, too; one that the save refuses, a read refuses.
     if status.state is SchemaState.CURRENT or not store.prepares_itself(status):
         store.get_document(new_run_id())
+    if status.state is SchemaState.FOREIGN:  # it can be read, and holds nothing of ours
+        what = "; ".join(status.notes) or "is no store of KITT's"
+        raise StoreUnavailableError(f"{store.location} {what}", hint="name another store")
     problem = obstacle(store.paths[0]) if store.paths else None
     if problem is not None:
         raise StoreUnavailableError(f"{store.location} cannot be written: {problem[0]}", hint=problem[1])

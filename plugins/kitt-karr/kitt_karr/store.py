@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _LONGEST_PAUSE_SECONDS: Final = 0.1
+_FOREIGN: Final = f"is a git repository, but not KARR's: it has neither {FINGERPRINT} nor runs"
 
 
 class KarrResultStore(ResultStore):
@@ -198,13 +199,16 @@ class KarrResultStore(ResultStore):
 
     def _refuse_foreign(self, repository: Repository, tree: str | None) -> None:
         """Somebody's source code is no place for results, even where its path was given."""
-        if tree is None or repository.listing(tree).find(FINGERPRINT.encode()) is not None:
-            return
-        if not self._ask(lambda index: index.count()):
+        if self._is_foreign(repository, tree):
             raise StoreUnavailableError(
-                f"{self.location} is a git repository, but not KARR's: it has neither {FINGERPRINT} nor runs",
+                f"{self.location} {_FOREIGN}",
                 hint=f"name another directory, or add an empty {FINGERPRINT} to it",
             )
+
+    def _is_foreign(self, repository: Repository, tree: str | None) -> bool:
+        if tree is None or repository.listing(tree).find(FINGERPRINT.encode()) is not None:
+            return False
+        return not self._ask(lambda index: index.count())
 
     def _note(self, taken_over: Callable[[RunIndex], None]) -> None:
         try:
@@ -295,6 +299,11 @@ class KarrResultStore(ResultStore):
             return SchemaStatus(
                 version=None, newest=1, state=SchemaState.MISSING, notes=("it does not exist yet",)
             )
+        head = repository.head()
+        if head.tip is not None:
+            self._ask(RunIndex.follow)
+            if self._is_foreign(repository, repository.commit(head.tip).tree):
+                return SchemaStatus(version=None, newest=1, state=SchemaState.FOREIGN, notes=(_FOREIGN,))
         return SchemaStatus(version=1, newest=1, size_bytes=sum(_sizes(repository.directory)))
 
     def prepares_itself(self, status: SchemaStatus) -> bool:

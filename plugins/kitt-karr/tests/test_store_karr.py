@@ -125,3 +125,18 @@ def test_a_refusal_afterwards_costs_nothing_and_the_hint_works(run: Any, kitt: A
     with KarrResultStore("k") as store:
         assert [run.id for run in store.list_results()] == [shown["id"]]
         assert list(store.attachments(shown["id"]))
+
+
+def test_somebodys_source_code_is_refused_before_anything_is_measured(run: Any, git: Any, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    git(source, "init", "-q")
+    (source / "code.py").write_text("pass\n")
+    git(source, "add", "code.py")
+    git(source, "commit", "-q", "-m", "code")
+    answer = run("--store-karr", source)
+    assert answer.code == 4
+    assert "not KARR's" in answer.err
+    assert not Path("kitt-results").exists()
+    with open_store() as store:
+        assert store.count() == 0
