@@ -6,7 +6,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,14 @@ from kitt_sql.sqlite.backup import write_backup
 from kitt_sql.sqlite.engine import SQLiteFile, make_engine, saving, writing
 from kitt_sql.sqlite.errors import translated
 from kitt_sql.store import SqlResultStore
-from kitt_sql.tables import benchmarks, hardware, metrics, run_documents, run_labels, runs
+from kitt_sql.tables import SCHEMA_VERSION, benchmarks, hardware, metrics, run_documents, run_labels, runs
 
 __all__ = ["SQLiteStore"]
 
 logger = logging.getLogger(__name__)
+
+PATIENCE = 60.0
+"""Seconds that a migration waits for its turn, if ``busy_timeout`` is not longer."""
 
 # As bytes whatever is stored, so that a damaged document can be read and reported.
 _DOCUMENT = select(cast(runs.c.raw_json, LargeBinary)).where(runs.c.id == bindparam("run_id", type_=Text))
@@ -143,30 +146,63 @@ class SQLiteStore(SqlResultStore):
         self, *, dry_run: bool = False, backup: bool = True, progress: Progress | None = None
     ) -> list[str]:
         """Create or upgrade the tables in one transaction; a database with runs is copied beside itself first."""
-        from kitt_sql.migrate import apply_pending  # yoyo and sqlparse are needed here only
-
         status = self.schema_status()
         if status.state in {SchemaState.NEW, SchemaState.FOREIGN}:
             raise self._refusal(status)
         if dry_run and status.version is None and not self._file.path.exists():
             return list(status.pending)  # trying it out would leave a file behind
         with self._exclusive(dry_run=dry_run) as connection:
-            if status.state is SchemaState.OLD and backup and not dry_run:
-                # Under the lock, so that no other process's save is missing from the copy.
-                copy = write_backup(self._file.path, status.version or 0)
-                logger.warning(
-                    "%s is upgraded from schema version %s; its copy is %s", self.location, status.version, copy
-                )
+            # Looked at again: another process may have upgraded it while this one waited.
+            found = schema.examine(lambda sql: connection.execute(sql).fetchall(), self._dialect)
+            if found.status.state in {SchemaState.NEW, SchemaState.FOREIGN}:
+                raise self._refusal(found.status)
+            with self._backed_up(found.status, wanted=backup and not dry_run):
+                return self._upgrade(connection, found, progress)
+
+    def _upgrade(
+        self, connection: sqlite3.Connection, found: schema.Found, progress: Progress | None
+    ) -> list[str]:
+        from kitt_sql.migrate import apply_pending  # yoyo and sqlparse are needed here only
+
+        if found.legacy is None:
             return apply_pending(connection, "sqlite3", self._dialect, progress)
+        from kitt_sql.adoption.adopting import adopt
+        from kitt_sql.sqlite.old_tables import SQLiteOldTables
+
+        def apply(until: int, progress: Progress | None) -> None:
+            apply_pending(connection, "sqlite3", self._dialect, progress, until=until)
+
+        report = adopt(SQLiteOldTables(connection), found.legacy, SCHEMA_VERSION, apply, progress)
+        for line in report.lines():
+            logger.warning("%s: %s", self.location, line)
+        return list(found.status.pending)
+
+    @contextmanager
+    def _backed_up(self, status: SchemaStatus, *, wanted: bool) -> Iterator[None]:
+        """Copy an older database beside itself; the copy goes if the block fails, which changes nothing."""
+        if status.state is not SchemaState.OLD or not wanted:
+            yield
+            return
+        # Under the lock, so that no other process's save is missing from the copy.
+        copy = write_backup(self._file.path, status.version or 0)
+        version = "no version" if status.version is None else f"schema version {status.version}"
+        logger.warning("%s is upgraded from %s; its copy is %s", self.location, version, copy)
+        try:
+            yield
+        except BaseException:
+            copy.unlink()
+            raise
 
     @contextmanager
     def _exclusive(self, *, dry_run: bool) -> Iterator[sqlite3.Connection]:
         """Lend a connection inside the one transaction that a migration is."""
-        with self._migrating, self._translated(), closing(self._file.connect()) as connection:
+        # Another process's upgrade takes longer than its saves.
+        file = evolve(self._file, busy_timeout=max(self._file.busy_timeout, PATIENCE))
+        with self._migrating, self._translated(), closing(file.connect()) as connection:
             # Inside a transaction the pragma would be ignored, and rebuilding a table would delete its children.
             connection.execute("PRAGMA foreign_keys=OFF")
             if not dry_run:
-                self._file.use_wal(connection)
+                file.use_wal(connection)
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -178,6 +214,16 @@ class SQLiteStore(SqlResultStore):
                     connection.execute("ROLLBACK")
                 raise
             connection.execute("ROLLBACK" if dry_run else "COMMIT")
+            self._empty_log(connection)
+
+    def _empty_log(self, connection: sqlite3.Connection) -> None:
+        """Bring what was committed into the file itself: nothing that the upgrade removed stays behind.
+
+        Readers may prevent it, or a full disk; then SQLite does it later, and the upgrade is whole all the same.
+        """
+        with suppress(sqlite3.Error):
+            connection.execute("PRAGMA busy_timeout=1000")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def schema_status(self) -> SchemaStatus:
         """Return the schema's version and state; a missing file stays missing."""
