@@ -73,9 +73,10 @@ class Unpacked:
         Raises:
             InvalidArchiveError: The file is damaged, or something follows the gzip member.
         """
-        while self._ready:
-            yield self._ready
-            self._ready = self._more()
+        # Also where nothing is left: the check sum behind the last byte is looked at by whoever wants one more.
+        while part := self._ready or self._more():
+            self._ready = b""
+            yield part
         if self._inflater.unused_data or self._read(1):
             raise InvalidArchiveError("something follows the archive's end", hint="it is not as it was written")
 

@@ -248,7 +248,7 @@ class Copying:
         elif not isinstance(error, RunExistsError | InvalidDocumentError):
             raise error
         elif len(runs) == 1:
-            self._fail(runs[0].id, error)
+            self.meet_refusal(runs[0], error)
         else:
             yield runs[: len(runs) // 2]
             yield runs[len(runs) // 2 :]
@@ -287,6 +287,10 @@ class Copying:
             f" (SHA-256 {stored[:12]}…, not {given[:12]}…)",
             hint="nothing is overwritten; delete it there first if the source's is the right one",
         )
+        self._fail(run.id, error)
+
+    def meet_refusal(self, run: CheckedRun, error: KittError) -> None:
+        """Deal with a run that the target refused, alone."""
         self._fail(run.id, error)
 
     def _fail(self, run_id: str, error: KittError) -> None:

@@ -18,7 +18,13 @@ from attrs import Factory, define, evolve
 from kitt_core import codec
 from kitt_core.archive import ArchivedRun, ArchiveReader, Manifest, Marker, RunRecord, Spool
 from kitt_core.archive.reading import MAX_RATIO
-from kitt_core.errors import InputNotFoundError, InvalidArchiveError, InvalidDocumentError, RunExistsError
+from kitt_core.errors import (
+    InputNotFoundError,
+    InvalidArchiveError,
+    InvalidDocumentError,
+    KittError,
+    RunExistsError,
+)
 from kitt_core.model import Attachment, CheckedRun, Progress, StoredRun
 from kitt_core.query import RunFilter
 from kitt_core.service.carrying import CarriedFiles
@@ -263,6 +269,16 @@ class _Restoring(Copying):
                 self._replace(checked)
         else:
             super().meet_conflict(run, stored, given)
+
+    def meet_refusal(self, run: CheckedRun, error: KittError) -> None:
+        # A run so damaged that looking for it did not find it, or one that came since.
+        taken = isinstance(error, RunExistsError)
+        if taken and self._on_conflict is OnConflict.SKIP:
+            self.report = evolve(self.report, kept=self.report.kept + 1)
+        elif taken and self._on_conflict is OnConflict.REPLACE:
+            self._replace(run)
+        else:
+            super().meet_refusal(run, error)
 
     def _replace(self, run: CheckedRun) -> None:
         before = self.report.copied
