@@ -24,6 +24,8 @@ _LOCK_TIMEOUT: Final = "30s"
 
 _HOME: Final = """SELECT nspname FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
     WHERE pg_class.oid = to_regclass(%s)"""
+_CONSTRAINTS: Final = """SELECT quote_ident(conname), oid::text FROM pg_catalog.pg_constraint
+    WHERE conrelid = to_regclass(%s)"""
 _INDEXES: Final = "SELECT indexrelid::regclass::text FROM pg_catalog.pg_index WHERE indrelid = to_regclass(%s)"
 _SEQUENCES: Final = """SELECT s.oid::regclass::text FROM pg_catalog.pg_class s WHERE s.relkind = 'S' AND (
     s.oid = to_regclass(%s) OR EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid = s.oid
@@ -67,6 +69,9 @@ class PostgresOldTables(OldTables):
         self.execute("SELECT set_config('search_path', quote_ident(%s), true)", [home])
         for name in names:
             self._grants[name] = self.execute(_GRANTS, [name, _PRIVILEGES])
+            # A key's constraint takes its index along; the server would number a name that is still in use.
+            for constraint, number in self.execute(_CONSTRAINTS, [name]):
+                self.execute(f"ALTER TABLE {name} RENAME CONSTRAINT {constraint} TO {ASIDE}{number}")
             for (index,) in self.execute(_INDEXES, [name]):
                 self._rename("INDEX", index)
             found = self.execute(_SEQUENCES, [f"{name}_id_seq", name])

@@ -72,8 +72,8 @@ _TABLES: Final[dict[str, tuple[int, str]]] = {
         (
             "id key -, name text! - unique, hostname text! -, port int! 8090, token text! '',"
             " status text! 'offline', gpu_info text '', gpu_count int 0, cpu_info text '', ram_gb int 0,"
-            " environment_type text '', fingerprint text '', kitt_version text '', last_heartbeat text '', registered_at time! now,"
-            " notes text '', tags text '[]'"
+            " environment_type text '', fingerprint text '', kitt_version text '', last_heartbeat text '',"
+            " registered_at time! now, notes text '', tags text '[]'"
         ),
     ),
     "web_campaigns": (
