@@ -186,7 +186,9 @@ def _tell_failures(report: CopyReport) -> None:
 
 def _tell(state: State, report: CopyReport, archive: CheckedArchive, store: ResultStore) -> None:
     if archive.manifest.left_out:
-        state.note(f"{_runs(archive.manifest.left_out)} had been damaged and are not in the archive")
+        left = archive.manifest.left_out
+        was, are = ("was", "is") if left == 1 else ("were", "are")
+        state.note(f"of the store that was backed up, {_runs(left)} {was} damaged and {are} not in the archive")
     if report.unfit:
         state.note(
             f"{_runs(report.unfit)} restored with fields that do not fit:"
