@@ -63,12 +63,13 @@ ODDITIES: Final = {
     "no tables beside the runs": (
         10,
         (
-            "DROP TABLE campaign_logs; DROP TABLE quick_test_logs; DROP TABLE agent_settings; DROP TABLE quick_tests;"
+            "DROP TABLE campaign_logs; DROP TABLE quick_test_logs; DROP TABLE agent_settings;"
+            "DROP TABLE quick_tests;"
             "DROP TABLE web_campaigns; DROP TABLE agents; DROP TABLE events; DROP TABLE web_settings"
         ),
         (
-            "version 10 has tables that are missing here: agents, web_campaigns, quick_tests, events, web_settings,"
-            " quick_test_logs, agent_settings, campaign_logs"
+            "version 10 has tables that are missing here: agents, web_campaigns, quick_tests, events,"
+            " web_settings, quick_test_logs, agent_settings, campaign_logs"
         ),
     ),
     "no table of versions": (10, "DROP TABLE schema_version", "no version is recorded"),
