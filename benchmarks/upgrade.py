@@ -130,7 +130,17 @@ def _upgrade(path: Path, backup: bool, queue: Any) -> None:
         began = time.perf_counter()
         store.migrate(backup=backup, progress=count)
         seconds = time.perf_counter() - began
-    queue.put((seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, steps))
+    queue.put((seconds, _peak_memory(), steps))
+
+
+def _peak_memory() -> int:
+    """Return the most bytes that this process has held."""
+    # Not getrusage: on Linux a child begins with the peak of the process that forked it.
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (line,) = (line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
 
 
 if __name__ == "__main__":
