@@ -92,7 +92,7 @@ def apply_pending(
 class _BorrowedBackend(DatabaseBackend):  # type: ignore[misc]  # yoyo has no types
     """yoyo's backend on a connection that is not its own."""
 
-    _in_transaction = True  # ours: yoyo's own transactions become savepoints
+    _in_transaction = True  # ours: yoyo's own transactions would become savepoints
     _internal_schema_updated: bool = False
 
     def __init__(self, connection: Any, driver: str, dialect: QueryDialect) -> None:
@@ -115,6 +115,16 @@ class _BorrowedBackend(DatabaseBackend):  # type: ignore[misc]  # yoyo has no ty
 
     def cursor(self) -> _ExpandingCursor:
         return _ExpandingCursor(self._borrowed.cursor(), self._dialect.macros)
+
+    def savepoint(self, id: str) -> None:  # noqa: A002  # yoyo's name
+        """Do nothing: what fails fails the whole, and yoyo never releases one.
+
+        Seventy open savepoints cost SQLite a copy of every page that an adoption changes, and memory that grows
+        with the database.
+        """
+
+    def savepoint_rollback(self, id: str) -> None:  # noqa: A002  # yoyo's name
+        """Do nothing: the caller rolls everything back."""
 
     def list_tables(self, **kwargs: object) -> list[str]:
         del kwargs
@@ -154,8 +164,8 @@ class _ExpandingCursor:
             parameters = [_plain(value) for value in parameters]
         if parameters:
             self._cursor.execute(statement, parameters)
-        else:
-            self._cursor.execute(expand(statement, self._macros))
+        elif (expanded := expand(statement, self._macros)) is not None:
+            self._cursor.execute(expanded)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cursor, name)

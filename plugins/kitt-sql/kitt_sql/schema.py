@@ -69,7 +69,8 @@ def _numbers(read: Read, columns: Columns) -> tuple[int, ...] | None:
     if "version" not in columns[schema_version.name]:
         return None
     found = [row[0] for row in read(f"SELECT version FROM {schema_version.name}")]  # noqa: S608  # ours
-    return tuple(found) if all(isinstance(version, int) for version in found) else None
+    numbers = tuple(version for version in found if isinstance(version, int))
+    return numbers if len(numbers) == sum(version is not None for version in found) else None
 
 
 def _ours(columns: Columns, numbers: tuple[int, ...] | None) -> Found:

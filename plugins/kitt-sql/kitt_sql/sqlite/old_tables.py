@@ -56,8 +56,6 @@ class SQLiteOldTables(OldTables):
     def set_aside(self, tables: Iterable[str]) -> None:
         """Drop indexes and triggers, whose names would be taken, and rename the tables."""
         names = list(tables)
-        # Views and the tables of others go on meaning the names, which the new tables have.
-        self.execute("PRAGMA legacy_alter_table = ON")
         if "agents" in names:
             self._overwrite_free_pages()
         if self.execute("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"):

@@ -201,6 +201,8 @@ class SQLiteStore(SqlResultStore):
         with self._migrating, self._translated(), closing(file.connect()) as connection:
             # Inside a transaction the pragma would be ignored, and rebuilding a table would delete its children.
             connection.execute("PRAGMA foreign_keys=OFF")
+            # Views and the tables of others go on meaning the name of a table that is rebuilt.
+            connection.execute("PRAGMA legacy_alter_table=ON")
             if not dry_run:
                 file.use_wal(connection)
             connection.execute("BEGIN IMMEDIATE")
