@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from attrs import evolve
 from sqlalchemy import Connection, LargeBinary, Text, bindparam, cast, select
 
 from kitt_core.codec import digest
-from kitt_core.errors import MigrationError, RunExistsError
+from kitt_core.errors import KittError, MigrationError, RunExistsError
 from kitt_core.model import CheckedRun, Finding, Progress, RunRows, SchemaState, SchemaStatus, Severity, StoredRun
 from kitt_core.timestamps import format_utc
 from kitt_sql import schema
@@ -151,13 +151,16 @@ class SQLiteStore(SqlResultStore):
             raise self._refusal(status)
         if dry_run and status.version is None and not self._file.path.exists():
             return list(status.pending)  # trying it out would leave a file behind
-        with self._exclusive(dry_run=dry_run) as connection:
+        with ExitStack() as after, self._exclusive(dry_run=dry_run) as connection:
             # Looked at again: another process may have upgraded it while this one waited.
             found = schema.examine(lambda sql: connection.execute(sql).fetchall(), self._dialect)
             if found.status.state in {SchemaState.NEW, SchemaState.FOREIGN}:
                 raise self._refusal(found.status)
-            with self._backed_up(found.status, wanted=backup and not dry_run):
-                return self._upgrade(connection, found, progress)
+            if found.status.state is SchemaState.OLD and backup and not dry_run:
+                # Made under the lock, so that no other process's save is missing from it; looked at when all is
+                # over, because the commit may fail, too.
+                after.push(self._removal(self._backed_up(found.status)))
+            return self._upgrade(connection, found, progress)
 
     def _upgrade(
         self, connection: sqlite3.Connection, found: schema.Found, progress: Progress | None
@@ -177,21 +180,23 @@ class SQLiteStore(SqlResultStore):
             logger.warning("%s: %s", self.location, line)
         return list(found.status.pending)
 
-    @contextmanager
-    def _backed_up(self, status: SchemaStatus, *, wanted: bool) -> Iterator[None]:
-        """Copy an older database beside itself; the copy goes if the block fails, which changes nothing."""
-        if status.state is not SchemaState.OLD or not wanted:
-            yield
-            return
-        # Under the lock, so that no other process's save is missing from the copy.
+    def _backed_up(self, status: SchemaStatus) -> Path:
         copy = write_backup(self._file.path, status.version or 0)
         version = "no version" if status.version is None else f"schema version {status.version}"
         logger.warning("%s is upgraded from %s; its copy is %s", self.location, version, copy)
-        try:
-            yield
-        except BaseException:
-            copy.unlink()
-            raise
+        return copy
+
+    def _removal(self, copy: Path) -> Callable[..., None]:
+        """Return what removes the copy if an error turns out to have left the database as it was."""
+
+        def remove(kind: type[BaseException] | None, *rest: object) -> None:
+            del rest
+            if kind is not None:
+                with suppress(KittError):
+                    if self.schema_status().state is SchemaState.OLD:
+                        copy.unlink(missing_ok=True)
+
+        return remove
 
     @contextmanager
     def _exclusive(self, *, dry_run: bool) -> Iterator[sqlite3.Connection]:

@@ -32,15 +32,19 @@ class _Cursor(sqlite3.Cursor):
         self._count()
         return super().executemany(statement, rows)
 
-    @classmethod
-    def _count(cls) -> None:
-        if cls.counting:
-            cls.executed += 1
-            if cls.fail_at and cls.executed >= cls.fail_at:
-                raise sqlite3.OperationalError("disk I/O error")
+    def _count(self) -> None:
+        if not _Cursor.counting:
+            return
+        _Cursor.executed += 1
+        assert isinstance(self.connection, _Connection)
+        self.connection.is_dropped |= _Cursor.executed == _Cursor.fail_at
+        if self.connection.is_dropped:
+            raise sqlite3.OperationalError("disk I/O error")
 
 
 class _Connection(sqlite3.Connection):
+    is_dropped = False
+
     def cursor(self, factory: Any = _Cursor) -> Any:
         return super().cursor(factory)
 
