@@ -87,12 +87,12 @@ def _assert_whole(path: Path) -> SchemaState:
 def test_kills_at_random_moments_leave_the_old_or_the_new_database(large: Path, tmp_path: Path) -> None:
     pristine = tmp_path / "pristine"
     shutil.copyfile(large, pristine)
-    began = time.monotonic()
     undisturbed = _started(large)
+    began = time.monotonic()  # the start of Python is no moment of the upgrade
     undisturbed.communicate(timeout=60)
     assert undisturbed.returncode == 0
     takes = time.monotonic() - began
-    states = set()
+    states = []
     for _ in range(KILLS):
         for file in tmp_path.glob("old.db*"):
             file.unlink()
@@ -101,12 +101,12 @@ def test_kills_at_random_moments_leave_the_old_or_the_new_database(large: Path, 
         time.sleep(random.uniform(0, takes))
         process.kill()
         process.communicate()
-        states.add(_assert_whole(large))
+        states.append(_assert_whole(large))
         with SQLiteStore(SQLiteFile(large)) as store:
             store.migrate()
             assert store.count() == RUNS + 7
         assert list(tmp_path.glob("*.part*")) == []
-    assert SchemaState.OLD in states
+    assert states.count(SchemaState.OLD) >= KILLS // 4, "the kills came too late"
     with SQLiteStore(SQLiteFile(large)) as store:
         assert [f for f in store.verify() if f.severity is Severity.DAMAGE] == []
 
