@@ -13,7 +13,7 @@ from kitt_core.model import Attachment, CheckedRun
 from kitt_core.rows import derive_rows
 from kitt_core.timestamps import to_utc
 
-__all__ = ["check_run", "once_each"]
+__all__ = ["check_names", "check_run", "once_each"]
 
 _LONGEST_FILE_NAME: Final = 255
 
@@ -40,7 +40,7 @@ def check_run(
     """
     data, parsed = codec.encode_and_parse(document)
     files = tuple(attachments)
-    _check_names(files)
+    check_names(file.name for file in files)
     return CheckedRun(
         id=new_run_id() if run_id is None else check_run_id(run_id),
         document=data,
@@ -51,10 +51,14 @@ def check_run(
     )
 
 
-def _check_names(files: Sequence[Attachment]) -> None:
-    """Refuse what cannot be a file's name somewhere: a run that one store took can be copied into any other."""
+def check_names(names: Iterable[str]) -> None:
+    """Refuse what cannot be a file's name somewhere: a run that one store took can be copied into any other.
+
+    Raises:
+        InvalidDocumentError: One of the names, or one that is given twice.
+    """
     seen: set[str] = set()
-    for name in (file.name for file in files):
+    for name in names:
         plain = name not in {"", ".", ".."} and name.isprintable() and not {"/", "\\"} & set(name)
         if not plain or len(name.encode()) > _LONGEST_FILE_NAME:
             raise InvalidDocumentError(

@@ -4,6 +4,7 @@
 
     KittError
     ├── InvalidDocumentError        the document is refused (also a ValueError)
+    ├── InvalidArchiveError         the archive is damaged, cut off or none at all; nothing was restored
     ├── RunExistsError              the id is taken by other bytes
     ├── RunNotFoundError            no run has this id, or several have
     ├── InputNotFoundError          a path that was given does not exist
@@ -33,6 +34,7 @@ __all__ = [
     "ConfigurationError",
     "EngineError",
     "InputNotFoundError",
+    "InvalidArchiveError",
     "InvalidDocumentError",
     "InvalidQueryError",
     "KittError",
@@ -77,6 +79,12 @@ class KittError(Exception):
 
 class InvalidDocumentError(KittError, ValueError):
     """The document is not one that KITT stores; the message names the JSON path, the value and the cure."""
+
+    exit_code = 5
+
+
+class InvalidArchiveError(KittError):
+    """The file is no archive that can be restored: damaged, cut off, hostile, or of another format."""
 
     exit_code = 5
 

@@ -1,7 +1,7 @@
-"""The files of a run on their way from one store into another.
+"""A run and its files on their way out of a store: is the run what was saved, and can its files be read?
 
-The target reads them while it writes the run. If that fails, only they can tell that it was the source's fault:
-one run is lost then, and not the target.
+A target reads the files while it writes the run. If that fails, only they can tell that it was the source's
+fault: one run is lost then, and not the target.
 """
 
 from __future__ import annotations
@@ -10,12 +10,52 @@ import io
 from collections.abc import Iterable
 from typing import BinaryIO, cast
 
-from attrs import evolve
+from attrs import evolve, field, frozen
 
-from kitt_core.errors import KittError
-from kitt_core.model import Attachment
+from kitt_core import codec
+from kitt_core.errors import InvalidDocumentError, KittError
+from kitt_core.identity import check_run_id
+from kitt_core.model import Attachment, StoredRun
 
-__all__ = ["CarriedFiles"]
+__all__ = ["CarriedFiles", "FailedRun", "digest_of"]
+
+
+@frozen
+class FailedRun:
+    """A run that did not arrive as the source has it.
+
+    Attributes:
+        run_id: Its id.
+        error: What is wrong.
+    """
+
+    run_id: str
+    error: KittError = field(eq=False)
+
+    @property
+    def reason(self) -> str:
+        """Why, in one line."""
+        return self.error.message if self.error.hint is None else f"{self.error.message} ({self.error.hint})"
+
+
+def digest_of(run: StoredRun, location: str) -> str:
+    """Return the digest of a run that is as it was saved.
+
+    Args:
+        run: As its store gave it.
+        location: That store, for the message.
+
+    Raises:
+        InvalidDocumentError: It has changed since, or has no proper id.
+    """
+    found = codec.digest(run.document)
+    check_run_id(run.id)
+    if run.sha256 and run.sha256 != found:
+        raise InvalidDocumentError(
+            f"its document has changed in {location}: the SHA-256 is {found[:12]}…, saved was {run.sha256[:12]}…",
+            hint="restore it from a backup; `kitt storage verify` finds all such runs",
+        )
+    return found
 
 
 class CarriedFiles:

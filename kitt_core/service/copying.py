@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from kitt_core import codec
 from kitt_core.errors import (
@@ -21,14 +21,22 @@ from kitt_core.errors import (
     RunExistsError,
     StoreUnavailableError,
 )
-from kitt_core.identity import check_run_id
-from kitt_core.model import CheckedRun, Progress, StoredRun
+from kitt_core.model import Attachment, CheckedRun, Progress, StoredRun
 from kitt_core.query import Filters, RunFilter
-from kitt_core.service.carrying import CarriedFiles
+from kitt_core.service.carrying import CarriedFiles, FailedRun, digest_of
 from kitt_core.service.output import is_part_of
 from kitt_core.storage import Capability, ResultStore, check_run
 
-__all__ = ["CopyReport", "FailedRun", "check_distinct", "copy_runs"]
+__all__ = [
+    "CopyReport",
+    "Copying",
+    "FailedRun",
+    "Observe",
+    "Source",
+    "check_distinct",
+    "copy_runs",
+    "digests_in",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -43,26 +51,8 @@ _MOST_FILE_BYTES: Final = 64 << 20
 
 
 @frozen
-class FailedRun:
-    """A run that the target does not hold as the source has it.
-
-    Attributes:
-        run_id: Its id.
-        error: What is wrong.
-    """
-
-    run_id: str
-    error: KittError = field(eq=False)
-
-    @property
-    def reason(self) -> str:
-        """Why, in one line."""
-        return self.error.message if self.error.hint is None else f"{self.error.message} ({self.error.hint})"
-
-
-@frozen
 class CopyReport:
-    """What a copy did, or has done so far.
+    """What a copy or a restoration did, or has done so far.
 
     Attributes:
         copied: Runs that are new in the target.
@@ -71,6 +61,8 @@ class CopyReport:
         unread: Runs that the source counted at the beginning and did not give.
         files_left: Attachments of the runs copied or present that the target can't hold.
         unfit: Runs copied some of whose fields do not fit, and are empty in the target's rows.
+        kept: Runs that the target has with other bytes and keeps, as a restoration was told.
+        replaced: Those of the runs copied that took the place of others, as a restoration was told.
     """
 
     copied: int = 0
@@ -79,11 +71,28 @@ class CopyReport:
     unread: int = 0
     files_left: int = 0
     unfit: int = 0
+    kept: int = 0
+    replaced: int = 0
 
     @property
     def done(self) -> int:
         """How many runs were dealt with."""
-        return self.copied + self.present + len(self.failed)
+        return self.copied + self.present + self.kept + len(self.failed)
+
+
+class Source(Protocol):
+    """What runs come from: a store, or what gives them as a store does."""
+
+    @property
+    def location(self) -> str:
+        """Where it is, for people."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Whether it has files."""
+
+    def attachments(self, run_id: str) -> Iterator[Attachment]:
+        """Yield a run's files."""
 
 
 Observe = Callable[[CopyReport], None]
@@ -120,7 +129,7 @@ def copy_runs(
     check_distinct(source, target)
     wanted = RunFilter.of(filters)
     total = source.count(wanted)
-    copying = _Copying(source, target)
+    copying = Copying(source, target)
     if progress is not None:
         progress(0, total)
     try:
@@ -153,10 +162,13 @@ def check_distinct(source: ResultStore, target: ResultStore) -> None:
                 raise ConfigurationError(f"{target.location} {what}", hint=hint)
 
 
-class _Copying:
-    """A copy under way: takes one batch after the other."""
+class Copying:
+    """A copy under way: takes one batch after the other.
 
-    def __init__(self, source: ResultStore, target: ResultStore) -> None:
+    What becomes of a run whose id the target has with other bytes is for a subclass to say; here it has failed.
+    """
+
+    def __init__(self, source: Source, target: ResultStore) -> None:
         self._source = source
         self._target = target
         self._has_files = Capability.ATTACHMENTS in source.capabilities
@@ -166,7 +178,7 @@ class _Copying:
     def take(self, batch: Sequence[StoredRun]) -> Iterator[CopyReport]:
         """Copy a batch; yield the report whenever it has changed."""
         digests = {run.id: digest for run in batch if (digest := self._digest_of(run)) is not None}
-        stored = self._digests_in_target(tuple(digests))
+        stored = digests_in(self._target, tuple(digests))
         files: dict[str, CarriedFiles] = {}
         new: list[CheckedRun] = []
         for run in batch:
@@ -179,7 +191,7 @@ class _Copying:
                 self.report = evolve(self.report, present=self.report.present + 1)
                 self._leave_files(run.id)
             else:
-                self._fail(run.id, self._conflict(stored[run.id], digests[run.id]))
+                self.meet_conflict(run, stored[run.id], digests[run.id])
         yield self.report
         for part in _batches(new, lambda run: files[run.id].size, _MOST_FILE_BYTES, _MOST_WRITTEN):
             self._write(part, files)
@@ -187,24 +199,11 @@ class _Copying:
 
     def _digest_of(self, run: StoredRun) -> str | None:
         """Return the digest of a run that is as it was saved; the others have failed."""
-        found = codec.digest(run.document)
         try:
-            check_run_id(run.id)
-            if run.sha256 and run.sha256 != found:
-                raise InvalidDocumentError(
-                    f"its document has changed in {self._source.location}: the SHA-256 is {found[:12]}…,"
-                    f" saved was {run.sha256[:12]}…",
-                    hint="restore it from a backup; `kitt storage verify` finds all such runs",
-                )
+            return digest_of(run, self._source.location)
         except InvalidDocumentError as error:
             self._fail(run.id, error)
             return None
-        return found
-
-    def _digests_in_target(self, run_ids: Sequence[str]) -> dict[str, str]:
-        """Return by id the digests of what the target really holds, not those that it noted."""
-        found = self._target.scan(RunFilter(id=run_ids)) if run_ids else ()
-        return {run.id: codec.digest(run.document) for run in found}
 
     def _checked(self, run: StoredRun, files: dict[str, CarriedFiles]) -> Iterator[CheckedRun]:
         """Yield the run as the target takes it, if it can be taken."""
@@ -249,7 +248,7 @@ class _Copying:
         elif not isinstance(error, RunExistsError | InvalidDocumentError):
             raise error
         elif len(runs) == 1:
-            self._fail(runs[0].id, error)
+            self.meet_refusal(runs[0], error)
         else:
             yield runs[: len(runs) // 2]
             yield runs[len(runs) // 2 :]
@@ -281,15 +280,27 @@ class _Copying:
             left = sum(1 for _ in self._source.attachments(run_id))
             self.report = evolve(self.report, files_left=self.report.files_left + left)
 
-    def _conflict(self, stored: str, given: str) -> RunExistsError:
-        return RunExistsError(
+    def meet_conflict(self, run: StoredRun, stored: str, given: str) -> None:
+        """Deal with a run whose id the target has with other bytes; ``stored`` and ``given`` are the digests."""
+        error = RunExistsError(
             f"it is in {self._target.location} already, with other content"
             f" (SHA-256 {stored[:12]}…, not {given[:12]}…)",
             hint="nothing is overwritten; delete it there first if the source's is the right one",
         )
+        self._fail(run.id, error)
+
+    def meet_refusal(self, run: CheckedRun, error: KittError) -> None:
+        """Deal with a run that the target refused, alone."""
+        self._fail(run.id, error)
 
     def _fail(self, run_id: str, error: KittError) -> None:
         self.report = evolve(self.report, failed=(*self.report.failed, FailedRun(run_id, error)))
+
+
+def digests_in(target: ResultStore, run_ids: Sequence[str]) -> dict[str, str]:
+    """Return by id the digests of what a store really holds, not those that it noted."""
+    found = target.scan(RunFilter(id=run_ids)) if run_ids else ()
+    return {run.id: codec.digest(run.document) for run in found}
 
 
 def _batches(runs: Iterable[T], size_of: Callable[[T], int], most_size: int, most_runs: int) -> Iterator[list[T]]:

@@ -14,15 +14,17 @@ from kitt_core.errors import ConfigurationError
 
 __all__ = ["check_output", "is_part_of", "replaced_file"]
 
+_HINT: Final = "name another file after -o"
 _LONGEST_SHOWN: Final = 200
 
 
-def check_output(target: Path, store: Sequence[Path]) -> None:
+def check_output(target: Path, store: Sequence[Path], *, hint: str = _HINT) -> None:
     """Refuse a file or directory for output that is the store, is in it, or is one of its files.
 
     Args:
         target: What is to be written.
         store: The `paths` of the store that is open.
+        hint: What the user can do instead.
 
     Raises:
         ConfigurationError: It would overwrite what is stored.
@@ -30,11 +32,11 @@ def check_output(target: Path, store: Sequence[Path]) -> None:
     try:
         taken = is_part_of(target, store)
     except OSError as error:
-        raise _unwritable(target, error) from error
+        raise _unwritable(target, error, hint) from error
     if taken:
         raise ConfigurationError(
             f"{target} cannot be written: it belongs to the store {store[0]}",
-            hint="name another file after -o",
+            hint=hint,
         )
 
 
@@ -49,10 +51,15 @@ def is_part_of(place: Path, store: Sequence[Path]) -> bool:
 
 
 @contextmanager
-def replaced_file(path: Path) -> Iterator[BinaryIO]:
+def replaced_file(path: Path, *, private: bool = False, hint: str = _HINT) -> Iterator[BinaryIO]:
     """Open ``path`` for writing; what was there stays until the block has ended without an error.
 
     A device or a named pipe is written to directly, and a link keeps pointing where it does.
+
+    Args:
+        path: The file.
+        private: Only its owner may read it, whoever could read what was there.
+        hint: What the user can do if it can't be written.
 
     Raises:
         ConfigurationError: The file can't be written.
@@ -62,12 +69,12 @@ def replaced_file(path: Path) -> Iterator[BinaryIO]:
             with path.open("wb") as stream:
                 yield stream
         else:
-            with _replaced(_resolved(path)) as file:
+            with _replaced(_resolved(path), private=private) as file:
                 yield file
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise _unwritable(path, error, hint) from error
 
 
 def _is_in(place: Path, path: Path) -> bool:
@@ -84,28 +91,38 @@ def _resolved(path: Path) -> Path:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
 
 
-def _unwritable(path: Path, error: OSError) -> ConfigurationError:
+def _unwritable(path: Path, error: OSError, hint: str) -> ConfigurationError:
     name = str(path)
     name = name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}…"  # else it would hide the reason
-    return ConfigurationError(
-        f"{name} cannot be written: {error.strerror or error}", hint="name another file after -o"
-    )
+    return ConfigurationError(f"{name} cannot be written: {error.strerror or error}", hint=hint)
 
 
 @contextmanager
-def _replaced(target: Path) -> Iterator[BinaryIO]:
+def _replaced(target: Path, *, private: bool) -> Iterator[BinaryIO]:
     handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(_mode(target))
+        Path(name).chmod(0o600 if private else _mode(target))
         Path(name).replace(target)
+        if private:  # what is worth hiding is worth keeping
+            _sync_directory(target.parent)
     except BaseException:
         with suppress(OSError):
             Path(name).unlink()
         raise
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make a new name last; where directories can't be opened, the system does it in its own time."""
+    with suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _mode(target: Path) -> int:

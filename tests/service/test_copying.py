@@ -2,14 +2,12 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -40,35 +38,6 @@ CREATED = datetime(2024, 2, 29, 23, 59, 59, 123456, tzinfo=UTC)
 
 NewTarget = Callable[[str], str]
 OpenStore = Callable[[str], ResultStore]
-
-
-@pytest.fixture
-def new_target(tmp_path: Path, request: pytest.FixtureRequest) -> NewTarget:
-    """Return what `open_store` takes for an empty store of a backend; other processes may open it, too."""
-
-    def made(name: str) -> str:
-        if name == "postgres":
-            database = request.getfixturevalue("new_database")()
-            with database.open() as store:
-                store.initialize()
-            return str(database.uri)
-        place = tmp_path / f"{len(list(tmp_path.iterdir()))}-{name}"
-        place.mkdir()
-        return {"sqlite": f"sqlite:///{place}/runs.db", "json": f"json:///{place}", "memory": "memory:"}[name]
-
-    return made
-
-
-@pytest.fixture
-def open_backend(new_target: NewTarget, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenStore]:
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no power cut here, and waiting takes a minute
-    with ExitStack() as stack:
-
-        def opened(name: str) -> ResultStore:
-            options: dict[str, Any] = {"synchronous": "OFF"} if name == "sqlite" else {}
-            return stack.enter_context(open_store(new_target(name), **options))
-
-        yield opened
 
 
 def document(number: int = 0, **more: Any) -> bytes:

@@ -19,6 +19,8 @@ _COMMANDS: Final = {
     "import": LazyCommand(f"{_HERE}.importing:import_files", "Store the documents of files and directories."),
     "export": LazyCommand(f"{_HERE}.exporting:export", "Write runs to a file, a directory or standard output."),
     "copy": LazyCommand(f"{_HERE}.copying:copy", "Copy runs into another store."),
+    "backup": LazyCommand(f"{_HERE}.archiving:backup", "Write all runs to one portable file."),
+    "restore": LazyCommand(f"{_HERE}.archiving:restore", "Bring back the runs of a backup."),
     "delete": LazyCommand(f"{_HERE}.delete:delete", "Remove runs."),
     "init": LazyCommand(f"{_HERE}.schema:init", "Make the store ready: create it, or upgrade an older one."),
     "migrate": LazyCommand(f"{_HERE}.schema:migrate", "Upgrade the store's schema."),

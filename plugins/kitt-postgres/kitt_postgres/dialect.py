@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -58,8 +58,23 @@ class PostgresDialect(QueryDialect):
         " AND pg_catalog.pg_table_is_visible(oid)"
         " AND relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)"
     )
+    adoption_note = (
+        "KITT 1.x kept its documents as JSONB alone: the text that JSONB gives is the document from then on;"
+        " the order of keys and the spelling of numbers were lost before"
+    )
     no_limit = None
     positioned: Table = run_documents
+
+    def list_columns(self, tables: Iterable[str]) -> str:
+        """Ask the catalogue."""
+        names = ", ".join(f"'{name}'" for name in tables)
+        return (
+            "SELECT relname::text, coalesce(attname::text, '') FROM pg_catalog.pg_class"  # noqa: S608  # names are ours
+            " LEFT JOIN pg_catalog.pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped"
+            " AND relkind IN ('r', 'p')"
+            " WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND pg_catalog.pg_table_is_visible(pg_class.oid)"
+            f" AND relname IN ({names})"
+        )
 
     def among(self, text: ColumnElement[Any], name: str) -> ColumnElement[bool]:
         """Use an array."""

@@ -54,6 +54,10 @@ _STATES: Final[dict[str, _Cause]] = {
     "57P03": ("is starting up or shutting down", "try again in a moment"),
     "40001": ("had too many writers at once", "try again"),
     "40P01": ("had two writers that waited for each other", "try again"),
+    "2BP01": (
+        "has views or tables of others that hold on to tables of KITT's",
+        "drop them, run `kitt storage migrate`, and make them again",
+    ),
     "42P01": ("lacks a table of KITT's", "run `kitt storage status`, then `kitt storage init`"),
     "42703": ("lacks a column of KITT's", "run `kitt storage status`"),
 }

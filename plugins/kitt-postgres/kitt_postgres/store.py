@@ -22,8 +22,9 @@ from kitt_postgres.errors import is_collision, is_lost, is_refused_value, transl
 from kitt_postgres.projection import projected
 from kitt_postgres.server import Driver, PostgresServer, lending, make_engine, saving, writing
 from kitt_postgres.writing import copy_runs, insert_derived, insert_run
+from kitt_sql import schema
 from kitt_sql.store import SqlResultStore
-from kitt_sql.tables import benchmarks, hardware, metadata, run_documents, run_labels, runs
+from kitt_sql.tables import SCHEMA_VERSION, benchmarks, hardware, metadata, run_documents, run_labels, runs
 
 __all__ = ["PostgresResultStore"]
 
@@ -198,8 +199,6 @@ class PostgresResultStore(SqlResultStore):
 
         ``backup`` means nothing here: a copy of a server's database is ``pg_dump``'s business.
         """
-        from kitt_sql.migrate import apply_pending  # yoyo and sqlparse are needed here only
-
         del backup
         status = self.schema_status()
         if status.state in {SchemaState.NEW, SchemaState.FOREIGN}:
@@ -207,8 +206,28 @@ class PostgresResultStore(SqlResultStore):
         with self._translated(), self._transaction(keep=not dry_run) as driver:
             driver.execute("SET LOCAL statement_timeout = 0")
             driver.execute("SELECT pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])
+            # Looked at again: another machine may have upgraded it while this one waited.
+            found = schema.examine(lambda sql: driver.execute(sql.encode()).fetchall(), self._dialect)
+            if found.status.state in {SchemaState.NEW, SchemaState.FOREIGN}:
+                raise self._refusal(found.status)
             self._create_schema(driver)
+            return self._upgrade(driver, found, progress)
+
+    def _upgrade(self, driver: Driver, found: schema.Found, progress: Progress | None) -> list[str]:
+        from kitt_sql.migrate import apply_pending  # yoyo and sqlparse are needed here only
+
+        if found.legacy is None:
             return apply_pending(driver, "psycopg", self._dialect, progress)
+        from kitt_postgres.old_tables import PostgresOldTables
+        from kitt_sql.adoption.adopting import adopt
+
+        def apply(until: int, progress: Progress | None) -> None:
+            apply_pending(driver, "psycopg", self._dialect, progress, until=until)
+
+        report = adopt(PostgresOldTables(driver), found.legacy, SCHEMA_VERSION, apply, progress)
+        for line in report.lines():
+            logger.warning("%s: %s", self.location, line)
+        return list(found.status.pending)
 
     def _create_schema(self, driver: Driver) -> None:
         # Asked first: IF NOT EXISTS wants the permission to create even where there is nothing to do.

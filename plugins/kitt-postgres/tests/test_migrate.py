@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
@@ -16,16 +15,14 @@ from kitt_core.errors import KittError, SchemaMissingError, SchemaTooNewError, S
 from kitt_core.model import SchemaState
 from kitt_core.storage import ResultStore
 from kitt_core.testing.target import StoreTarget
-from kitt_postgres.testing import installed_servers
 from kitt_sql.migrate import migration_names
 from kitt_sql.tables import SCHEMA_VERSION, metadata
 
 if TYPE_CHECKING:
-    from kitt_postgres.testing import Database, PrivateServer
+    from kitt_postgres.testing import Database
 
 pytestmark = pytest.mark.each_postgres
 
-LEGACY: Final = Path(__file__).parents[4] / "shared/legacy/kitt_v10_postgres.sql"
 DOCUMENT: Final = {"model": "m", "engine": "e"}
 
 _MIGRATE: Final = """
@@ -221,45 +218,6 @@ def test_a_table_of_a_name_of_ours_is_refused_and_left_untouched(
                 call()
         assert store.schema_status().state is SchemaState.FOREIGN
     assert _contents(connection) == before
-
-
-@pytest.fixture
-def legacy(postgres_server: PrivateServer) -> Iterator[str]:
-    """A database as KITT 1.x left it, loaded by the server's own psql: the dump's COPY blocks want it."""
-    if not LEGACY.exists():
-        pytest.skip("../shared is not beside this checkout")
-    dsn = postgres_server.create_database("legacy")
-    (psql,) = (
-        server.directory / "psql" for server in installed_servers() if server.major == postgres_server.major
-    )
-    command: list[str | Path] = [psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", dsn, "-f", LEGACY]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    yield dsn
-    postgres_server.drop_database("legacy")
-
-
-def test_a_database_of_kitt_1_loads_is_recognised_and_refused_untouched(legacy: str) -> None:
-    with psycopg.connect(legacy, autocommit=True) as connection:
-        loaded = {
-            name: connection.execute(f"SELECT count(*) FROM {name}".encode()).fetchone()
-            for name in ("runs", "benchmarks", "metrics", "hardware", "schema_version")
-        }
-        assert loaded == {
-            "runs": (3,),
-            "benchmarks": (72,),
-            "metrics": (864,),
-            "hardware": (3,),
-            "schema_version": (1,),
-        }
-        before = _contents(connection)
-        with StoreTarget(legacy).open() as store:
-            status = store.schema_status()
-            assert (status.state, status.version) == (SchemaState.FOREIGN, 10)
-            for call in (*_everything_that_needs_the_tables(store), store.migrate, store.initialize):
-                with pytest.raises(SchemaTooOldError, match=r"KITT 1\.x"):
-                    call()
-        assert _contents(connection) == before
 
 
 def test_the_size_is_that_of_our_tables(database: Database) -> None:

@@ -1,4 +1,7 @@
-"""The macros of the migrations: one text for both databases, the type table of the schema reference as data."""
+"""The macros of the migrations: one text for both databases, the type table of the schema reference as data.
+
+A statement that begins with ``{sqlite}`` or ``{postgresql}`` is for that database alone.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from collections.abc import Mapping
 from typing import Final
 
 __all__ = ["POSTGRESQL_MACROS", "SQLITE_MACROS", "expand"]
+
+_NOT_HERE: Final = "\0"
 
 SQLITE_MACROS: Final[Mapping[str, str]] = {
     "serial": "INTEGER PRIMARY KEY AUTOINCREMENT",
@@ -18,6 +23,8 @@ SQLITE_MACROS: Final[Mapping[str, str]] = {
     "false": "0",
     "position": "",  # a row of runs has its number
     "keyed": " WITHOUT ROWID",  # the primary key is the table: one b-tree less to write at each save
+    "sqlite": "",
+    "postgresql": _NOT_HERE,
 }
 
 POSTGRESQL_MACROS: Final[Mapping[str, str]] = {
@@ -31,9 +38,15 @@ POSTGRESQL_MACROS: Final[Mapping[str, str]] = {
     "false": "FALSE",
     "position": ",\n    position BIGSERIAL UNIQUE",  # what a scan goes by
     "keyed": "",
+    "sqlite": _NOT_HERE,
+    "postgresql": "",
 }
 
 
-def expand(statement: str, macros: Mapping[str, str]) -> str:
-    """Return ``statement`` with ``{macro}`` replaced; a brace of the statement's own is written twice."""
-    return statement.format_map(macros) if "{" in statement else statement
+def expand(statement: str, macros: Mapping[str, str]) -> str | None:
+    """Return ``statement`` with ``{macro}`` replaced, None if it is for the other database.
+
+    A brace of the statement's own is written twice.
+    """
+    expanded = statement.format_map(macros) if "{" in statement else statement
+    return None if _NOT_HERE in expanded else expanded

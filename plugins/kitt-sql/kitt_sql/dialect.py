@@ -5,7 +5,8 @@ from __future__ import annotations
 import abc
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -20,6 +21,7 @@ from sqlalchemy import (
     literal,
     literal_column,
     select,
+    type_coerce,
 )
 from sqlalchemy.types import Double
 
@@ -37,14 +39,25 @@ class QueryDialect(abc.ABC):
     Attributes:
         macros: Replace the macros of the migrations.
         list_tables: A statement whose rows are the names of the tables and views that an unqualified name means.
+        own_tables: Those of them that are the database's own, or a migration tool's.
+        adoption_note: What to know before a database of KITT 1.x is adopted; None if there is nothing.
         no_limit: The LIMIT that is none.
         positioned: The table whose rows `scan_position` numbers.
     """
 
     macros: Mapping[str, str]
     list_tables: str
+    own_tables: AbstractSet[str] = frozenset({"_yoyo_migration", "_yoyo_log", "_yoyo_version", "yoyo_lock"})
+    adoption_note: str | None = None
     no_limit: int | None
     positioned: Table
+
+    @abc.abstractmethod
+    def list_columns(self, tables: Iterable[str]) -> str:
+        """Return a statement whose rows are table and column of those ``tables`` that are there.
+
+        A view has no columns here: it may be broken, and is no table of ours.
+        """
 
     @abc.abstractmethod
     def among(self, text: ColumnElement[Any], name: str) -> ColumnElement[bool]:
@@ -86,14 +99,28 @@ class QueryDialect(abc.ABC):
     def scan_position(self) -> ColumnElement[int]:
         """Return a number of each run; a run that is inserted gets one above all that are there."""
 
+    def instant(self, moment: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return a time that a column's default may have written, so that it sorts and compares with others."""
+        return moment
+
 
 class SQLiteDialect(QueryDialect):
     """SQLite: binary collation is code-point order already; ``kitt_casefold`` is defined by the engine."""
 
     macros = SQLITE_MACROS
     list_tables = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
+    own_tables = QueryDialect.own_tables | {"sqlite_sequence", "sqlite_stat1", "sqlite_stat4"}
     no_limit = -1
     positioned = runs
+
+    def list_columns(self, tables: Iterable[str]) -> str:
+        """Ask ``pragma_table_info``."""
+        names = ", ".join(f"'{name}'" for name in tables)
+        return (
+            "SELECT m.name, coalesce(c.name, '') FROM sqlite_master AS m LEFT JOIN"  # noqa: S608  # names are ours
+            " pragma_table_info(CASE WHEN m.type = 'table' AND m.sql NOT LIKE 'CREATE VIRTUAL%' THEN m.name END)"
+            f" AS c WHERE m.type IN ('table', 'view') AND m.name IN ({names})"
+        )
 
     def among(self, text: ColumnElement[Any], name: str) -> ColumnElement[bool]:
         """Use the rows of a JSON array."""
@@ -137,3 +164,9 @@ class SQLiteDialect(QueryDialect):
     def scan_position(self) -> ColumnElement[int]:
         """Use the row's number."""
         return literal_column(f"{runs.name}.rowid", Integer)
+
+    def instant(self, moment: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Complete what KITT 1.x left and adoption keeps, ``datetime('now')`` or no offset, to the fixed width."""
+        text = func.replace(type_coerce(moment, Text), " ", "T")
+        rest = case((func.length(text) == literal(19), literal(".000000+00:00")), else_=literal("+00:00"))
+        return type_coerce(func.substr(text.concat(rest), 1, 32), moment.type)

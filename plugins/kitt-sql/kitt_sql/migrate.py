@@ -24,6 +24,7 @@ from kitt_core.model import Progress
 from kitt_core.timestamps import format_utc
 from kitt_sql.ddl import expand
 from kitt_sql.dialect import QueryDialect
+from kitt_sql.released import MIGRATIONS
 from kitt_sql.tables import SCHEMA_VERSION
 
 __all__ = ["apply_pending", "migration_names"]
@@ -37,19 +38,25 @@ def migration_names() -> list[str]:
     """Return the names of all migrations, in order: the n-th makes version n.
 
     Raises:
-        MigrationError: The package is damaged: the migrations are not those of `SCHEMA_VERSION`.
+        MigrationError: The package is damaged: the files are not those of `MIGRATIONS`.
     """
     folder = resources.files("kitt_sql").joinpath(_FOLDER)
     names = sorted(file.name.removesuffix(".sql") for file in folder.iterdir() if file.name.endswith(".sql"))
-    if [int(name.split("-")[1]) for name in names] != list(range(1, SCHEMA_VERSION + 1)):
+    if names != list(MIGRATIONS) or [int(name.split("-")[1]) for name in names] != list(range(1, len(names) + 1)):
         raise MigrationError(
-            f"kitt-sql holds {len(names)} migrations, expected {SCHEMA_VERSION}", hint="install kitt-sql again"
+            f"kitt-sql holds {len(names)} migrations, expected the {len(MIGRATIONS)} up to {MIGRATIONS[-1]}",
+            hint="install kitt-sql again",
         )
     return names
 
 
 def apply_pending(
-    connection: Any, driver: str, dialect: QueryDialect, progress: Progress | None = None
+    connection: Any,
+    driver: str,
+    dialect: QueryDialect,
+    progress: Progress | None = None,
+    *,
+    until: int = SCHEMA_VERSION,
 ) -> list[str]:
     """Apply what is pending and return its names, in order.
 
@@ -58,6 +65,7 @@ def apply_pending(
         driver: The driver's module, such as ``sqlite3``.
         dialect: Replaces the macros.
         progress: Called after each migration.
+        until: The version to stop at.
 
     Raises:
         Exception: Whatever the driver raises; the caller rolls back.
@@ -65,7 +73,11 @@ def apply_pending(
     names = migration_names()
     backend = _BorrowedBackend(connection, driver, dialect)
     with resources.as_file(resources.files("kitt_sql").joinpath(_FOLDER)) as folder:
-        pending = list(backend.to_apply(read_migrations(str(folder))))
+        pending = [
+            migration
+            for migration in backend.to_apply(read_migrations(str(folder)))
+            if names.index(migration.id) < until
+        ]
         for done, migration in enumerate(pending, 1):
             backend.apply_one(migration)
             backend.execute(
@@ -80,7 +92,7 @@ def apply_pending(
 class _BorrowedBackend(DatabaseBackend):  # type: ignore[misc]  # yoyo has no types
     """yoyo's backend on a connection that is not its own."""
 
-    _in_transaction = True  # ours: yoyo's own transactions become savepoints
+    _in_transaction = True  # ours: yoyo's own transactions would become savepoints
     _internal_schema_updated: bool = False
 
     def __init__(self, connection: Any, driver: str, dialect: QueryDialect) -> None:
@@ -103,6 +115,16 @@ class _BorrowedBackend(DatabaseBackend):  # type: ignore[misc]  # yoyo has no ty
 
     def cursor(self) -> _ExpandingCursor:
         return _ExpandingCursor(self._borrowed.cursor(), self._dialect.macros)
+
+    def savepoint(self, id: str) -> None:  # noqa: A002  # yoyo's name
+        """Do nothing: what fails fails the whole, and yoyo never releases one.
+
+        Seventy open savepoints cost SQLite a copy of every page that an adoption changes, and memory that grows
+        with the database.
+        """
+
+    def savepoint_rollback(self, id: str) -> None:  # noqa: A002  # yoyo's name
+        """Do nothing: the caller rolls everything back."""
 
     def list_tables(self, **kwargs: object) -> list[str]:
         del kwargs
@@ -142,8 +164,8 @@ class _ExpandingCursor:
             parameters = [_plain(value) for value in parameters]
         if parameters:
             self._cursor.execute(statement, parameters)
-        else:
-            self._cursor.execute(expand(statement, self._macros))
+        elif (expanded := expand(statement, self._macros)) is not None:
+            self._cursor.execute(expanded)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cursor, name)

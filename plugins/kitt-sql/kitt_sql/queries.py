@@ -131,6 +131,8 @@ def _order_key(
     column = runs.c[field]
     if field == "total_time_seconds":
         return case((finite(column), column)), source
+    if field == "created_at":
+        return dialect.instant(column), source
     return (dialect.code_points(column) if isinstance(column.type, Text) else column), source
 
 

@@ -124,13 +124,15 @@ class SqlResultStore(ResultStore):
     def _refusal(self, status: SchemaStatus) -> Exception:
         match status.state:
             case SchemaState.NEW:
+                found = "; ".join((f"has schema version {status.version}", *status.notes))
                 return SchemaTooNewError(
-                    f"{self.location} has schema version {status.version}; this KITT knows {SCHEMA_VERSION}",
+                    f"{self.location} {found}; this KITT knows {SCHEMA_VERSION}",
                     hint="upgrade KITT; the store was left untouched",
                 )
             case SchemaState.OLD:
+                found = "no schema version" if status.version is None else f"schema version {status.version}"
                 return SchemaTooOldError(
-                    f"{self.location} has schema version {status.version}; this KITT needs {SCHEMA_VERSION}",
+                    f"{self.location} has {found}; this KITT needs {SCHEMA_VERSION}",
                     hint="run `kitt storage migrate` (it makes a backup first)",
                 )
             case SchemaState.FOREIGN:
@@ -317,7 +319,7 @@ class SqlResultStore(ResultStore):
         """Return the schema's version and state; changes nothing."""
         self._check_open()
         with self._translated(), self._engine.connect() as connection:
-            return schema.inspect(connection, self._dialect)
+            return schema.examine(lambda sql: connection.exec_driver_sql(sql).all(), self._dialect).status
 
     def close(self) -> None:
         """Close all connections."""

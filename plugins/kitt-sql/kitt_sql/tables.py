@@ -30,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.types import REAL, TypeEngine
 
 from kitt_core.timestamps import format_utc
+from kitt_sql.released import MIGRATIONS
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -44,8 +45,8 @@ __all__ = [
     "schema_version",
 ]
 
-SCHEMA_VERSION: Final = 12
-"""The version that this package reads and writes; equal to the number of migrations (checked at start)."""
+SCHEMA_VERSION: Final = len(MIGRATIONS)
+"""The version that this package reads and writes."""
 
 
 class Timestamp(TypeDecorator[datetime]):

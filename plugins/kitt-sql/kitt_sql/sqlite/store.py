@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from attrs import evolve
 from sqlalchemy import Connection, LargeBinary, Text, bindparam, cast, select
 
 from kitt_core.codec import digest
-from kitt_core.errors import MigrationError, RunExistsError
+from kitt_core.errors import KittError, MigrationError, RunExistsError
 from kitt_core.model import CheckedRun, Finding, Progress, RunRows, SchemaState, SchemaStatus, Severity, StoredRun
 from kitt_core.timestamps import format_utc
 from kitt_sql import schema
@@ -32,11 +32,14 @@ from kitt_sql.sqlite.backup import write_backup
 from kitt_sql.sqlite.engine import SQLiteFile, make_engine, saving, writing
 from kitt_sql.sqlite.errors import translated
 from kitt_sql.store import SqlResultStore
-from kitt_sql.tables import benchmarks, hardware, metrics, run_documents, run_labels, runs
+from kitt_sql.tables import SCHEMA_VERSION, benchmarks, hardware, metrics, run_documents, run_labels, runs
 
 __all__ = ["SQLiteStore"]
 
 logger = logging.getLogger(__name__)
+
+PATIENCE = 60.0
+"""Seconds that a migration waits for its turn, if ``busy_timeout`` is not longer."""
 
 # As bytes whatever is stored, so that a damaged document can be read and reported.
 _DOCUMENT = select(cast(runs.c.raw_json, LargeBinary)).where(runs.c.id == bindparam("run_id", type_=Text))
@@ -143,30 +146,70 @@ class SQLiteStore(SqlResultStore):
         self, *, dry_run: bool = False, backup: bool = True, progress: Progress | None = None
     ) -> list[str]:
         """Create or upgrade the tables in one transaction; a database with runs is copied beside itself first."""
-        from kitt_sql.migrate import apply_pending  # yoyo and sqlparse are needed here only
-
         status = self.schema_status()
         if status.state in {SchemaState.NEW, SchemaState.FOREIGN}:
             raise self._refusal(status)
         if dry_run and status.version is None and not self._file.path.exists():
             return list(status.pending)  # trying it out would leave a file behind
-        with self._exclusive(dry_run=dry_run) as connection:
-            if status.state is SchemaState.OLD and backup and not dry_run:
-                # Under the lock, so that no other process's save is missing from the copy.
-                copy = write_backup(self._file.path, status.version or 0)
-                logger.warning(
-                    "%s is upgraded from schema version %s; its copy is %s", self.location, status.version, copy
-                )
+        with ExitStack() as after, self._exclusive(dry_run=dry_run) as connection:
+            # Looked at again: another process may have upgraded it while this one waited.
+            found = schema.examine(lambda sql: connection.execute(sql).fetchall(), self._dialect)
+            if found.status.state in {SchemaState.NEW, SchemaState.FOREIGN}:
+                raise self._refusal(found.status)
+            if found.status.state is SchemaState.OLD and backup and not dry_run:
+                # Made under the lock, so that no other process's save is missing from it; looked at when all is
+                # over, because the commit may fail, too.
+                after.push(self._removal(self._backed_up(found.status)))
+            return self._upgrade(connection, found, progress)
+
+    def _upgrade(
+        self, connection: sqlite3.Connection, found: schema.Found, progress: Progress | None
+    ) -> list[str]:
+        from kitt_sql.migrate import apply_pending  # yoyo and sqlparse are needed here only
+
+        if found.legacy is None:
             return apply_pending(connection, "sqlite3", self._dialect, progress)
+        from kitt_sql.adoption.adopting import adopt
+        from kitt_sql.sqlite.old_tables import SQLiteOldTables
+
+        def apply(until: int, progress: Progress | None) -> None:
+            apply_pending(connection, "sqlite3", self._dialect, progress, until=until)
+
+        report = adopt(SQLiteOldTables(connection), found.legacy, SCHEMA_VERSION, apply, progress)
+        for line in report.lines():
+            logger.warning("%s: %s", self.location, line)
+        return list(found.status.pending)
+
+    def _backed_up(self, status: SchemaStatus) -> Path:
+        copy = write_backup(self._file.path, status.version or 0)
+        version = "no version" if status.version is None else f"schema version {status.version}"
+        logger.warning("%s is upgraded from %s; its copy is %s", self.location, version, copy)
+        return copy
+
+    def _removal(self, copy: Path) -> Callable[..., None]:
+        """Return what removes the copy if an error turns out to have left the database as it was."""
+
+        def remove(kind: type[BaseException] | None, *rest: object) -> None:
+            del rest
+            if kind is not None:
+                with suppress(KittError):
+                    if self.schema_status().state is SchemaState.OLD:
+                        copy.unlink(missing_ok=True)
+
+        return remove
 
     @contextmanager
     def _exclusive(self, *, dry_run: bool) -> Iterator[sqlite3.Connection]:
         """Lend a connection inside the one transaction that a migration is."""
-        with self._migrating, self._translated(), closing(self._file.connect()) as connection:
+        # Another process's upgrade takes longer than its saves.
+        file = evolve(self._file, busy_timeout=max(self._file.busy_timeout, PATIENCE))
+        with self._migrating, self._translated(), closing(file.connect()) as connection:
             # Inside a transaction the pragma would be ignored, and rebuilding a table would delete its children.
             connection.execute("PRAGMA foreign_keys=OFF")
+            # Views and the tables of others go on meaning the name of a table that is rebuilt.
+            connection.execute("PRAGMA legacy_alter_table=ON")
             if not dry_run:
-                self._file.use_wal(connection)
+                file.use_wal(connection)
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -178,6 +221,16 @@ class SQLiteStore(SqlResultStore):
                     connection.execute("ROLLBACK")
                 raise
             connection.execute("ROLLBACK" if dry_run else "COMMIT")
+            self._empty_log(connection)
+
+    def _empty_log(self, connection: sqlite3.Connection) -> None:
+        """Bring what was committed into the file itself: nothing that the upgrade removed stays behind.
+
+        Readers may prevent it, or a full disk; then SQLite does it later, and the upgrade is whole all the same.
+        """
+        with suppress(sqlite3.Error):
+            connection.execute("PRAGMA busy_timeout=1000")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def schema_status(self) -> SchemaStatus:
         """Return the schema's version and state; a missing file stays missing."""

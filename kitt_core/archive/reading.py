@@ -1,0 +1,215 @@
+"""Reading an archive that anyone may have written: every member has to be what was announced, and nothing else.
+
+Names in the archive are compared, never used: nothing is unpacked to a place that an archive chooses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO, Final
+
+from attrs import field, frozen
+
+from kitt_core.archive import format as words
+from kitt_core.archive.distinct import Distinct
+from kitt_core.archive.format import ArchivedFile, Manifest, Marker, RunRecord
+from kitt_core.archive.members import BLOCK, END_BLOCKS, RECORD_BLOCKS, Member, padding, read_header
+from kitt_core.archive.spool import Spool
+from kitt_core.archive.unpacking import Unpacked
+from kitt_core.checking import check_names
+from kitt_core.errors import InvalidArchiveError, InvalidDocumentError
+from kitt_core.model import Attachment
+
+__all__ = ["MAX_RATIO", "ArchiveReader", "ArchivedRun"]
+
+MAX_RATIO: Final = 250
+"""Times of its size that an archive may unpack to; what benchmarks write packs to a fiftieth at most."""
+
+_A_RUN: Final = f"a run ({words.ROOT}/…/{words.RECORD}) or {words.SUMS}"
+
+
+@frozen
+class ArchivedRun:
+    """One run of an archive.
+
+    Attributes:
+        record: What the archive says of it.
+        document: Its bytes, whose digest is right.
+        key: Tells whether a second reading of the archive meets the same run.
+        attachments: Its files; only those that were set aside can be opened.
+    """
+
+    record: RunRecord
+    document: bytes = field(repr=False)
+    key: int
+    attachments: tuple[Attachment, ...] = ()
+
+
+SpoolFor = Callable[[RunRecord], Spool | None]
+"""Says where the files of a run are set aside; None if they are only checked."""
+
+
+class ArchiveReader:
+    """Reads one archive once. Memory does not grow with it, but for 16 bytes a run.
+
+    Args:
+        stream: The file, from its beginning.
+        size: Its length.
+        max_ratio: How many times that length it may unpack to.
+
+    Attributes:
+        marker: What the archive is; there when the first run is.
+        manifest: How much there was; there after the last run.
+    """
+
+    marker: Marker
+    manifest: Manifest
+
+    def __init__(self, stream: BinaryIO, *, size: int, max_ratio: int = MAX_RATIO) -> None:
+        self._unpacked = Unpacked(stream, size=size, max_ratio=max_ratio)
+        self._sums, self._sums_size = hashlib.sha256(), 0
+        self._directories, self._ids = Distinct(), Distinct()
+        self._runs = self._files = self._document_bytes = self._file_bytes = 0
+
+    def runs(self, spool_for: SpoolFor = lambda record: None) -> Iterator[ArchivedRun]:  # noqa: ARG005 - a default
+        """Yield the runs in their order; the archive is checked to its last byte when there are no more.
+
+        Raises:
+            InvalidArchiveError: It is not as `ArchiveWriter` writes it.
+        """
+        member = self._next(words.MARKER)
+        if member.path != words.MARKER:
+            raise InvalidArchiveError(
+                f"it is no archive of KITT: its first member is not {words.MARKER}",
+                hint="archives are what `kitt storage backup` writes",
+            )
+        self.marker = Marker.from_bytes(self._small(member, words.MOST_DESCRIPTION_BYTES))
+        while (member := self._next(_A_RUN)).path != words.SUMS:
+            yield self._run(member, spool_for)
+        self._finish(member)
+
+    def _run(self, member: Member, spool_for: SpoolFor) -> ArchivedRun:
+        directory = _directory_of(member.path)
+        content = self._small(member, words.MOST_RECORD_BYTES)
+        record = RunRecord.from_bytes(member.path, content)
+        try:
+            check_names(file.name for file in record.attachments)
+        except InvalidDocumentError as error:
+            raise InvalidArchiveError(f"{member.path}: {error.message}") from error
+        self._directories.add(directory.lower())
+        self._ids.add(record.id)
+        document = b"".join(self._announced(f"{directory}/{words.DOCUMENT}", record.size, record.sha256))
+        spool = spool_for(record)
+        attachments = tuple(self._file(directory, file, spool) for file in record.attachments)
+        self._runs += 1
+        self._document_bytes += record.size
+        key = int.from_bytes(hashlib.sha256(content).digest()[:8])
+        return ArchivedRun(record, document, key, attachments)
+
+    def _file(self, directory: str, file: ArchivedFile, spool: Spool | None) -> Attachment:
+        chunks = self._announced(f"{directory}/{file.file}", file.size, file.sha256)
+        self._files += 1
+        self._file_bytes += file.size
+        if spool is None:
+            for _ in chunks:
+                pass
+            return Attachment(file.name, file.size, _not_kept)
+        return Attachment(file.name, file.size, spool.take(chunks).open)
+
+    def _announced(self, path: str, size: int, digest: str) -> Iterator[bytes]:
+        """Yield the content of the member that must come next; the digest is compared after its last part."""
+        member = self._next(path)
+        if member.path != path:
+            raise InvalidArchiveError(f"member {_shown(member.path)} was not announced, expected {path}")
+        if member.size != size:
+            raise InvalidArchiveError(f"{path} has {member.size} bytes, announced were {size}")
+        found = hashlib.sha256()
+        for chunk in self._content(member):
+            found.update(chunk)
+            yield chunk
+        if found.hexdigest() != digest:
+            raise InvalidArchiveError(
+                f"{path} has the SHA-256 {found.hexdigest()[:12]}…, announced was {digest[:12]}…",
+                hint="use another copy of the archive",
+            )
+        self._sum(path, digest)
+
+    def _small(self, member: Member, most: int) -> bytes:
+        if member.size > most:
+            raise InvalidArchiveError(f"{_shown(member.path)} has {member.size} bytes, at most {most} are read")
+        content = b"".join(self._content(member))
+        self._sum(member.path, hashlib.sha256(content).hexdigest())
+        return content
+
+    def _sum(self, path: str, digest: str) -> None:
+        line = words.sum_line(digest, path)
+        self._sums.update(line)
+        self._sums_size += len(line)
+
+    def _next(self, expected: str) -> Member:
+        member = read_header(self._unpacked.take(BLOCK), expected)
+        if member is None:
+            raise InvalidArchiveError(f"it is cut off: it ends where {expected} should follow")
+        self._unpacked.check_room(member.size)
+        return member
+
+    def _content(self, member: Member) -> Iterator[bytes]:
+        yield from self._unpacked.chunks(member.size)
+        if any(self._unpacked.take(padding(member.size))):
+            raise InvalidArchiveError(f"something stands between {_shown(member.path)} and the next member")
+
+    def _finish(self, member: Member) -> None:
+        expected, size = self._sums.hexdigest(), self._sums_size
+        found = _digest(self._content(member))
+        if member.size != size or found != expected:
+            raise InvalidArchiveError(f"{words.SUMS} does not list the members and their digests")
+        member = self._next(words.MANIFEST)
+        if member.path != words.MANIFEST:
+            raise InvalidArchiveError(f"member {_shown(member.path)} follows the last run, not {words.MANIFEST}")
+        self.manifest = Manifest.from_bytes(self._small(member, words.MOST_DESCRIPTION_BYTES))
+        counted = (self._runs, self._files, self._document_bytes, self._file_bytes)
+        noted = self.manifest
+        if (noted.runs, noted.attachments, noted.document_bytes, noted.attachment_bytes) != counted:
+            raise InvalidArchiveError(f"{words.MANIFEST} does not count what is there ({self._runs} runs)")
+        if noted.sums != expected:
+            raise InvalidArchiveError(f"{words.MANIFEST} has not the SHA-256 of {words.SUMS}")
+        self._check_end()
+        for what, keys in (("id", self._ids), ("directory", self._directories)):
+            if keys.repeated():
+                raise InvalidArchiveError(
+                    f"two of its runs have the same {what}",
+                    hint="`tar tzf FILE | sort | uniq -d` shows members that are there twice",
+                )
+
+    def _check_end(self) -> None:
+        if any(self._unpacked.take(END_BLOCKS * BLOCK)):
+            raise InvalidArchiveError(f"something follows {words.MANIFEST}, which is an archive's last member")
+        left = 0
+        for chunk in self._unpacked.rest():
+            left += len(chunk)
+            if left >= RECORD_BLOCKS * BLOCK or any(chunk):
+                raise InvalidArchiveError("something follows the end of the tar file in the archive")
+
+
+def _directory_of(path: str) -> str:
+    root, _, rest = path.partition("/")
+    name, _, leaf = rest.partition("/")
+    if root != words.ROOT or leaf != words.RECORD or not words.is_safe_name(name):
+        raise InvalidArchiveError(f"member {_shown(path)} has no place in an archive, expected {_A_RUN}")
+    return f"{root}/{name}"
+
+
+def _digest(chunks: Iterable[bytes]) -> str:
+    found = hashlib.sha256()
+    for chunk in chunks:
+        found.update(chunk)
+    return found.hexdigest()
+
+
+def _not_kept() -> BinaryIO:
+    raise OSError("the run was there a moment ago, and its files were passed over")
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= 80 else f"{name[:80]}…")

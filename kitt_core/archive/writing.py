@@ -1,0 +1,158 @@
+"""Writing an archive: run by run, as they come, without knowing how many there will be."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, Self
+
+from kitt_core import codec
+from kitt_core.archive import format as words
+from kitt_core.archive.distinct import Distinct
+from kitt_core.archive.format import ArchivedFile, Manifest, Marker, RunRecord
+from kitt_core.archive.members import BLOCK, END_BLOCKS, RECORD_BLOCKS, padding, write_header
+from kitt_core.archive.spool import Spool, Spooled
+from kitt_core.errors import InvalidDocumentError, StoreUnavailableError
+from kitt_core.model import Attachment, StoredRun
+
+__all__ = ["ArchiveWriter"]
+
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_LEVEL: Final = 6  # twice as fast as 9, and a hundredth larger
+
+
+class ArchiveWriter:
+    """Writes one archive to a stream. A context manager: what is set aside on the disk goes with it.
+
+    An error of the stream leaves the archive unfinished; one of a run's attachments leaves it as if the run had
+    not been given.
+
+    Args:
+        stream: Where to; it is only written to, never moved in.
+        marker: What the archive says of itself.
+        directory: Where attachments are set aside until their digests are known.
+    """
+
+    def __init__(self, stream: BinaryIO, marker: Marker, *, directory: Path | None = None) -> None:
+        self._stream = stream
+        self._marker = marker
+        self._deflated = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
+        self._spool = Spool(directory)
+        self._sums = Spool(directory)
+        self._sums_digest, self._sums_size = hashlib.sha256(), 0
+        self._written = 0
+        self._ids = Distinct()
+        self._runs = self._files = self._document_bytes = self._file_bytes = 0
+        self.left_out = 0
+
+    def __enter__(self) -> Self:
+        content = self._marker.as_bytes()
+        try:
+            self._add(words.MARKER, [content], len(content), hashlib.sha256(content).hexdigest())
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def add(self, run: StoredRun, attachments: Iterable[Attachment] = ()) -> None:
+        """Write a run with its files.
+
+        Args:
+            run: Its digest has been checked.
+            attachments: Read once each, before anything of the run is written.
+
+        Raises:
+            InvalidDocumentError: There is too much of something; nothing of the run was written.
+            OSError: An attachment can't be read, and nothing of the run was written; or the stream fails.
+        """
+        self._spool.clear()
+        files = [(file.name, self._set_aside(file)) for file in attachments]
+        record = _record(run, files)
+        content = record.as_bytes()
+        if len(content) > words.MOST_RECORD_BYTES:
+            raise InvalidDocumentError(f"its {len(files)} attachments are more than an archive can describe")
+        if len(run.document) > words.MOST_DOCUMENT_BYTES:
+            raise InvalidDocumentError(f"its document has {len(run.document)} bytes, more than can be read again")
+        directory = f"{words.ROOT}/{words.member_name(run.id, self._runs)}"
+        time = run.created_at
+        digest = hashlib.sha256(content).hexdigest()
+        self._add(f"{directory}/{words.RECORD}", [content], len(content), digest, time)
+        self._add(f"{directory}/{words.DOCUMENT}", [run.document], record.size, record.sha256, time)
+        for announced, (_, held) in zip(record.attachments, files, strict=True):
+            self._add(f"{directory}/{announced.file}", held.chunks(), held.size, held.sha256, time)
+            self._file_bytes += held.size
+        self._ids.add(run.id)
+        self._runs += 1
+        self._files += len(files)
+        self._document_bytes += record.size
+
+    def finish(self) -> Manifest:
+        """Write the end; without it the archive is refused as cut off.
+
+        Raises:
+            StoreUnavailableError: A run was given twice; no such archive could be restored.
+        """
+        if self._ids.repeated():
+            raise StoreUnavailableError(
+                "the store gave a run twice", hint="`kitt storage verify` looks for damage"
+            )
+        sums = self._sums_digest.hexdigest()
+        # Their own lines come too late to stand in them.
+        self._put_header(words.SUMS, self._sums_size, self._marker.created_at)
+        self._put_content(self._sums.whole(), self._sums_size)
+        manifest = Manifest(self._runs, self._files, self._document_bytes, self._file_bytes, self.left_out, sums)
+        content = manifest.as_bytes()
+        self._put_header(words.MANIFEST, len(content), self._marker.created_at)
+        self._put_content([content], len(content))
+        self._put(bytes(END_BLOCKS * BLOCK))
+        self._put(bytes(-self._written % (RECORD_BLOCKS * BLOCK)))
+        self._stream.write(self._deflated.flush())
+        return manifest
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        self._spool.close()
+        self._sums.close()
+
+    def _set_aside(self, file: Attachment) -> Spooled:
+        with file.open() as content:
+            return self._spool.take_stream(content)
+
+    def _add(
+        self, path: str, chunks: Iterable[bytes], size: int, digest: str, modified: datetime | None = None
+    ) -> None:
+        self._put_header(path, size, modified or self._marker.created_at)
+        self._put_content(chunks, size)
+        line = words.sum_line(digest, path)
+        self._sums.append(line)
+        self._sums_digest.update(line)
+        self._sums_size += len(line)
+
+    def _put_header(self, path: str, size: int, modified: datetime) -> None:
+        self._put(write_header(path, size, modified))
+
+    def _put_content(self, chunks: Iterable[bytes], size: int) -> None:
+        for chunk in chunks:
+            self._put(chunk)
+        self._put(bytes(padding(size)))
+
+    def _put(self, data: bytes) -> None:
+        self._written += len(data)
+        if packed := self._deflated.compress(data):
+            self._stream.write(packed)
+
+
+def _record(run: StoredRun, files: Sequence[tuple[str, Spooled]]) -> RunRecord:
+    announced = tuple(
+        ArchivedFile(name, f"{words.OUTPUTS}/{words.member_name(name, position)}", held.size, held.sha256)
+        for position, (name, held) in enumerate(files)
+    )
+    return RunRecord(run.id, run.created_at, codec.digest(run.document), len(run.document), announced)

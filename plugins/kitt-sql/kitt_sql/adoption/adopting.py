@@ -1,0 +1,78 @@
+"""The order of an adoption's steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from kitt_core.errors import MigrationError
+from kitt_core.model import Progress
+from kitt_sql.adoption.documents import carry_runs
+from kitt_sql.adoption.old_tables import OldTables
+from kitt_sql.adoption.operations import carry_operations, link_results
+from kitt_sql.adoption.published import ADOPTED_VERSION
+from kitt_sql.adoption.recognition import Legacy
+from kitt_sql.adoption.report import Report
+
+__all__ = ["Apply", "adopt"]
+
+Apply = Callable[[int, Progress | None], object]
+"""Applies the migrations up to a version."""
+
+_NUMBERED: Final = (
+    "benchmarks",
+    "metrics",
+    "hardware",
+    "events",
+    "quick_test_logs",
+    "agent_settings",
+    "campaign_logs",
+    "agent_engines",
+)
+
+
+def adopt(old: OldTables, legacy: Legacy, newest: int, apply: Apply, progress: Progress | None) -> Report:
+    """Bring a database of KITT 1.x to the newest version, inside a transaction.
+
+    Rows beside the runs move into the tables of `ADOPTED_VERSION`, and later migrations change them as they
+    change ours. Runs are saved anew after all migrations, by what saves any run: no migration has to care.
+
+    Raises:
+        MigrationError: Not all runs arrived; the caller rolls back.
+    """
+    report = Report()
+    applied = {row[0]: row[1] for row in _recorded(old, legacy)}
+    total = old.count("runs") if legacy.has("runs") else 0
+
+    def step(done: int, _: int | None) -> None:
+        if progress is not None:
+            progress(done, newest + total)
+
+    old.set_aside(legacy.columns)
+    apply(ADOPTED_VERSION, step)
+    old.continue_numbers(name for name in _NUMBERED if legacy.has(name))
+    carry_operations(old, legacy, report)
+    apply(newest, step)
+    if legacy.has("runs"):
+        carry_runs(old, legacy, report, progress, before=newest)
+        link_results(old, legacy)
+        arrived = old.count("runs")
+        if arrived != total:
+            raise MigrationError(f"{arrived} of {total} runs arrived in the new tables; nothing was changed")
+    for version, applied_at in applied.items():
+        old.execute(
+            f"UPDATE schema_version SET applied_at = {old.mark} WHERE version = {old.mark}",  # noqa: S608  # ours
+            [applied_at, version],
+        )
+    old.discard(legacy.columns)
+    return report
+
+
+def _recorded(old: OldTables, legacy: Legacy) -> list[tuple[int, object]]:
+    """Return when KITT 1.x reached each version; the first time, where it says several."""
+    if not legacy.has("schema_version", "applied_at"):
+        return []
+    found = old.execute(
+        "SELECT version, min(applied_at) FROM schema_version WHERE applied_at IS NOT NULL GROUP BY version"
+    )
+    return [(version, applied_at) for version, applied_at in found]

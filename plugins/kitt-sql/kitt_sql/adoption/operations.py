@@ -1,0 +1,104 @@
+"""The tables beside the runs: each row moves as it is, but for what its new column can't hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final
+
+from kitt_sql.adoption.agents import SECRETS, add_settings, without_token
+from kitt_sql.adoption.old_tables import ASIDE, OldTables
+from kitt_sql.adoption.published import OPERATIONS, Published
+from kitt_sql.adoption.recognition import Legacy
+from kitt_sql.adoption.report import Report
+from kitt_sql.adoption.times import instant
+
+__all__ = ["carry_operations", "link_results"]
+
+_PORTION: Final = 500
+
+Row = dict[str, Any]
+
+
+def carry_operations(old: OldTables, legacy: Legacy, report: Report) -> None:
+    """Move every row that has a place; `link_results` has to follow when the runs are there, too."""
+    parents: dict[str, set[Any]] = {table: set() for table in ("agents", "web_campaigns", "quick_tests", "runs")}
+    for table in OPERATIONS:
+        if legacy.has(table.name):
+            _carry(table, old, legacy, parents, report)
+    add_settings(old)
+
+
+def _carry(table: Published, old: OldTables, legacy: Legacy, parents: dict[str, set[Any]], report: Report) -> None:
+    found = [name for name in old.new_columns(table.name) if legacy.has(table.name, name)]
+    made = (*table.required, *table.created, *(SECRETS if table.name == "agents" else ()))
+    columns = [*found, *(name for name in made if name not in found)]
+
+    def fitted() -> Iterator[list[Any]]:
+        for number, values in enumerate(old.stream(table.name, found), 1):
+            row = dict.fromkeys(columns) | dict(zip(found, values, strict=True))
+            if _fit(row, number, table, old, parents, report):
+                if table.name in parents:
+                    parents[table.name].add(row["id"])
+                yield [row[name] for name in columns]
+
+    rows = fitted()
+    while portion := list(islice(rows, _PORTION)):
+        old.insert(table.name, columns, portion)
+
+
+def _fit(
+    row: Row, number: int, table: Published, old: OldTables, parents: dict[str, set[Any]], report: Report
+) -> bool:
+    """Make the row one that the new table takes; False if there is no place for it."""
+    key = "key" if table.name == "web_settings" else "id"
+    if row[key] is None:  # a key of text may be NULL in SQLite
+        row[key] = f"adopted-{number}"
+    name = f"{table.name} {row[key]}"
+    if table.name == "agents":
+        without_token(row, report)
+    for column, value in table.required.items():
+        if row[column] is None:
+            row[column] = value
+    for column in table.created:
+        row[column] = old.created_value(row[column], _instant(row[column], name, report))
+    for column in table.times:
+        if column in row:
+            row[column] = old.time_value(_instant(row[column], name, report))
+    for column in table.json:
+        row[column] = old.json_value(row[column])
+    return all(_refer(row, name, reference, parents, report) for reference in table.references)
+
+
+def _instant(value: Any, name: str, report: Report) -> Any:
+    try:
+        return instant(value)
+    except ValueError:
+        report.remark("rows with a time that cannot be read", name)
+        return None
+
+
+def _refer(
+    row: Row, name: str, reference: tuple[str, str, bool], parents: dict[str, set[Any]], report: Report
+) -> bool:
+    column, parent, needed = reference
+    if row.get(column) in parents[parent]:
+        return True
+    if needed:
+        report.remark(f"rows that refer to {parent} that are not there, and are left out", name)
+        return False
+    if row.get(column) and parent != "runs":
+        report.remark(f"rows that referred to {parent} that are not there, and now to none", name)
+    row[column] = None
+    return True
+
+
+def link_results(old: OldTables, legacy: Legacy) -> None:
+    """Have quick tests name their runs again, where those are there."""
+    if not legacy.has("quick_tests", "result_id"):
+        return
+    aside = f"{ASIDE}quick_tests"
+    old.execute(
+        f"UPDATE quick_tests SET result_id = (SELECT o.result_id FROM {aside} AS o WHERE o.id = quick_tests.id)"  # noqa: S608  # ours
+        f" WHERE id IN (SELECT o.id FROM {aside} AS o JOIN runs ON runs.id = o.result_id)"
+    )

@@ -1,0 +1,103 @@
+"""Whether a database is one of KITT 1.x, and what is odd about it: told by what exists, not by its number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from kitt_sql.adoption.published import COLUMNS_SINCE, LAST_VERSION, TABLES
+from kitt_sql.tables import metadata
+
+__all__ = ["Legacy", "Read", "oddities", "recognise"]
+
+Read = Callable[[str], Sequence[Sequence[Any]]]
+"""Runs a statement without parameters and returns its rows."""
+
+
+@frozen
+class Legacy:
+    """A database of KITT 1.x.
+
+    Attributes:
+        columns: The columns of each table that has a name of KITT's.
+        versions: The rows of ``schema_version``, as they lie there.
+    """
+
+    columns: Mapping[str, Collection[str]]
+    versions: tuple[int, ...]
+
+    @property
+    def version(self) -> int | None:
+        """The greatest number that ``schema_version`` holds; None without any."""
+        return max(self.versions, default=None)
+
+    def has(self, table: str, column: str | None = None) -> bool:
+        """Whether there is such a table, or such a column."""
+        return table in self.columns and (column is None or column in self.columns[table])
+
+
+def recognise(
+    columns: Mapping[str, Collection[str]], versions: Sequence[int], *, alone: Callable[[], bool]
+) -> Legacy | None:
+    """Return the database if KITT 1.x made it, None if it is somebody else's.
+
+    Args:
+        columns: Of each table that has a name of ours.
+        versions: The rows of ``schema_version``.
+        alone: Whether the database holds no other tables. An installation that was killed while it made its
+            first tables may have no ``runs`` yet, and a ``schema_version`` alone is anybody's.
+    """
+    known = {name: found for name, found in columns.items() if name in TABLES}
+    if not known or set(columns) - set(known):
+        return None
+    if not all(set(TABLES[name].shape) <= set(found) for name, found in known.items()):
+        return None
+    if "runs" in known and ("schema_version" in known or {"benchmarks", "metrics"} <= set(known)):
+        return Legacy(known, tuple(versions))
+    return Legacy(known, tuple(versions)) if "schema_version" in known and alone() else None
+
+
+def oddities(legacy: Legacy, read: Read) -> Iterator[str]:
+    """Yield what a user should know before an upgrade, a line each; reads little, whatever the size."""
+    yield from _of_versions(legacy)
+    yield from _of_tables(legacy)
+    if legacy.has("agents", "token"):
+        (tokens,) = read("SELECT count(*) FROM agents WHERE token <> ''")[0]
+        if tokens:
+            yield f"{tokens} agents have their token in plain text; the upgrade keeps its hash alone"
+
+
+def _of_versions(legacy: Legacy) -> Iterator[str]:
+    if not legacy.versions:
+        yield "no version is recorded"
+        return
+    found = set(legacy.versions)
+    doubles = len(legacy.versions) - len(found)
+    if doubles:
+        yield f"schema_version has {doubles} rows more than versions"
+    missing = sorted(set(range(1, max(found) + 1)) - found)
+    if missing and len(legacy.versions) > 1:
+        yield f"schema_version lacks {', '.join(map(str, missing))}"
+
+
+def _of_tables(legacy: Legacy) -> Iterator[str]:
+    version = min(legacy.version or 0, LAST_VERSION)
+    lost = [table.name for table in TABLES.values() if table.since <= version and not legacy.has(table.name)]
+    if lost:
+        yield f"version {version} has tables that are missing here: {', '.join(lost)}"
+    early = [name for name in legacy.columns if TABLES[name].since > version]
+    if early:
+        yield f"tables of a later version are there already: {', '.join(early)}"
+    for (table, column), since in COLUMNS_SINCE.items():
+        if legacy.has(table) and legacy.has(table, column) != (since <= version):
+            state = "is there already" if since > version else "is missing"
+            yield f"column {table}.{column} of version {since} {state}"
+    strange = sorted(
+        f"{name}.{column}"
+        for name, found in legacy.columns.items()
+        for column in set(found) - {known.name for known in metadata.tables[name].columns}
+    )
+    if strange:
+        yield f"columns that are not KITT's will stay in the copy alone: {', '.join(strange)}"

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kitt_core import open_store
+from kitt_core.codec import digest
+from kitt_core.errors import (
+    InputNotFoundError,
+    InvalidArchiveError,
+)
+from kitt_core.memory import MemoryStore
+from kitt_core.service.backup import back_up
+from kitt_core.service.copying import CopyReport
+from kitt_core.service.restoring import OnConflict, check_archive, open_archive, restore_runs
+from kitt_core.storage import ResultStore
+from kitt_core.testing.documents import HOSTILE, MINIMAL, UNFIT, small
+
+from .archives import attachment, changed, packed, parts_of, summed, with_json
+
+BACKENDS = ("memory", "sqlite", "json", "postgres")
+CORPUS = {f"run-{i:03}": document for i, document in enumerate([*HOSTILE.values(), *UNFIT.values()])}
+
+NewTarget = Callable[[str], str]
+OpenStore = Callable[[str], ResultStore]
+
+
+def filled(store: ResultStore, number: int = 5) -> ResultStore:
+    for i in range(number):
+        store.save_result(small(i), run_id=f"run-{i:03}")
+    return store
+
+
+def archive_of(store: ResultStore) -> io.BytesIO:
+    stream = io.BytesIO()
+    back_up(store, stream)
+    return stream
+
+
+def restore(stream: io.BytesIO, target: ResultStore, on_conflict: OnConflict = OnConflict.ERROR) -> CopyReport:
+    archive = check_archive(stream, target, on_conflict=on_conflict)
+    return restore_runs(stream, archive, target, on_conflict=on_conflict)
+
+
+def documents(store: ResultStore) -> dict[str, bytes]:
+    return {run.id: run.document for run in store.scan()}
+
+
+def contents(store: ResultStore, run_id: str) -> dict[str, bytes]:
+    found = {}
+    for file in store.attachments(run_id):
+        with file.open() as stream:
+            found[file.name] = stream.read()
+    return found
+
+
+def five() -> io.BytesIO:
+    with MemoryStore() as source:
+        return archive_of(filled(source))
+
+
+# Archives that are none.
+
+
+def hostile() -> dict[str, bytes]:
+    with MemoryStore() as source:
+        source.save_result(MINIMAL, run_id="one", attachments=[attachment("a", b"content")])
+        source.save_result(small(1), run_id="two")
+        good = archive_of(source).getvalue()
+    parts = parts_of(good)
+
+    def with_document(document: bytes) -> bytes:
+        noted = changed(
+            parts, "two/run.json", lambda part: with_json(part, sha256=digest(document), size=len(document))
+        )
+        return packed(summed(changed(noted, "two/metrics.json", lambda part: evolve(part, content=document))))
+
+    return {
+        "cut off": good[:-1],
+        "trailing garbage": good + b"x",
+        "a document that changed": packed(
+            summed(changed(parts, "two/metrics.json", lambda part: evolve(part, content=part.content[:-1] + b" ")))
+        ),
+        "a file that changed": packed(
+            summed(changed(parts, "outputs/a", lambda part: evolve(part, content=b"CONTENT")))
+        ),
+        "no manifest": packed(parts[:-1]),
+        "traversal": packed(summed(changed(parts, "two/run.json", lambda part: with_json(part, id="../two")))),
+        "no JSON": with_document(b"{"),
+        "no object": with_document(b"[]"),
+        "too deep": with_document(b'{"a":' * 300 + b"1" + b"}" * 300),
+        "not an archive": MINIMAL,
+        "nothing": b"",
+    }
+
+
+HOSTILE_ARCHIVES = hostile()
+
+
+@pytest.mark.parametrize("to", BACKENDS)
+def test_nothing_of_a_bad_archive_is_written(open_backend: OpenStore, to: str) -> None:
+    target = open_backend(to)
+    for name, data in HOSTILE_ARCHIVES.items():
+        with pytest.raises(InvalidArchiveError):
+            restore(io.BytesIO(data), target)
+        assert target.count() == 0, name
+
+
+def test_a_bad_archive_makes_no_store(tmp_path: Path) -> None:
+    for uri in (f"sqlite:///{tmp_path}/new/runs.db", f"json:///{tmp_path}/other"):
+        with open_store(uri) as target, pytest.raises(InvalidArchiveError):
+            restore(io.BytesIO(HOSTILE_ARCHIVES["cut off"]), target)
+    assert list(tmp_path.rglob("*.db*")) == []
+    assert list(tmp_path.rglob("kitt-results")) == []
+
+
+GOOD = five().getvalue()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, len(GOOD) - 1), st.integers(1, 255), st.booleans())
+def test_damage_anywhere_writes_nothing_or_is_none(position: int, change: int, cut: bool) -> None:
+    damaged = GOOD[:position] + (b"" if cut else bytes([GOOD[position] ^ change]) + GOOD[position + 1 :])
+    with MemoryStore() as target, MemoryStore() as source:
+        try:
+            restore(io.BytesIO(damaged), target)
+        except InvalidArchiveError:
+            assert target.count() == 0
+        else:
+            assert not cut
+            assert documents(target) == documents(filled(source))
+
+
+def test_an_archive_that_changes_between_the_readings_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kitt_core.service.restoring._MOST_LOOKED_FOR", 2)
+    other = packed(summed(changed(parts_of(GOOD), "003/run.json", lambda part: with_json(part, id="other"))))
+    stream = io.BytesIO(GOOD)
+    with MemoryStore() as target:
+        archive = check_archive(stream, target)
+        stream.seek(0)
+        stream.truncate()
+        stream.write(other)
+        with pytest.raises(InvalidArchiveError, match="changed while it was restored"):
+            restore_runs(stream, archive, target)
+        assert set(documents(target)) == {"run-000", "run-001"}
+
+
+def test_a_file_that_is_not_there_or_no_file(tmp_path: Path) -> None:
+    with pytest.raises(InputNotFoundError), open_archive(tmp_path / "nothing"):
+        pass
+    with pytest.raises(InvalidArchiveError, match="cannot be read: Is a directory"), open_archive(tmp_path):
+        pass
+    (tmp_path / "a").write_bytes(b"hello")
+    with (
+        MemoryStore() as target,
+        pytest.raises(InvalidArchiveError, match="/a: it is no archive"),
+        open_archive(tmp_path / "a") as stream,
+    ):
+        check_archive(stream, target)
+
+
+def test_a_pipe_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "a").write_bytes(GOOD)
+    with (
+        subprocess.Popen(f"cat {tmp_path}/a > {tmp_path}/pipe", shell=True),
+        MemoryStore() as target,
+        open_archive(tmp_path / "pipe") as stream,
+    ):
+        assert restore_runs(stream, check_archive(stream, target), target).copied == 5
