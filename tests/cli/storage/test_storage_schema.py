@@ -107,6 +107,7 @@ COMMANDS = [
     ("storage", "export"),
     ("storage", "copy", "--to", "memory:"),
     ("storage", "backup", "all.kitt"),
+    ("storage", "restore", "ours.kitt"),
     ("storage", "delete", "--yes", "abcd"),
     ("storage", "init"),
     ("storage", "migrate"),
@@ -119,6 +120,7 @@ COMMANDS = [
 @pytest.fixture(params=list(FUTURE.values()), ids=list(FUTURE))
 def future(request: pytest.FixtureRequest, kitt: Kitt, stored: list[str], tmp_path: Path) -> Path:
     path = tmp_path / "runs.db"
+    assert kitt("backup", "ours.kitt").code == 0
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute(request.param)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
