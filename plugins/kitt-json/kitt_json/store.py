@@ -7,6 +7,7 @@ were, and that is looked at again before it is believed. What is said of a tree'
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -37,6 +38,8 @@ from kitt_json.tree import tree_of
 __all__ = ["JSONResultStore"]
 
 _MOST_PLACES: Final = 1000
+
+logger = logging.getLogger(__name__)
 
 
 class JSONResultStore(ResultStore):
@@ -139,11 +142,30 @@ class JSONResultStore(ResultStore):
         return [found[summary.id] for summary in page if summary.id in found]
 
     def scan(self, filters: Filters = None) -> Iterator[StoredRun]:
-        """Yield the runs that match, of those that were there when the scan began."""
+        """Yield the runs that match, of those that were there when the scan began.
+
+        What can't be read is left out, and a warning says so.
+        """
         wanted = RunFilter.of(filters)
         self._check_open()
-        runs = _read_each(list(find_runs(self._root)), _identity_test(wanted), self._note)
-        return fallbacks.select(runs, wanted)
+        unread: list[PurePosixPath] = []
+
+        def skip(path: PurePosixPath, reason: str) -> None:
+            if not _is_link(reason):
+                unread.append(path)
+
+        runs = _read_each(list(find_runs(self._root, on_skip=skip)), _identity_test(wanted), self._note, skip)
+        return self._told(fallbacks.select(runs, wanted), unread)
+
+    def _told(self, runs: Iterator[StoredRun], unread: Sequence[PurePosixPath]) -> Iterator[StoredRun]:
+        yield from runs
+        if unread:
+            what = f"{unread[0]} and {len(unread) - 1} others" if len(unread) > 1 else str(unread[0])
+            logger.warning(
+                "%s cannot be read in %s, what is there is left out; `kitt storage verify` says why",
+                what,
+                self.location,
+            )
 
     def delete_result(self, run_id: str) -> bool:
         """Remove the run's directory with everything in it."""
@@ -240,6 +262,7 @@ def _read_each(
     runs: Iterable[FoundRun],
     wanted: Callable[[FoundRun], bool],
     note: Callable[[str, FoundRun], None] = lambda run_id, run: None,  # noqa: ARG005 - a caller may not care
+    skip: Callable[[PurePosixPath, str], None] = lambda path, reason: None,  # noqa: ARG005 - likewise
 ) -> Iterator[StoredRun]:
     seen: set[str] = set()
     for run in runs:
@@ -247,7 +270,10 @@ def _read_each(
             if not wanted(run):
                 continue
             stored = run.read()
-        except OSError:  # removed since, or unreadable: `verify` names it
+        except FileNotFoundError:  # removed since
+            continue
+        except OSError as error:
+            skip(run.path, f"cannot be read: {error.strerror}")
             continue
         if stored.id not in seen:  # a directory that was copied by hand is the same run
             seen.add(stored.id)
@@ -299,8 +325,11 @@ def _digest(run: FoundRun) -> str | None:
 
 
 def _skipped(path: PurePosixPath, reason: str) -> Finding:
-    link = "link" in reason
-    return Finding(None, Severity.NOTICE if link else Severity.DAMAGE, f"{path} {reason}")
+    return Finding(None, Severity.NOTICE if _is_link(reason) else Severity.DAMAGE, f"{path} {reason}")
+
+
+def _is_link(reason: str) -> bool:
+    return "link" in reason
 
 
 def _sizes(root: Path) -> Iterator[int]:

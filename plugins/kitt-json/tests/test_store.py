@@ -124,6 +124,22 @@ def test_one_bad_file_hides_no_other(store: JSONResultStore, tmp_path: Path) -> 
     assert store.delete_result(broken.id) is True
 
 
+def test_what_cannot_be_read_is_left_out_and_a_warning_says_so(
+    store: JSONResultStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = store.save_results([{"model": name, "engine": "e"} for name in "abc"])
+    assert store.count() == 3
+    assert caplog.messages == []
+    for name in "bc":
+        [document] = Path(store.location).glob(f"{name}/*/*/metrics.json")
+        document.unlink()
+        os.mkfifo(document)
+    assert [run.id for run in store.scan()] == ids[:1]
+    [message] = caplog.messages
+    assert message.endswith("what is there is left out; `kitt storage verify` says why")
+    assert " and 1 others cannot be read in " in message
+
+
 def test_a_changed_document_is_damage(store: JSONResultStore) -> None:
     run_id = store.save_result({"model": "m", "engine": "e"})
     assert list(store.verify()) == []
