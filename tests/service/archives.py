@@ -16,7 +16,14 @@ from attrs import evolve, frozen
 from kitt_core.archive import ArchiveWriter, Marker
 from kitt_core.archive.reading import MAX_RATIO, ArchiveReader
 from kitt_core.codec import digest
+from kitt_core.memory import MemoryStore
 from kitt_core.model import Attachment, StoredRun
+from kitt_core.service.backup import back_up
+from kitt_core.service.copying import CopyReport
+from kitt_core.service.restoring import OnConflict, check_archive, restore_runs
+from kitt_core.storage import ResultStore
+
+from .contents import filled
 
 CREATED = datetime(2024, 2, 29, 23, 59, 59, 123456, tzinfo=UTC)
 MARKER = Marker(CREATED, "0.1.0", "memory")
@@ -31,10 +38,6 @@ class Part:
     type: bytes = tarfile.REGTYPE
     link: str = ""
     size: int | None = None
-
-
-def attachment(name: str, content: bytes) -> Attachment:
-    return Attachment(name, len(content), lambda: io.BytesIO(content))
 
 
 def stored(run_id: str, document: bytes) -> StoredRun:
@@ -112,3 +115,21 @@ def with_json(part: Part, **fields: Any) -> Part:
     return evolve(
         part, content=json.dumps({name: value for name, value in values.items() if value is not None}).encode()
     )
+
+
+def archive_of(store: ResultStore) -> io.BytesIO:
+    """Return the backup of a store."""
+    stream = io.BytesIO()
+    back_up(store, stream)
+    return stream
+
+
+def five() -> io.BytesIO:
+    """Return the backup of five small runs."""
+    with MemoryStore() as source:
+        return archive_of(filled(source))
+
+
+def restore(stream: io.BytesIO, target: ResultStore, on_conflict: OnConflict = OnConflict.ERROR) -> CopyReport:
+    archive = check_archive(stream, target, on_conflict=on_conflict)
+    return restore_runs(stream, archive, target, on_conflict=on_conflict)

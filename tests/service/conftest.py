@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,7 @@ import pytest
 from kitt_core import open_store
 from kitt_core.storage import ResultStore
 
-NewTarget = Callable[[str], str]
-OpenStore = Callable[[str], ResultStore]
+from .contents import NewTarget, OpenStore
 
 
 @pytest.fixture

@@ -19,18 +19,17 @@ from kitt_core.archive.format import ArchivedFile, RunRecord, is_safe_name, memb
 from kitt_core.archive.members import read_header, write_header
 from kitt_core.errors import InvalidDocumentError, StoreUnavailableError
 from kitt_core.model import Attachment
-from kitt_core.testing.documents import HOSTILE, MINIMAL, UNFIT
+from kitt_core.testing.documents import MINIMAL
 
 from .archives import (
     CREATED,
     MARKER,
-    attachment,
     read,
     stored,
     written,
 )
+from .contents import CORPUS, attachment
 
-CORPUS = {f"run-{i:03}": document for i, document in enumerate([*HOSTILE.values(), *UNFIT.values()])}
 ODD_IDS = [
     ".",
     "..",

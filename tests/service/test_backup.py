@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,18 +26,7 @@ from kitt_core.service.restoring import check_archive, restore_runs
 from kitt_core.storage import ResultStore
 from kitt_core.testing.documents import MINIMAL, as_bytes, small
 
-NewTarget = Callable[[str], str]
-OpenStore = Callable[[str], ResultStore]
-
-
-def attachment(name: str, content: bytes) -> Attachment:
-    return Attachment(name, len(content), lambda: io.BytesIO(content))
-
-
-def filled(store: ResultStore, number: int = 5) -> ResultStore:
-    for i in range(number):
-        store.save_result(small(i), run_id=f"run-{i:03}")
-    return store
+from .contents import NewTarget, attachment, filled
 
 
 def restored(stream: BinaryIO, target: ResultStore) -> dict[str, bytes]:
@@ -368,7 +357,7 @@ def noise(size: int, seed: int) -> Iterator[bytes]:
         yield random_.randbytes(1 << 20)
 
 
-@pytest.mark.parametrize(("documents", "file_mib"), [(60, 100), pytest.param(1000, 1024, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("documents", "file_mib"), [(30, 80), pytest.param(1000, 1024, marks=pytest.mark.long)])
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
 def test_memory_does_not_grow_with_what_is_backed_up_and_restored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, documents: int, file_mib: int

@@ -1,13 +1,8 @@
 from __future__ import annotations
 
 import io
-import json
-import random
-import signal
-import subprocess
-import sys
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -29,37 +24,20 @@ from kitt_core.memory import MemoryStore
 from kitt_core.model import Attachment, CheckedRun, Severity, StoredRun
 from kitt_core.query import Filters
 from kitt_core.service.copying import CopyReport, copy_runs
-from kitt_core.storage import Capability, ResultStore
-from kitt_core.testing.documents import HOSTILE, UNFIT, as_bytes, small
+from kitt_core.storage import Capability
+from kitt_core.testing.documents import as_bytes
 
-BACKENDS = ("memory", "sqlite", "json", "postgres")
-CORPUS = {f"run-{i:03}": document for i, document in enumerate([*HOSTILE.values(), *UNFIT.values()])}
+from .contents import BACKENDS, CORPUS, NewTarget, OpenStore, attachment, documents, filled
+
 CREATED = datetime(2024, 2, 29, 23, 59, 59, 123456, tzinfo=UTC)
-
-NewTarget = Callable[[str], str]
-OpenStore = Callable[[str], ResultStore]
 
 
 def document(number: int = 0, **more: Any) -> bytes:
     return as_bytes({"model": f"m{number}", "engine": "e", **more})
 
 
-def filled(store: ResultStore, number: int = 5) -> ResultStore:
-    for i in range(number):
-        store.save_result(document(i), run_id=f"run-{i:03}")
-    return store
-
-
-def documents(store: ResultStore) -> dict[str, bytes]:
-    return {run.id: run.document for run in store.scan()}
-
-
 def reasons(report: CopyReport) -> dict[str, str]:
     return {failed.run_id: failed.reason for failed in report.failed}
-
-
-def attachment(name: str, content: bytes) -> Attachment:
-    return Attachment(name, len(content), lambda: io.BytesIO(content))
 
 
 # What is copied.
@@ -91,7 +69,7 @@ def test_every_document_arrives_bit_for_bit_with_its_id_and_time(
 
 def test_only_what_matches_is_copied(open_backend: OpenStore) -> None:
     source, target = filled(open_backend("sqlite")), open_backend("json")
-    assert copy_runs(source, target, {"model": ["m1", "m3"]}).copied == 2
+    assert copy_runs(source, target, {"id": ["run-001", "run-003"]}).copied == 2
     assert set(documents(target)) == {"run-001", "run-003"}
     assert copy_runs(source, target, {"model": "nothing"}) == CopyReport()
     with pytest.raises(UnknownFieldError):
@@ -444,56 +422,3 @@ def test_memory_does_not_grow_with_what_is_copied(open_backend: OpenStore) -> No
         tracemalloc.stop()
     assert peak < 40 << 20  # of more than 80 MiB; a batch is 4 MiB, its texts and their copies are some more
     assert target.count() == 80
-
-
-WORKER = """
-import sys
-from kitt_core import open_store
-from kitt_core.service import copying
-
-copying._MOST_LOOKED_FOR, copying._MOST_WRITTEN = 7, 4
-with open_store(sys.argv[1]) as source, open_store(sys.argv[2]) as target:
-    report = copying.copy_runs(source, target, progress=lambda done, total: print(done, flush=True))
-assert not report.failed, report
-"""
-
-
-def worker(source: str, target: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", WORKER, source, target], stdout=subprocess.PIPE, text=True)
-
-
-@pytest.mark.parametrize("to", ["sqlite", "json", "postgres"])
-@pytest.mark.parametrize("kills", [10, pytest.param(40, marks=pytest.mark.long)])
-def test_a_copy_that_is_killed_is_completed_by_the_next(
-    new_target: NewTarget, monkeypatch: pytest.MonkeyPatch, kills: int, to: str
-) -> None:
-    source, target = new_target("sqlite"), new_target(to)
-    with open_store(source, synchronous="OFF") as store:
-        for i in range(200):
-            store.save_result(as_bytes(small(i)) + b" " * (i % 7), run_id=f"run-{i:03}")
-        wanted = documents(store)
-    random_ = random.Random(f"{to} {kills}")
-    for kill in range(kills):
-        with worker(source, target) as process:
-            assert process.stdout is not None
-            # Each dies a little further on, between two batches or inside the next.
-            for line in process.stdout:
-                if int(line) >= 200 * kill // kills:
-                    break
-            try:
-                process.wait(random_.uniform(0.0, 0.03))
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-            assert process.wait() in {-signal.SIGKILL, 0}
-        with open_store(target) as store:
-            assert documents(store).items() <= wanted.items()
-    with worker(source, target) as process:
-        process.communicate()
-        assert process.returncode == 0
-    with open_store(target) as store:
-        assert documents(store) == wanted
-        assert [run.id for run in store.list_results(order_by="created_at")] == list(wanted)
-        assert [finding for finding in store.verify() if finding.severity is Severity.DAMAGE] == []
-        if store.run_tree is not None:
-            ids = [json.loads(path.read_bytes())["id"] for path in store.run_tree.glob("*/*/*/run.json")]
-            assert sorted(ids) == sorted(wanted)

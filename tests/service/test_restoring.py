@@ -1,11 +1,6 @@
 from __future__ import annotations
 
-import io
-import random
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,54 +16,13 @@ from kitt_core.errors import (
 )
 from kitt_core.memory import MemoryStore
 from kitt_core.model import CheckedRun, Severity, StoredRun
-from kitt_core.service.backup import back_up
 from kitt_core.service.copying import CopyReport
 from kitt_core.service.restoring import OnConflict, check_archive, restore_runs
-from kitt_core.storage import Capability, ResultStore
-from kitt_core.testing.documents import HOSTILE, MINIMAL, UNFIT, small
+from kitt_core.storage import Capability
+from kitt_core.testing.documents import MINIMAL, small
 
-from .archives import CREATED, attachment, parts_of
-
-BACKENDS = ("memory", "sqlite", "json", "postgres")
-CORPUS = {f"run-{i:03}": document for i, document in enumerate([*HOSTILE.values(), *UNFIT.values()])}
-
-NewTarget = Callable[[str], str]
-OpenStore = Callable[[str], ResultStore]
-
-
-def filled(store: ResultStore, number: int = 5) -> ResultStore:
-    for i in range(number):
-        store.save_result(small(i), run_id=f"run-{i:03}")
-    return store
-
-
-def archive_of(store: ResultStore) -> io.BytesIO:
-    stream = io.BytesIO()
-    back_up(store, stream)
-    return stream
-
-
-def restore(stream: io.BytesIO, target: ResultStore, on_conflict: OnConflict = OnConflict.ERROR) -> CopyReport:
-    archive = check_archive(stream, target, on_conflict=on_conflict)
-    return restore_runs(stream, archive, target, on_conflict=on_conflict)
-
-
-def documents(store: ResultStore) -> dict[str, bytes]:
-    return {run.id: run.document for run in store.scan()}
-
-
-def contents(store: ResultStore, run_id: str) -> dict[str, bytes]:
-    found = {}
-    for file in store.attachments(run_id):
-        with file.open() as stream:
-            found[file.name] = stream.read()
-    return found
-
-
-def five() -> io.BytesIO:
-    with MemoryStore() as source:
-        return archive_of(filled(source))
-
+from .archives import CREATED, archive_of, five, parts_of, restore
+from .contents import BACKENDS, CORPUS, OpenStore, attachment, contents, documents, filled
 
 # What comes back.
 
@@ -257,60 +211,3 @@ def test_a_run_that_goes_after_the_check_is_not_restored_without_its_files() -> 
         assert "its files were passed over" in report.failed[0].reason
         assert restore(stream, target) == CopyReport(copied=1)
         assert contents(target, "one") == {"a": b"1"}
-
-
-# What ends it, and how it goes on.
-
-WORKER = """
-import sys
-from kitt_core import open_store
-from kitt_core.service import copying, restoring
-
-restoring._MOST_LOOKED_FOR, copying._MOST_WRITTEN = 7, 4
-with open_store(sys.argv[2]) as target, restoring.open_archive(sys.argv[1]) as stream:
-    archive = restoring.check_archive(stream, target)
-    tell = lambda done, total: print(done, flush=True)
-    report = restoring.restore_runs(stream, archive, target, progress=tell)
-assert not report.failed, report
-"""
-
-
-def worker(archive: Path, target: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(archive), target], stdout=subprocess.PIPE, text=True
-    )
-
-
-@pytest.mark.parametrize("to", ["sqlite", "json", "postgres"])
-@pytest.mark.parametrize("kills", [5, pytest.param(25, marks=pytest.mark.long)])
-def test_a_restoration_that_is_killed_is_completed_by_the_next(
-    new_target: NewTarget, tmp_path: Path, kills: int, to: str
-) -> None:
-    target, path = new_target(to), tmp_path / "a.tar.gz"
-    with MemoryStore() as store:
-        for i in range(120):
-            store.save_result(small(i), run_id=f"run-{i:03}", attachments=[attachment("a", b"%d" % i)])
-        path.write_bytes(archive_of(store).getvalue())
-        wanted = documents(store)
-    random_ = random.Random(f"{to} {kills}")
-    for kill in range(kills):
-        with worker(path, target) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                if int(line) >= 120 * kill // kills:
-                    break
-            try:
-                process.wait(random_.uniform(0.0, 0.03))
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-            assert process.wait() in {-signal.SIGKILL, 0}
-        with open_store(target) as store_:
-            assert documents(store_).items() <= wanted.items()
-    with worker(path, target) as process:
-        process.communicate()
-        assert process.returncode == 0
-    with open_store(target) as store_:
-        assert documents(store_) == wanted
-        assert [finding for finding in store_.verify() if finding.severity is Severity.DAMAGE] == []
-        if Capability.ATTACHMENTS in store_.capabilities:
-            assert all(contents(store_, f"run-{i:03}") == {"a": b"%d" % i} for i in range(120))

@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 import os
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,54 +17,11 @@ from kitt_core.errors import (
     InvalidArchiveError,
 )
 from kitt_core.memory import MemoryStore
-from kitt_core.service.backup import back_up
-from kitt_core.service.copying import CopyReport
-from kitt_core.service.restoring import OnConflict, check_archive, open_archive, restore_runs
-from kitt_core.storage import ResultStore
-from kitt_core.testing.documents import HOSTILE, MINIMAL, UNFIT, small
+from kitt_core.service.restoring import check_archive, open_archive, restore_runs
+from kitt_core.testing.documents import MINIMAL, small
 
-from .archives import attachment, changed, packed, parts_of, summed, with_json
-
-BACKENDS = ("memory", "sqlite", "json", "postgres")
-CORPUS = {f"run-{i:03}": document for i, document in enumerate([*HOSTILE.values(), *UNFIT.values()])}
-
-NewTarget = Callable[[str], str]
-OpenStore = Callable[[str], ResultStore]
-
-
-def filled(store: ResultStore, number: int = 5) -> ResultStore:
-    for i in range(number):
-        store.save_result(small(i), run_id=f"run-{i:03}")
-    return store
-
-
-def archive_of(store: ResultStore) -> io.BytesIO:
-    stream = io.BytesIO()
-    back_up(store, stream)
-    return stream
-
-
-def restore(stream: io.BytesIO, target: ResultStore, on_conflict: OnConflict = OnConflict.ERROR) -> CopyReport:
-    archive = check_archive(stream, target, on_conflict=on_conflict)
-    return restore_runs(stream, archive, target, on_conflict=on_conflict)
-
-
-def documents(store: ResultStore) -> dict[str, bytes]:
-    return {run.id: run.document for run in store.scan()}
-
-
-def contents(store: ResultStore, run_id: str) -> dict[str, bytes]:
-    found = {}
-    for file in store.attachments(run_id):
-        with file.open() as stream:
-            found[file.name] = stream.read()
-    return found
-
-
-def five() -> io.BytesIO:
-    with MemoryStore() as source:
-        return archive_of(filled(source))
-
+from .archives import archive_of, changed, five, packed, parts_of, restore, summed, with_json
+from .contents import BACKENDS, OpenStore, attachment, documents, filled
 
 # Archives that are none.
 
