@@ -40,7 +40,8 @@ def migrate(state: State, dry_run: bool, no_backup: bool, output_format: str | N
             names = store.migrate(dry_run=dry_run, backup=not no_backup, progress=progress)
         write_rows(("migration",), ({"migration": name} for name in names), output_format, output)
         what = "would be applied" if dry_run else "applied"
-        state.note(f"{len(names)} migrations {what}" if names else f"{store.location} is up to date")
+        plural = "" if len(names) == 1 else "s"
+        state.note(f"{len(names)} migration{plural} {what}" if names else f"{store.location} is up to date")
 
 
 @click.command()

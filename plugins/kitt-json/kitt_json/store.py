@@ -160,11 +160,11 @@ class JSONResultStore(ResultStore):
     def _told(self, runs: Iterator[StoredRun], unread: Sequence[PurePosixPath]) -> Iterator[StoredRun]:
         yield from runs
         if unread:
-            what = f"{unread[0]} and {len(unread) - 1} others" if len(unread) > 1 else str(unread[0])
             logger.warning(
-                "%s cannot be read in %s, what is there is left out; `kitt storage verify` says why",
-                what,
+                "%s cannot be read in %d places, %s is one; runs there are left out, `kitt storage verify` says why",
                 self.location,
+                len(unread),
+                unread[0],
             )
 
     def delete_result(self, run_id: str) -> bool:
