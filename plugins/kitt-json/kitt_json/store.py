@@ -161,7 +161,7 @@ class JSONResultStore(ResultStore):
         yield from runs
         if unread:
             logger.warning(
-                "%s cannot be read in %d places, %s is one; runs there are left out, `kitt storage verify` says why",
+                "%s cannot be read in %d places, %s is one; runs are left out, `kitt storage verify` says why",
                 self.location,
                 len(unread),
                 unread[0],

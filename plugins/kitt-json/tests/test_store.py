@@ -137,7 +137,7 @@ def test_what_cannot_be_read_is_left_out_and_a_warning_says_so(
     assert [run.id for run in store.scan()] == ids[:1]
     [message] = caplog.messages
     assert message.startswith(f"{store.location} cannot be read in 2 places, b/")
-    assert message.endswith("is one; runs there are left out, `kitt storage verify` says why")
+    assert message.endswith("is one; runs are left out, `kitt storage verify` says why")
 
 
 def test_a_changed_document_is_damage(store: JSONResultStore) -> None:
