@@ -1,7 +1,8 @@
 """Real PostgreSQL servers for tests, each started when the first test asks for one.
 
 A test that uses `postgres_server`, `postgres_databases` or `new_database` runs on the newest server that is
-installed; marked ``each_postgres``, it runs on each. With ``KITT_TEST_DSN`` the databases are schemas in the
+installed; marked ``each_postgres``, it runs on each, on the older ones as a ``long`` test unless
+``each_postgres(always=True)`` says otherwise. With ``KITT_TEST_DSN`` the databases are schemas in the
 database that it names.
 
 Nothing of a plugin is imported before a test asks: `tox -e core` has the core alone.
@@ -26,13 +27,18 @@ _MISSING: Final = "missing"
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known."""
-    config.addinivalue_line("markers", "each_postgres: runs on each PostgreSQL version that is installed")
+    config.addinivalue_line("markers", "each_postgres(always): runs on each PostgreSQL version that is installed")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run marked tests on each version."""
-    if "postgres_version" in metafunc.fixturenames and metafunc.definition.get_closest_marker("each_postgres"):
-        metafunc.parametrize("postgres_version", _versions(), indirect=True, scope="session")
+    marker = metafunc.definition.get_closest_marker("each_postgres")
+    if marker is None or "postgres_version" not in metafunc.fixturenames:
+        return
+    *older, newest = _versions()
+    marks = () if marker.kwargs.get("always") else (pytest.mark.long,)
+    versions = [*(pytest.param(version, marks=marks) for version in older), newest]
+    metafunc.parametrize("postgres_version", versions, indirect=True, scope="session")
 
 
 def _versions() -> list[str]:

@@ -21,7 +21,7 @@ from kitt_sql.tables import SCHEMA_VERSION, metadata
 if TYPE_CHECKING:
     from kitt_postgres.testing import Database, Databases
 
-pytestmark = pytest.mark.each_postgres
+pytestmark = pytest.mark.each_postgres(always=True)
 
 REFERENCE: Final = tomllib.loads(
     (Path(__file__).parents[2] / "kitt-sql/tests/reference.toml").read_text(encoding="utf-8")
