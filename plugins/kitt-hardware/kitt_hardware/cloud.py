@@ -102,5 +102,7 @@ def _hypervisor(root: Path, told: str, cloud: str | None) -> str | None:
             return name
     if cloud is not None and "metal" not in told:
         return _HYPERVISOR_OF.get(cloud, "vm")
+    if "microsoft" in read_text(root / "proc/version").lower():  # WSL 2 shows no firmware
+        return "hyperv"
     flags = re.search(r"^flags\s*:.*\bhypervisor\b", read_text(root / "proc/cpuinfo"), re.MULTILINE)
     return "vm" if flags else None

@@ -26,10 +26,10 @@ def describe(machine: Machine) -> dict[str, Any]:
     if ram_type == UNKNOWN:
         remarks.append("ram_type: nothing that may be read without special rights tells it")
     storage, remark = results_disk(machine)
+    if storage is None:
+        remark = "storage: no disk is visible"
     if remark:
         remarks.append(remark)
-    if storage is None:
-        remarks.append("storage: no disk is visible")
     sections: dict[str, Any] = {
         "cpu": {key: value for key, value in cpu.items() if value is not None} or None,
         "ram_gb": memory_gb,

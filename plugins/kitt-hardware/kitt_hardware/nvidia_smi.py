@@ -56,17 +56,23 @@ def _ask(machine: Machine, command: str, *arguments: str) -> str:
 
 def _rows(answer: str, fields: tuple[str, ...]) -> list[dict[str, str]]:
     # Nothing is quoted: a comma in a name is told from the others by counting from the right.
-    split = [line.rsplit(",", len(fields)) for line in answer.splitlines()]
+    split = [[cell.strip() for cell in line.rsplit(",", len(fields))] for line in answer.splitlines()]
+    rows = [dict(zip(("name", *fields), cells, strict=True)) for cells in split if len(cells) == len(fields) + 1]
+    # What goes wrong is told in sentences, which may have commas.
     return [
-        dict(zip(("name", *fields), (cell.strip() for cell in cells), strict=True))
-        for cells in split
-        if len(cells) == len(fields) + 1 and _known(cells[0].strip())
+        row
+        for row in rows
+        if _known(row["name"]) and (_is_absent(row["memory.total"]) or _number(row["memory.total"]))
     ]
 
 
+def _is_absent(text: str) -> bool:
+    """Return whether that stands where there is no value: ``[N/A]``, ``[Not Supported]``."""
+    return re.fullmatch(r"\[.*\]|N/A", text) is not None
+
+
 def _known(text: str) -> str:
-    """Return the text, empty for what stands where there is no value: ``[N/A]``, ``[Not Supported]``."""
-    return "" if re.fullmatch(r"\[.*\]|N/A|", text) else text
+    return "" if _is_absent(text) else text
 
 
 def _number(text: str) -> float | None:

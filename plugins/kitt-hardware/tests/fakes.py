@@ -1,3 +1,4 @@
+# ruff: noqa: N802 - the functions have the library's names
 """Machines from `machines/*.toml`, and an NVML without a driver."""
 
 from __future__ import annotations
@@ -30,7 +31,12 @@ class FakeNvml:
     """
 
     def __init__(
-        self, gpus: Sequence[Mapping[str, Any]], *, driver: Any = "550.90.07", cuda: Any = 12040, as_bytes: bool = False
+        self,
+        gpus: Sequence[Mapping[str, Any]],
+        *,
+        driver: Any = "550.90.07",
+        cuda: Any = 12040,
+        as_bytes: bool = False,
     ) -> None:
         self.gpus = [dict(gpu) for gpu in gpus for _ in range(gpu.get("times", 1))]
         self.driver, self.cuda, self.as_bytes = driver, cuda, as_bytes
@@ -87,9 +93,7 @@ class FakeNvml:
 
     def nvmlDeviceGetAttributes_v2(self, handle: Any) -> Any:
         computes, slices, mib = self._of(handle, "slices")
-        return SimpleNamespace(
-            gpuInstanceSliceCount=slices, computeInstanceSliceCount=computes, memorySizeMB=mib
-        )
+        return SimpleNamespace(gpuInstanceSliceCount=slices, computeInstanceSliceCount=computes, memorySizeMB=mib)
 
     def _of(self, handle: Any, key: str) -> Any:
         value = handle.get(key, "Not Supported")
