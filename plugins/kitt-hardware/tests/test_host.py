@@ -91,7 +91,7 @@ def test_an_empty_root_still_gives_an_answer(tmp_path: Path, system: str) -> Non
         ("cpu\t\t: POWER9, altivec supported\nmodel : 8335-GTH\n", "POWER9"),
         ("hart : 0\nuarch\t\t: sifive,u74-mc\n", "sifive,u74-mc"),
         ("no colon\n:\nmodel name :\n", ""),
-        ("vendor_id : IBM/S390\nprocessor 0: version = 00,  identification = 0133,  machine = 8561\n", "IBM Z 8561"),
+        ("vendor_id : IBM/S390\nprocessor 0: version = 00,  id = 0133,  machine = 8561\n", "IBM Z 8561"),
         ("hart : 0\nisa : rv64gc\nmvendorid : 0x5b7\nmarchid : 0x0\n", "RISC-V 0x5b7 0x0"),
         ("CPU implementer : 0x4e\nCPU part : 0x010\n", "NVIDIA Olympus"),
     ],
