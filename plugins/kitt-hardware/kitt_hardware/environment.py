@@ -8,7 +8,24 @@ from typing import Final
 
 from kitt_hardware.files import exists, read_text
 
-__all__ = ["environment_type"]
+__all__ = ["ENVIRONMENT_TYPES", "environment_type"]
+
+ENVIRONMENT_TYPES: Final = (
+    "dgx_spark",
+    "dgx",
+    "wsl2",
+    "docker",
+    "podman",
+    "kubernetes",
+    "containerd",
+    "apptainer",
+    "container",
+    "native_linux",
+    "native_macos",
+    "native_windows",
+    "unknown",
+)
+"""Every environment, in the order in which they are tried."""
 
 _NATIVE: Final[Mapping[str, str]] = {
     "Linux": "native_linux",

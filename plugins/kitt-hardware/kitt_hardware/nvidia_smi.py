@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,10 +43,12 @@ def read(machine: Machine) -> dict[str, Any]:
 
 
 def _command(machine: Machine) -> str | None:
-    if machine.system == "Windows":
-        return shutil.which("nvidia-smi")
     known = next((f"/{place}" for place in _PLACES if exists(machine.root / place)), None)
-    return known or (shutil.which("nvidia-smi") if machine.root == Path("/") else None)
+    if known is not None or (machine.system != "Windows" and machine.root != Path("/")):
+        return known
+    import shutil
+
+    return shutil.which("nvidia-smi")
 
 
 def _ask(machine: Machine, command: str, *arguments: str) -> str:

@@ -6,7 +6,6 @@ text and lacks newer functions: both are expected here, as is a driver that supp
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import math
 import re
@@ -33,6 +32,8 @@ def load() -> Any:
         ImportError: The module can't be imported.
     """
     if sys.platform == "linux":
+        import ctypes
+
         try:
             ctypes.CDLL("libnvidia-ml.so.1")
         except OSError as error:

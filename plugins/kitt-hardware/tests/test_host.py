@@ -12,7 +12,7 @@ from kitt_core.registry import Registry
 from kitt_hardware import plugin
 from kitt_hardware.cpu import cpu_model
 from kitt_hardware.disk import first_disk
-from kitt_hardware.environment import environment_type
+from kitt_hardware.environment import ENVIRONMENT_TYPES, environment_type
 from kitt_hardware.host import describe
 from kitt_hardware.machine import Machine, this_machine
 from kitt_hardware.memory import memory_type
@@ -196,6 +196,7 @@ def mount(at: str, path: str) -> str:
 )  # fmt: skip
 def test_environments(tmp_path: Path, files: dict[str, str], environ: dict[str, str], expected: str) -> None:
     assert environment_type(write(tmp_path, **files), "Linux", environ) == expected
+    assert expected in ENVIRONMENT_TYPES
 
 
 @pytest.mark.parametrize(
