@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def machine(plugins: PluginManager, *found: Mapping[str, Any], also_broken: bool
         def kitt_register_fingerprint(self, registry: Registry[FingerprintSource]) -> None:
             registry.add(FingerprintSource(name="host", collect=lambda: FOUND))
             for index, sections in enumerate(found):
-                registry.add(FingerprintSource(name=f"other{index}", collect=lambda sections=sections: sections))
+                registry.add(FingerprintSource(name=f"other{index}", collect=partial(dict, sections)))
             if also_broken:
                 registry.add(FingerprintSource(name="sensor", collect=broken))
 
@@ -69,7 +70,7 @@ def same_machine(directory: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     info = []
     for driver in ("550.90.07", "570.86.15"):
         found = {**FOUND, **GPUS, "driver_version": driver}
-        info.append(collect_system_info([FingerprintSource("all", lambda found=found: found)]).sections)
+        info.append(collect_system_info([FingerprintSource("all", partial(dict, found))]).sections)
     before, after = info
     other = collect_system_info([FingerprintSource("all", lambda: FOUND)]).sections
     assert before["machine"] == after["machine"] != other["machine"]

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from kitt_hardware import nvidia_smi, nvml
 from kitt_hardware.deadline import within
-from kitt_hardware.files import exists, listing, read_text
+from kitt_hardware.files import listing, read_text
 from kitt_hardware.machine import Machine
 from kitt_hardware.visible import visible_devices
 
@@ -38,34 +38,38 @@ def describe(machine: Machine, load: Callable[[], Any] = nvml.load) -> dict[str,
     """
     if machine.system not in {"Linux", "Windows"}:
         return {}
-    found, remarks = _asked(machine, load)
+    found, failure, broken = _asked(machine, load)
     if jetson := _jetson(machine):
-        found, remarks = _over(found, jetson), []
+        found, failure = _over(found, jetson), None
     elif "gpu" not in found:
         found = _from_kernel(machine) or found
     on_bus = _on_bus(machine)
     seen = len(found.get("gpu", {}).get("devices", ()))
+    if not (seen or on_bus or broken):
+        return {}  # no NVIDIA GPU, so nothing is missing
+    remarks = [failure] if failure else []
     if on_bus > seen:
         remarks.append(f"{on_bus} NVIDIA GPUs are on the bus, {seen} can be used here")
-    if not seen and not on_bus and not exists(machine.root / "proc/driver/nvidia"):
-        return {}  # no NVIDIA GPU, so nothing is missing
     remarks += found.pop("remarks", [])
     if seen and (visible := visible_devices(machine.environ, "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")):
         found["gpu"]["visible_devices"] = visible
     return {**found, **({"remarks": remarks} if remarks else {})}
 
 
-def _asked(machine: Machine, load: Callable[[], Any]) -> tuple[dict[str, Any], list[str]]:
-    remarks = []
+def _asked(machine: Machine, load: Callable[[], Any]) -> tuple[dict[str, Any], str | None, bool]:
+    """Return what NVML or its command tells, why NVML does not, and whether it is broken, not just absent."""
+    failure, broken = None, False
+    found: dict[str, Any] = {}
     try:
         found = within(_PATIENCE_SECONDS, lambda: nvml.read(load()))
         if "gpu" in found:
-            return found, []
+            return found, None, False
     except TimeoutError as error:
-        return {}, [f"NVML: {error}"]  # the command would wait for the same driver
+        return {}, f"NVML: {error}", True  # the command would wait for the same driver
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a broken driver or binding is no failure of KITT's
-        remarks.append(f"NVML: {' '.join(str(error).split()) or type(error).__name__}")
-    return nvidia_smi.read(machine), remarks
+        failure = f"NVML: {' '.join(str(error).split()) or type(error).__name__}"
+        broken = not isinstance(error, nvml.NoDriverError)
+    return nvidia_smi.read(machine) or found, failure, broken or "remarks" in found
 
 
 def _jetson(machine: Machine) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from kitt_hardware.machine import GIB
 
-__all__ = ["UNIFIED", "load", "read"]
+__all__ = ["UNIFIED", "NoDriverError", "load", "read"]
 
 UNIFIED: Final = re.compile(r"\bGB10\b|\bOrin\b|\bThor\b|\bXavier\b|\bTegra\b|nvgpu", re.IGNORECASE)
 """GPUs without memory of their own; some of their drivers say so, others give the system's memory."""
@@ -24,11 +24,15 @@ _MIG_ENABLED: Final = 1
 _MOST_GPUS: Final = 256
 
 
+class NoDriverError(OSError):
+    """NVIDIA's library is not installed: most machines have none."""
+
+
 def load() -> Any:
     """Return the module ``pynvml``.
 
     Raises:
-        OSError: NVIDIA's library is not installed; found out before the module is imported, which takes 50 ms.
+        NoDriverError: There is no library; found out before the module is imported, which takes 50 ms.
         ImportError: The module can't be imported.
     """
     if sys.platform == "linux":
@@ -37,7 +41,7 @@ def load() -> Any:
         try:
             ctypes.CDLL("libnvidia-ml.so.1")
         except OSError as error:
-            raise OSError("no driver: libnvidia-ml.so.1 can't be loaded") from error
+            raise NoDriverError("no driver: libnvidia-ml.so.1 can't be loaded") from error
     return importlib.import_module("pynvml")
 
 
@@ -45,9 +49,15 @@ def read(pynvml: Any) -> dict[str, Any]:
     """Return ``gpu.devices``, ``driver_version``, ``cuda_version`` and ``remarks``, each if NVML tells it.
 
     Raises:
+        NoDriverError: There is no library.
         Exception: NVML can't be used at all, with the library's reason.
     """
-    pynvml.nvmlInit()
+    try:
+        pynvml.nvmlInit()
+    except Exception as error:
+        if "Library Not Found" in str(error):
+            raise NoDriverError(str(error)) from error
+        raise
     try:
         return _Reader(pynvml).sections()
     finally:

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
+from faked_machines import answers, write
 from kitt_hardware import amd, apple
 from kitt_hardware.machine import GIB, Machine
-
-from .fakes import answers, write
 
 
 def card(root: Path, index: int, **attributes: str) -> Path:

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
+from faked_machines import write
 from kitt_hardware.cloud import product
-
-from .fakes import write
 
 
 @pytest.mark.parametrize(

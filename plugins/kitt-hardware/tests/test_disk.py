@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
+from faked_machines import answers, write
 from kitt_hardware.disk import results_disk
 from kitt_hardware.machine import Machine
 from kitt_hardware.mounts import block_devices, mount_of
-
-from .fakes import answers, write
 
 ROOT = "21 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
 

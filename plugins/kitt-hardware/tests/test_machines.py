@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
+from faked_machines import NAMES, FakeMachine, FakeNvml, answers, write
 from kitt_core.storage import check_run
 from kitt_core.testing import documents
-
-from .fakes import NAMES, FakeMachine, FakeNvml, answers, write
 
 EXPECTED = {
     "apple_m1": ("Apple-M1-7-core-GPU-16GB_Apple-M1-8c_16GB-Unknown_Darwin-23.6.0"),
@@ -252,3 +251,9 @@ def test_environment_and_cloud_are_told_apart(
     sections = faked(name).info().sections
     found = tuple(sections.get(key) for key in ("environment_type", "cloud", "virtualization"))
     assert found == (environment, cloud, virtualization)
+
+
+def test_the_examples_of_the_page_are_these() -> None:
+    page = Path(__file__).parents[3] / "docs" / "fingerprint.md"
+    (block,) = re.findall(r"```text\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert set(block.split()) <= set(EXPECTED.values())

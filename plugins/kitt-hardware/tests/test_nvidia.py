@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from faked_machines import FakeNvml, NVMLError, answers, no_library, write
 from kitt_hardware import nvidia, nvidia_smi, nvml
 from kitt_hardware.deadline import within
 from kitt_hardware.files import answer
 from kitt_hardware.machine import Machine
-
-from .fakes import FakeNvml, NVMLError, answers, no_library, write
 
 H100 = {"name": "NVIDIA H100 80GB HBM3", "memory_mib": 81559, "capability": [9, 0], "milliwatts": 700000}
 L4 = {"name": "NVIDIA L4", "memory_mib": 23034, "capability": [8, 9], "milliwatts": 72000}
@@ -45,8 +46,7 @@ class Broken:
 
 
 def test_the_fake_has_the_functions_of_the_module() -> None:
-    import pynvml
-
+    pynvml = importlib.import_module("pynvml")
     names = [name for name in vars(FakeNvml) if name.startswith("nvml")]
     assert len(names) > 10
     assert [name for name in names if not callable(getattr(pynvml, name, None))] == []
@@ -93,6 +93,12 @@ def test_a_lost_gpu_costs_only_itself(tmp_path: Path) -> None:
     assert found["remarks"] == ["GPU 1: GPU is lost", "GPU 2's memory: Insufficient Permissions"]
 
 
+def test_a_machine_whose_only_gpu_is_lost_says_so(tmp_path: Path) -> None:
+    found = nvidia.describe(linux(tmp_path), lambda: FakeNvml([{**H100, "lost": True}]))
+    assert found["remarks"] == ["GPU 0: GPU is lost"]
+    assert "gpu" not in found
+
+
 def test_a_binding_without_a_function_is_no_failure(tmp_path: Path) -> None:
     class Old(FakeNvml):
         nvmlDeviceGetMigMode = nvmlDeviceGetPowerManagementLimit = None  # type: ignore[assignment]  # noqa: N815
@@ -114,7 +120,7 @@ def test_instances_are_told_by_name_or_by_their_parts(tmp_path: Path, instance: 
 
 def test_memory_is_unified_where_there_is_none(tmp_path: Path) -> None:
     for gpu in ({"name": "NVIDIA GB10"}, {"name": "NVIDIA GB10", "memory_mib": 124610}, {"name": "NVIDIA Future"}):
-        (device,) = nvidia.describe(linux(tmp_path), lambda gpu=gpu: FakeNvml([gpu]))["gpu"]["devices"]
+        (device,) = nvidia.describe(linux(tmp_path), partial(FakeNvml, [gpu]))["gpu"]["devices"]
         assert (device["vram_gb"], device["unified_memory"]) == (0, True)
 
 
@@ -131,6 +137,13 @@ def test_a_machine_without_gpu_has_nothing_to_say(tmp_path: Path) -> None:
     assert nvidia.describe(linux(tmp_path), no_library) == {}
     assert nvidia.describe(linux(tmp_path), lambda: FakeNvml([])) == {}
     assert nvidia.describe(Machine(system="Darwin", root=tmp_path), pytest.fail) == {}
+
+
+def test_a_library_that_refuses_is_told_even_if_nothing_else_is_seen(tmp_path: Path) -> None:
+    machine = linux(tmp_path)
+    assert nvidia.describe(machine, lambda: Broken(MISMATCH)) == {"remarks": [f"NVML: {MISMATCH}"]}
+    # On Windows the module itself looks for the library.
+    assert nvidia.describe(machine, lambda: Broken("NVML Shared Library Not Found")) == {}
 
 
 def on_bus(root: Path, count: int) -> Path:
@@ -284,7 +297,7 @@ def test_without_the_library_the_module_is_not_even_imported() -> None:
     code = (
         "import sys; from kitt_hardware import nvml\n"
         "try: nvml.load()\n"
-        "except OSError: assert 'pynvml' not in sys.modules\n"
+        "except nvml.NoDriverError: assert 'pynvml' not in sys.modules\n"
         "else: assert 'pynvml' in sys.modules\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from faked_machines import NAMES, FakeMachine
 from kitt_core.fingerprint import FingerprintSource
 from kitt_core.registry import Registry
 from kitt_hardware import plugin
 from kitt_hardware.environment import ENVIRONMENT_TYPES
-
-from .fakes import NAMES, FakeMachine
-from .test_machines import EXPECTED
 
 PAGE = Path(__file__).parents[3] / "docs" / "fingerprint.md"
 
@@ -47,8 +45,3 @@ def test_every_key_is_explained(tmp_path: Path) -> None:
         inner |= {key for device in (sections["gpu"] or {}).get("devices", []) for key in device}
     assert keys <= set(first_column("What is recorded"))
     assert {key for key in inner if f"`{key}`" not in text and f"gpu.{key}`" not in text} == set()
-
-
-def test_the_examples_are_those_of_the_tests() -> None:
-    (block,) = re.findall(r"```text\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert set(block.split()) <= set(EXPECTED.values())

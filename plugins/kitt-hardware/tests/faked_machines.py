@@ -12,7 +12,7 @@ from typing import Any
 from attrs import evolve
 
 from kitt_core.fingerprint import FingerprintSource, SystemInfo, collect_system_info
-from kitt_hardware import amd, apple, host, nvidia
+from kitt_hardware import amd, apple, host, nvidia, nvml
 from kitt_hardware.machine import Machine
 
 DESCRIPTIONS = Path(__file__).parent / "machines"
@@ -106,7 +106,7 @@ class FakeNvml:
 
 
 def no_library() -> Any:
-    raise OSError("no driver: libnvidia-ml.so.1 can't be loaded")
+    raise nvml.NoDriverError("no driver: libnvidia-ml.so.1 can't be loaded")
 
 
 def answers(commands: Mapping[str, str]) -> Any:
