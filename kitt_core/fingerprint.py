@@ -14,10 +14,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 __all__ = [
     "FINGERPRINT_API_VERSION",
@@ -36,6 +37,7 @@ FINGERPRINT_API_VERSION: Final = 1
 _ID_LENGTH: Final = 16
 _LONGEST_SEGMENT: Final = 64
 _LONGEST_TEXT: Final = 200  # leaves room for a prefix and a suffix in a file name of 255 bytes
+_REMARKS: Final = "remarks"
 _ALWAYS_PRESENT: Final = ("gpu", "cuda_version", "driver_version")
 _KEY_ORDER: Final = (
     "gpu",
@@ -44,6 +46,7 @@ _KEY_ORDER: Final = (
     "ram_type",
     "storage",
     "cuda_version",
+    "rocm_version",
     "driver_version",
     "os",
     "kernel",
@@ -58,7 +61,9 @@ class FingerprintSource:
     Attributes:
         name: What `kitt plugins list` shows; equal to the entry point's name.
         collect: Returns sections of ``system_info`` (``gpu``, ``cpu``, ``ram_gb`` …) as JSON values; leaves
-            out what it can't find. It may raise: the other sources are asked all the same. Imports what is
+            out what it can't find. GPUs are objects in ``gpu.devices``, from which the other keys of ``gpu``
+            are derived. The key ``remarks`` is a list of lines that say what could not be read and why: they
+            are shown, not stored. It may raise: the other sources are asked all the same. Imports what is
             heavy only when called.
         summary: One line for listings.
         api_version: The `FINGERPRINT_API_VERSION` that it was written for.
@@ -78,10 +83,14 @@ class SystemInfo:
         sections: The ``system_info`` object of a document, ready for JSON, ``fingerprint``, ``machine`` and
             ``software`` included.
         notes: One line per source or section that could not be had, with the reason.
+        remarks: What the sources themselves say of what they could not read, each line with its source.
+        sources: The sections that each source found, by its name; none for one that failed.
     """
 
     sections: dict[str, Any]
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    sources: Mapping[str, tuple[str, ...]] = field(factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -92,13 +101,22 @@ class SystemInfo:
 def collect_system_info(sources: Iterable[FingerprintSource]) -> SystemInfo:
     """Ask every source and merge what they find; never raises because of one.
 
-    A value that an earlier source found stays; objects (``cpu``, ``storage``) are merged key by key, and null
-    never hides a value.
+    A value that an earlier source found stays; objects (``cpu``, ``storage``) are merged key by key, lists
+    (``gpu.devices``) are joined, and null never hides a value.
     """
     merged: dict[str, Any] = {}
     notes: list[str] = []
+    remarks: list[str] = []
+    found: dict[str, tuple[str, ...]] = {}
     for source in sources:
-        _merge(merged, _asked(source, notes))
+        sections = _asked(source, notes)
+        told = sections.pop(_REMARKS, [])
+        if isinstance(told, list):
+            remarks += [f"{source.name}: {' '.join(line.split())}" for line in told if isinstance(line, str)]
+        found[source.name] = tuple(sections)
+        _merge(merged, sections)
+    if isinstance(merged.get("gpu"), dict):
+        merged["gpu"] = _summed_up(merged["gpu"])
     for key in _ALWAYS_PRESENT:
         merged.setdefault(key, None)
     ordered: dict[str, Any] = {key: merged.pop(key) for key in _KEY_ORDER if key in merged}
@@ -106,7 +124,58 @@ def collect_system_info(sources: Iterable[FingerprintSource]) -> SystemInfo:
     ids = {"machine": machine_id(ordered), "software": software_id(ordered)}
     ordered["fingerprint"] = fingerprint_text(ordered)
     ordered |= {key: value for key, value in ids.items() if value is not None}
-    return SystemInfo(ordered, tuple(notes))
+    return SystemInfo(ordered, tuple(notes), tuple(remarks), found)
+
+
+@frozen
+class _GpuGroup:
+    """GPUs that are alike: their model, GiB of video memory (0: the system's is theirs) and number."""
+
+    model: str
+    vram_gb: int | None
+    count: int
+    compute_capability: Any = field(default=None, eq=False)
+
+
+def _devices(gpu: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    given = gpu.get("devices")
+    named = (
+        [d for d in given if isinstance(d, Mapping) and _text(d.get("model"))] if isinstance(given, list) else []
+    )
+    # The graphics in a CPU say nothing of a machine that has GPUs, and come and go with a setting of its BIOS.
+    return [device for device in named if device.get("integrated") is not True] or named
+
+
+def _gpu_groups(gpu: Mapping[str, Any]) -> list[_GpuGroup]:
+    """Return the groups of equal GPUs, the largest memory first, whatever order the bus gives them."""
+    devices = _devices(gpu)
+    if not devices:
+        model = _text(gpu.get("model"))
+        return [_GpuGroup(model, _memory(gpu), _positive(gpu.get("count")) or 1)] if _segment(model) else []
+    counts = Counter(
+        _GpuGroup(_text(device.get("model")), _memory(device), 0, device.get("compute_capability"))
+        for device in devices
+    )
+    groups = [evolve(group, count=count) for group, count in counts.items()]
+    return sorted(groups, key=lambda group: (-(group.vram_gb or 0), -group.count, group.model))
+
+
+def _memory(gpu: Mapping[str, Any]) -> int | None:
+    given = gpu.get("vram_gb")
+    return None if isinstance(given, bool) or not isinstance(given, int | float) else _positive(given)
+
+
+def _summed_up(gpu: dict[str, Any]) -> dict[str, Any]:
+    """Return ``gpu`` with what KITT's documents have, derived from its devices: those of the first group."""
+    groups = _gpu_groups(gpu)
+    if "model" in gpu or not groups:
+        return gpu
+    first = groups[0]
+    summary: dict[str, Any] = {"model": first.model}
+    if first.vram_gb is not None:
+        summary["vram_gb"] = first.vram_gb
+    summary |= {"count": first.count, "compute_capability": first.compute_capability}
+    return {**summary, **gpu}
 
 
 def _asked(source: FingerprintSource, notes: list[str]) -> dict[str, Any]:
@@ -133,6 +202,8 @@ def _merge(into: dict[str, Any], found: Mapping[str, Any]) -> None:
             into[key] = value
         elif isinstance(present, dict) and isinstance(value, dict):
             _merge(present, value)
+        elif isinstance(present, list) and isinstance(value, list):
+            present.extend(value)
 
 
 def fingerprint_text(system_info: Mapping[str, Any]) -> str:
@@ -144,20 +215,18 @@ def fingerprint_text(system_info: Mapping[str, Any]) -> str:
     """
     gpu, cpu, storage = (_object(system_info.get(key)) for key in ("gpu", "cpu", "storage"))
     ram_gb = _positive(system_info.get("ram_gb"))
-    cuda = _segment(system_info.get("cuda_version"))
+    cuda, rocm = (_segment(system_info.get(key)) for key in ("cuda_version", "rocm_version"))
     segments = (
         _gpu_segment(gpu, ram_gb),
         _cpu_segment(cpu),
         f"{ram_gb}GB-{_segment(system_info.get('ram_type')) or 'Unknown'}" if ram_gb else "",
         _storage_segment(storage),
-        f"CUDA-{cuda}" if cuda else "",
+        f"CUDA-{cuda}" if cuda else f"ROCm-{rocm}" if rocm else "",
         _segment(system_info.get("driver_version")),
         _segment(system_info.get("os")),
     )
     text = "_".join(segment for segment in segments if segment)
-    if len(text) <= _LONGEST_TEXT:
-        return text
-    return f"{text[: _LONGEST_TEXT - 9]}-{hashlib.sha256(text.encode('ascii')).hexdigest()[:8]}"
+    return _bounded(text, _LONGEST_TEXT)
 
 
 def cpu_label(model: str) -> str:
@@ -180,36 +249,60 @@ def machine_id(system_info: Mapping[str, Any]) -> str | None:
     """Return 16 hexadecimal digits that stay while the hardware stays; None if no hardware is known.
 
     GPU, CPU and installed memory go into it. Kernel, driver and environment do not; nor do memory type and
-    disk: which of them can be read, and which disk is the first, depends on privileges and on the last boot.
+    disk: which of them can be read, and which disk holds the results, depends on privileges and on the last
+    boot; nor does how GPUs are partitioned. Machines that are alike have the same id.
     """
     gpu, cpu = (_object(system_info.get(key)) for key in ("gpu", "cpu"))
     ram_gb = _positive(system_info.get("ram_gb"))
-    facts = {
-        "gpu": _segment(gpu.get("model")),
-        "gpu_vram_gb": _positive(gpu.get("vram_gb")),
-        "gpu_count": _positive(gpu.get("count")) or 1,
+    groups = _gpu_groups(gpu)
+    main = groups[0] if groups else _GpuGroup("", None, _positive(gpu.get("count")) or 1)
+    facts: dict[str, Any] = {
+        "gpu": _segment(main.model),
+        "gpu_vram_gb": main.vram_gb or 0,
+        "gpu_count": main.count,
         "cpu": cpu_label(_text(cpu.get("model"))),
         "cpu_cores": _positive(cpu.get("cores")),
         "ram_gb": _installed_gb(ram_gb),
     }
+    if len(groups) > 1:
+        facts["other_gpus"] = [[_segment(group.model), group.vram_gb or 0, group.count] for group in groups[1:]]
     return _digest(facts) if facts["gpu"] or facts["cpu"] or facts["ram_gb"] else None
 
 
 def software_id(system_info: Mapping[str, Any]) -> str | None:
-    """Return 16 hexadecimal digits for system, kernel, driver and CUDA; None if none of them is known."""
+    """Return 16 hexadecimal digits that stay while the software stays; None if none of it is known.
+
+    Operating system, kernel, driver, CUDA or ROCm, environment and the partitions of GPUs go into it.
+    """
     keys = ("os", "kernel", "driver_version", "cuda_version", "environment_type")
     facts = {key: _text(system_info.get(key)) for key in keys}
+    facts |= {key: value for key in ("rocm_version",) if (value := _text(system_info.get(key)))}
+    if partitions := _partitions(_object(system_info.get("gpu"))):
+        facts["partitions"] = partitions
     return _digest(facts) if any(facts.values()) else None
 
 
 def _gpu_segment(gpu: Mapping[str, Any], ram_gb: int) -> str:
-    label = _segment(gpu.get("model"))
-    if not label:
-        return ""
-    # Unified memory (GH200, GB10) has no video memory of its own: the system's is used, as KITT does.
-    vram = _positive(gpu.get("vram_gb")) or ram_gb
-    count = _positive(gpu.get("count"))
-    return label + (f"-{vram}GB" if vram else "") + (f"-{count}x" if count > 1 else "")
+    texts = [_group_text(group, ram_gb) for group in _gpu_groups(gpu)]
+    partitions = _partitions(gpu)
+    return "-and-".join(texts) + (f"-{partitions}" if texts and partitions else "")
+
+
+def _group_text(group: _GpuGroup, ram_gb: int) -> str:
+    # Unified memory (GB10, Apple) has no video memory of its own: the system's is used, as KITT does.
+    size = ram_gb if group.vram_gb == 0 else group.vram_gb
+    return _segment(group.model) + (f"-{size}GB" if size else "") + (f"-{group.count}x" if group.count > 1 else "")
+
+
+def _partitions(gpu: Mapping[str, Any]) -> str:
+    """Return how the GPUs are divided, ``MIG-1g.10gb-2x3g.40gb`` or ``CPX-NPS4``; empty if they are whole."""
+    devices = _devices(gpu)
+    modes = [mode for device in devices if (mode := _object(device.get("mig"))).get("enabled") is True]
+    given = [mode.get("instances") for mode in modes]
+    profiles = Counter(_segment(name) for names in given if isinstance(names, list) for name in names)
+    parts = [f"{count}x{name}" if count > 1 else name for name, count in sorted(profiles.items()) if name]
+    others = sorted({_segment(device.get("partition")) for device in devices} - {""})
+    return _segment("-".join([*(["MIG", *(parts or ["none"])] if modes else []), *others]))
 
 
 def _cpu_segment(cpu: Mapping[str, Any]) -> str:
@@ -223,14 +316,23 @@ def _cpu_segment(cpu: Mapping[str, Any]) -> str:
 def _storage_segment(storage: Mapping[str, Any]) -> str:
     parts = [_segment(storage.get(key)) for key in ("brand", "model", "type")]
     parts[2] = parts[2].upper()
-    return "-".join(part for part in parts if part and part.lower() != "unknown")
+    count = _positive(storage.get("count"))
+    known = "-".join(part for part in parts if part and part.lower() != "unknown")
+    return f"{known}-{count}x" if known and count > 1 else known
 
 
 def _segment(value: Any) -> str:
     """Make ``value`` one file-name safe segment without the separator."""
     # A plus tells models apart (Xeon 8480 and 8480+), so it is spelled out instead of dropped.
-    plain = re.sub(r"[^A-Za-z0-9.]+", "-", _text(value).replace("+", "plus"))
-    return plain[:_LONGEST_SEGMENT].strip("-.")
+    plain = re.sub(r"[^A-Za-z0-9.]+", "-", _text(value).replace("+", "plus")).strip("-.")
+    return _bounded(plain, _LONGEST_SEGMENT)
+
+
+def _bounded(text: str, longest: int) -> str:
+    """Cut ``text`` so that what differs behind the cut still differs."""
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest - 9].rstrip('-.')}-{hashlib.sha256(text.encode('ascii')).hexdigest()[:8]}"
 
 
 def _installed_gb(visible: int) -> int:

@@ -44,6 +44,22 @@ def test_a_known_machine_gives_kitts_form() -> None:
     )
 
 
+def test_video_memory_that_is_not_known_is_left_out() -> None:
+    assert fingerprint_text({"gpu": {"model": "NVIDIA L4", "count": 2}, "ram_gb": 8}) == "NVIDIA-L4-2x_8GB-Unknown"
+
+
+def test_rocm_stands_where_cuda_would() -> None:
+    amd = {**LEGACY, "cuda_version": None, "rocm_version": "6.2.0", "driver_version": None}
+    assert fingerprint_text(amd).endswith("-NVME_ROCm-6.2.0_Linux-6.8.0-45-generic")
+    assert software_id(amd) != software_id({**amd, "rocm_version": "6.3.1"})
+
+
+def test_alike_disks_of_one_volume_are_counted() -> None:
+    text = fingerprint_text({"storage": {"brand": "Samsung", "model": "PM9A3", "type": "nvme", "count": 4}})
+    assert text == "Samsung-PM9A3-NVME-4x"
+    assert fingerprint_text({"storage": {"brand": "Unknown", "model": "Unknown", "count": 4}}) == ""
+
+
 def test_what_is_absent_is_left_out() -> None:
     assert fingerprint_text({}) == ""
     assert fingerprint_text({"gpu": None, "cpu": {"cores": 4}, "ram_gb": 15}) == "UnknownCPU-4c_15GB-Unknown"
@@ -108,6 +124,12 @@ def test_long_texts_stay_different() -> None:
     assert long("1") != long("2")
 
 
+def test_long_names_stay_different() -> None:
+    one, other = ({"storage": {"model": "m" * 70 + end}, "gpu": {"model": "g" * 70 + end}} for end in "12")
+    assert fingerprint_text(one) != fingerprint_text(other)
+    assert machine_id(one) != machine_id(other)
+
+
 def test_machine_stays_when_software_or_privileges_change() -> None:
     later = {
         **LEGACY,
@@ -164,6 +186,101 @@ def test_sections_are_merged_and_the_first_value_stays() -> None:
     assert info.sections["os"] == "Linux-6"
     assert info.fingerprint == "NVIDIA-L4-22GB_Apple-M2-8c_Linux-6"
     assert info.sections["machine"] == machine_id(info.sections)
+
+
+def devices(*names: str, **more: Any) -> dict[str, Any]:
+    sizes = {"A": 24, "B": 12, "C": None, "U": 0}
+    listed = [{"model": name, "vram_gb": sizes[name], "compute_capability": [8, 6]} | more for name in names]
+    return {"gpu": {"devices": listed}, "ram_gb": 64}
+
+
+def test_equal_gpus_are_summed_up() -> None:
+    gpu = collect_system_info([source("nvidia", devices("A", "A"))]).sections["gpu"]
+    assert list(gpu) == ["model", "vram_gb", "count", "compute_capability", "devices"]
+    assert [gpu[key] for key in list(gpu)[:4]] == ["A", 24, 2, [8, 6]]
+
+
+def test_different_gpus_are_all_in_the_text_and_in_the_id() -> None:
+    both = collect_system_info([source("nvidia", devices("B", "A", "B"))]).sections
+    assert (both["gpu"]["model"], both["gpu"]["count"]) == ("A", 1)
+    assert both["fingerprint"] == "A-24GB-and-B-12GB-2x_64GB-Unknown"
+    texts, ids = set(), set()
+    for names in (["A"], ["A", "B"], ["A", "B", "B"], ["A", "A", "B"], ["A", "C"], ["C"], ["U"]):
+        sections = collect_system_info([source("nvidia", devices(*names))]).sections
+        texts.add(sections["fingerprint"])
+        ids.add(sections["machine"])
+        backwards = collect_system_info([source("nvidia", devices(*reversed(names)))]).sections
+        assert (backwards["fingerprint"], backwards["machine"]) == (sections["fingerprint"], sections["machine"])
+    assert len(texts) == len(ids) == 7
+
+
+def test_devices_say_the_same_as_their_sum() -> None:
+    sections = collect_system_info([source("nvidia", devices("A", "A"))]).sections
+    flat = {**sections, "gpu": {key: value for key, value in sections["gpu"].items() if key != "devices"}}
+    assert machine_id(flat) == sections["machine"]
+    assert fingerprint_text(flat) == sections["fingerprint"]
+
+
+def test_the_gpus_of_several_sources_are_joined() -> None:
+    sources = [source("nvidia", devices("B")), source("amd", devices("A", architecture="gfx1100"))]
+    info = collect_system_info(sources)
+    assert info.fingerprint == "A-24GB-and-B-12GB_64GB-Unknown"
+    built_in = collect_system_info([sources[0], source("amd", devices("A", integrated=True))])
+    assert built_in.fingerprint == "B-12GB_64GB-Unknown"
+    assert len(built_in.sections["gpu"]["devices"]) == 2
+    alone = collect_system_info([source("amd", devices("U", integrated=True))])
+    assert alone.fingerprint == "U-64GB_64GB-Unknown"
+
+
+def test_a_summary_that_a_source_gives_stays() -> None:
+    own = {"gpu": {"model": "mine", "devices": [{"model": "A"}]}}
+    assert collect_system_info([source("own", own)]).sections["gpu"] == own["gpu"]
+
+
+def test_partitions_are_in_the_text_and_in_the_software() -> None:
+    whole = devices("A")
+    some = devices("A", mig={"enabled": True, "instances": ["3g.40gb", "1g.10gb", "1g.10gb"]})
+    parted = devices("A", partition="CPX-NPS4")
+    assert fingerprint_text(some) == "A-24GB-MIG-2x1g.10gb-3g.40gb_64GB-Unknown"
+    assert fingerprint_text(devices("A", mig={"enabled": True})) == "A-24GB-MIG-none_64GB-Unknown"
+    assert fingerprint_text(devices("A", mig={"enabled": False})) == fingerprint_text(whole)
+    assert fingerprint_text(parted) == "A-24GB-CPX-NPS4_64GB-Unknown"
+    assert machine_id(some) == machine_id(parted) == machine_id(whole)
+    assert len({software_id({**found, "os": "Linux"}) for found in (whole, some, parted)}) == 3
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"devices": "A"},
+        {"devices": [None, 5, {}, {"model": 7}, {"model": ""}]},
+        {"devices": [{"model": "A", "vram_gb": "24", "mig": 3}]},
+        {
+            "devices": [
+                {"model": "A", "vram_gb": 10**400, "mig": {"enabled": True, "instances": [1, None, "x" * 99]}}
+            ]
+        },
+    ],
+)
+def test_devices_of_any_shape_are_no_failure(odd: dict[str, Any]) -> None:
+    info = collect_system_info([source("odd", {"gpu": odd, "ram_gb": 8})])
+    assert info.notes == ()
+    assert re.fullmatch(r"[A-Za-z0-9._-]{1,200}", info.fingerprint)
+
+
+def test_remarks_are_shown_and_not_stored() -> None:
+    remarks = ["ram_type:\n no rights", 5]
+    info = collect_system_info(
+        [source("host", {"ram_gb": 8, "remarks": remarks}), source("bad", {"remarks": "x"})]
+    )
+    assert info.remarks == ("host: ram_type: no rights",)
+    assert info.notes == ()
+    assert "remarks" not in info.sections
+
+
+def test_which_source_found_what_is_known() -> None:
+    sources = [source("host", {"os": "x", "ram_gb": 1}), source("none", {}), source("bad", OSError("x"))]
+    assert collect_system_info(sources).sources == {"host": ("os", "ram_gb"), "none": (), "bad": ()}
 
 
 @pytest.mark.parametrize("failure", [RuntimeError("no\nNVML"), SystemExit(3), ImportError(), 5, None])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,11 +13,16 @@ from kitt_core.cli.messages import say
 from kitt_core.cli.render import output_options, write_object, write_text
 from kitt_core.cli.state import State, pass_state
 
+if TYPE_CHECKING:
+    from kitt_core.fingerprint import SystemInfo
+
 __all__ = ["fingerprint"]
 
 
 @click.command()
-@click.option("--verbose", is_flag=True, help="Show everything that was found, and what could not be had.")
+@click.option(
+    "--verbose", is_flag=True, help="Show everything that was found, by which source, and what could not be read."
+)
 @output_options
 @pass_state
 def fingerprint(state: State, /, *, verbose: bool, output_format: str | None, output: Path | None) -> None:
@@ -30,8 +35,8 @@ def fingerprint(state: State, /, *, verbose: bool, output_format: str | None, ou
 
     info = collect_system_info(state.plugins.all(FINGERPRINTS))
     if verbose:
-        for note in info.notes:
-            say(f"warning: {note}")
+        for line in _told(info):
+            say(line)
     if not info.fingerprint:
         say("warning: nothing was found that identifies this machine")
         say("hint: pip install kitt-hardware")
@@ -43,9 +48,20 @@ def fingerprint(state: State, /, *, verbose: bool, output_format: str | None, ou
         write_object(dict(_flat(info.sections)), output_format, output)
 
 
+def _told(info: SystemInfo) -> Iterator[str]:
+    for name, found in info.sources.items():
+        yield f"source {name}: {', '.join(found) or 'nothing'}"
+    for remark in info.remarks:
+        yield f"note: {remark}"
+    for note in info.notes:
+        yield f"warning: {note}"
+
+
 def _flat(sections: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in sections.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, list) and any(isinstance(part, Mapping) for part in value):
+            yield from _flat({str(position): part for position, part in enumerate(value)}, f"{prefix}{key}.")
+        elif isinstance(value, Mapping) and value:
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

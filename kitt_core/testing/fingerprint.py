@@ -55,7 +55,12 @@ class FingerprintContract(RecordContract):
     def test_the_sections_are_merged_without_a_note(self, record: FingerprintSource) -> None:
         info = collect_system_info([record])
         assert info.notes == ()
-        assert set(record.collect()) <= set(info.sections)
+        assert set(record.collect()) - {"remarks"} <= set(info.sections)
+
+    def test_what_it_remarks_are_lines(self, record: FingerprintSource) -> None:
+        remarks = record.collect().get("remarks", [])
+        assert isinstance(remarks, list)
+        assert all(isinstance(line, str) and line.strip() == line != "" and line.isprintable() for line in remarks)
 
     def test_the_sections_fit_the_columns_of_a_store(self, record: FingerprintSource) -> None:
         with MemoryStore() as store:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import platform
+import re
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
-from kitt_hardware.files import answer, read_text
+from kitt_hardware.files import read_text
+from kitt_hardware.machine import Machine
 
 __all__ = ["cpu_model"]
 
@@ -56,11 +57,23 @@ _PARTS: Final[Mapping[tuple[int, int], str]] = {
     (0x41, 0xD85): "Cortex-X925",
     (0x41, 0xD87): "Cortex-A725",
     (0x41, 0xD8E): "Neoverse-N3",
+    (0x41, 0xD4B): "Cortex-A78C",
+    (0x41, 0xD4C): "Cortex-X1C",
     (0x46, 0x001): "A64FX",
     (0x48, 0xD01): "Kunpeng-920",
     (0x4E, 0x003): "Denver-2",
     (0x4E, 0x004): "Carmel",
+    (0x4E, 0x010): "Olympus",
     (0x51, 0x001): "Oryon",
+    (0x61, 0x022): "M1-Icestorm",
+    (0x61, 0x023): "M1-Firestorm",
+    (0x61, 0x024): "M1-Pro-Icestorm",
+    (0x61, 0x025): "M1-Pro-Firestorm",
+    (0x61, 0x028): "M1-Max-Icestorm",
+    (0x61, 0x029): "M1-Max-Firestorm",
+    (0x61, 0x032): "M2-Blizzard",
+    (0x61, 0x033): "M2-Avalanche",
+    (0x6D, 0xD49): "Azure-Cobalt-100",
     (0xC0, 0xAC3): "Ampere-1",
     (0xC0, 0xAC4): "Ampere-1A",
 }
@@ -68,12 +81,12 @@ _PARTS: Final[Mapping[tuple[int, int], str]] = {
 _MODEL_KEYS: Final = ("model name", "cpu model", "cpu", "uarch")  # x86 and LoongArch, MIPS, POWER, RISC-V
 
 
-def cpu_model(root: Path, system: str) -> str:
+def cpu_model(machine: Machine) -> str:
     """Return the CPU's brand string, empty if none can be found."""
-    if system == "Linux":
-        return _from_cpuinfo(read_text(root / "proc/cpuinfo"))
-    if system == "Darwin":
-        return answer("/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string") or platform.processor()
+    if machine.system == "Linux":
+        return _from_cpuinfo(read_text(machine.root / "proc/cpuinfo"))
+    if machine.system == "Darwin":
+        return machine.ask("/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string") or platform.processor()
     return _from_windows_registry() or platform.processor()
 
 
@@ -94,7 +107,18 @@ def _from_cpuinfo(text: str) -> str:
     name = next((first[key] for key in _MODEL_KEYS if key in first), "")
     if parts and (not name or name.startswith("ARMv")):  # older kernels name the architecture, not the core
         return _arm_name(list(parts))
-    return _distinct(name.partition(", altivec")[0], first)
+    return _distinct(name.partition(", altivec")[0], first) or _mainframe(first) or _risc_v(first)
+
+
+def _mainframe(first: Mapping[str, str]) -> str:
+    # "version = FF,  identification = 0133E8,  machine = 2964": the identification is a serial number.
+    found = re.search(r"machine = (\w+)", first.get("processor 0", ""))
+    return f"IBM Z {found[1]}" if found else ""
+
+
+def _risc_v(first: Mapping[str, str]) -> str:
+    ids = [first.get(key, "") for key in ("mvendorid", "marchid")]
+    return f"RISC-V {ids[0]} {ids[1]}" if all(ids) else ""
 
 
 def _distinct(name: str, first: Mapping[str, str]) -> str:

@@ -8,7 +8,24 @@ from typing import Final
 
 from kitt_hardware.files import exists, read_text
 
-__all__ = ["environment_type"]
+__all__ = ["ENVIRONMENT_TYPES", "environment_type"]
+
+ENVIRONMENT_TYPES: Final = (
+    "dgx_spark",
+    "dgx",
+    "wsl2",
+    "docker",
+    "podman",
+    "kubernetes",
+    "containerd",
+    "apptainer",
+    "container",
+    "native_linux",
+    "native_macos",
+    "native_windows",
+    "unknown",
+)
+"""Every environment, in the order in which they are tried."""
 
 _NATIVE: Final[Mapping[str, str]] = {
     "Linux": "native_linux",
@@ -40,7 +57,8 @@ def _container(root: Path, environ: Mapping[str, str]) -> str | None:
         return "docker"
     groups = read_text(root / "proc/1/cgroup").lower()
     mounts = _engine_mounts(read_text(root / "proc/self/mountinfo"))
-    traces = f"{groups}\n{mounts}\n{read_text(root / 'run/systemd/container')}"
+    told = f"{read_text(root / 'run/systemd/container')}\n{environ.get('container', '')}"
+    traces = f"{groups}\n{mounts}\n{told}"
     if exists(root / "run/.containerenv") or "libpod" in traces or "podman" in traces:
         return "podman"
     if (
@@ -51,8 +69,10 @@ def _container(root: Path, environ: Mapping[str, str]) -> str | None:
         return "kubernetes"
     if "containerd" in traces:
         return "containerd"
+    if exists(root / ".singularity.d") or {"APPTAINER_CONTAINER", "SINGULARITY_CONTAINER"} & environ.keys():
+        return "apptainer"
     marks = ("docker", "lxc", "crio", "/containers/storage/", "systemd-nspawn")
-    return "container" if any(mark in traces for mark in marks) else None
+    return "container" if told.strip() or any(mark in traces for mark in marks) else None
 
 
 def _engine_mounts(mountinfo: str) -> str:

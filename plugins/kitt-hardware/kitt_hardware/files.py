@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-__all__ = ["answer", "exists", "listing", "read_text"]
+__all__ = ["answer", "exists", "listing", "read_text", "real"]
 
 _ENOUGH: Final = 1 << 22
-_PATIENCE_SECONDS: Final = 10.0
+_PATIENCE_SECONDS: Final = 5.0
+_AFTER_KILL_SECONDS: Final = 1.0
 
 
 def read_text(path: Path) -> str:
@@ -37,16 +39,30 @@ def listing(directory: Path, pattern: str = "*") -> list[Path]:
         return []
 
 
-def answer(*command: str) -> str:
-    """Return what a system command prints, empty if it is not there, fails or hangs."""
+def real(path: Path) -> Path:
+    """Return the path without symbolic links, as it is if they can't be followed."""
     try:
-        done = subprocess.run(  # noqa: S603 - fixed commands with absolute paths, no shell, nothing from users
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=True,
-            timeout=_PATIENCE_SECONDS,
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path
+
+
+def answer(*command: str, patience: float = _PATIENCE_SECONDS) -> str:
+    """Return what a system command prints, empty if it is not there, fails or takes longer than ``patience``.
+
+    A command that not even SIGKILL ends, because its driver hangs in the kernel, is left behind.
+    """
+    try:
+        process = subprocess.Popen(  # noqa: S603 - fixed commands, no shell, nothing from users
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, ValueError):
         return ""
-    return done.stdout.decode("utf-8", errors="replace").strip()
+    try:
+        output, _ = process.communicate(timeout=patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=_AFTER_KILL_SECONDS)
+        return ""
+    return output.decode("utf-8", errors="replace").strip() if process.returncode == 0 else ""

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from kitt_hardware.files import answer, listing, read_text
+from kitt_hardware.files import listing, read_text
+from kitt_hardware.machine import Machine
 
-__all__ = ["memory_type"]
+__all__ = ["UNKNOWN", "memory_type"]
 
-_UNKNOWN: Final = "Unknown"
+UNKNOWN: Final = "Unknown"
+"""What KITT writes where the type can't be told."""
 _NAME: Final = re.compile(r"\b(LPDDR[1-9]?X?|DDR[1-9]?|HBM[1-9]?E?)\b", re.IGNORECASE)
 _SMBIOS_TYPES: Final[Mapping[int, str]] = {
     0x12: "DDR",
@@ -30,18 +32,18 @@ _SMBIOS_TYPES: Final[Mapping[int, str]] = {
 }
 
 
-def memory_type(root: Path, system: str) -> str:
+def memory_type(machine: Machine) -> str:
     """Return the type of the first memory module that tells it, else ``Unknown``."""
-    if system == "Linux":
-        candidates = _on_linux(root)
-    elif system == "Darwin":
-        candidates = iter([answer("/usr/sbin/system_profiler", "SPMemoryDataType")])
+    if machine.system == "Linux":
+        candidates = _on_linux(machine.root)
+    elif machine.system == "Darwin":
+        candidates = iter([machine.ask("/usr/sbin/system_profiler", "SPMemoryDataType")])
     else:
         candidates = iter(())
     for text in candidates:
         if found := _NAME.search(text):
             return found[1].upper()
-    return _UNKNOWN
+    return UNKNOWN
 
 
 def _on_linux(root: Path) -> Iterator[str]:

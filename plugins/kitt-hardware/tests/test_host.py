@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,8 +12,9 @@ from kitt_core.registry import Registry
 from kitt_hardware import plugin
 from kitt_hardware.cpu import cpu_model
 from kitt_hardware.disk import first_disk
-from kitt_hardware.environment import environment_type
-from kitt_hardware.host import Machine, describe, this_machine
+from kitt_hardware.environment import ENVIRONMENT_TYPES, environment_type
+from kitt_hardware.host import describe
+from kitt_hardware.machine import Machine, this_machine
 from kitt_hardware.memory import memory_type
 
 EPYC = """processor\t: 0
@@ -34,6 +34,10 @@ def write(root: Path, **files: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return root
+
+
+def linux(root: Path) -> Machine:
+    return Machine(system="Linux", root=root)
 
 
 def disk(root: Path, name: str, **attributes: str) -> None:
@@ -61,6 +65,7 @@ def test_a_server_is_described_whole(tmp_path: Path) -> None:
         "os": "Linux-6.8.0-45-generic",
         "kernel": "#45-Ubuntu SMP",
         "environment_type": "native_linux",
+        "remarks": ["storage: the first disk; the one that holds KITT's directory is not known"],
     }
 
 
@@ -86,15 +91,18 @@ def test_an_empty_root_still_gives_an_answer(tmp_path: Path, system: str) -> Non
         ("cpu\t\t: POWER9, altivec supported\nmodel : 8335-GTH\n", "POWER9"),
         ("hart : 0\nuarch\t\t: sifive,u74-mc\n", "sifive,u74-mc"),
         ("no colon\n:\nmodel name :\n", ""),
+        ("vendor_id : IBM/S390\nprocessor 0: version = 00,  id = 0133,  machine = 8561\n", "IBM Z 8561"),
+        ("hart : 0\nisa : rv64gc\nmvendorid : 0x5b7\nmarchid : 0x0\n", "RISC-V 0x5b7 0x0"),
+        ("CPU implementer : 0x4e\nCPU part : 0x010\n", "NVIDIA Olympus"),
     ],
 )  # fmt: skip
 def test_cpu_model_from_cpuinfo(tmp_path: Path, cpuinfo: str, model: str) -> None:
-    assert cpu_model(write(tmp_path, proc__cpuinfo=cpuinfo), "Linux") == model
+    assert cpu_model(linux(write(tmp_path, proc__cpuinfo=cpuinfo))) == model
 
 
 def test_big_and_little_cores_give_one_label(tmp_path: Path) -> None:
-    one = cpu_model(write(tmp_path / "1", proc__cpuinfo=GB10), "Linux")
-    other = cpu_model(write(tmp_path / "2", proc__cpuinfo="\n\n".join(GB10.split("\n\n")[::-1])), "Linux")
+    one = cpu_model(linux(write(tmp_path / "1", proc__cpuinfo=GB10)))
+    other = cpu_model(linux(write(tmp_path / "2", proc__cpuinfo="\n\n".join(GB10.split("\n\n")[::-1]))))
     assert cpu_label(one) == cpu_label(other) == "ARM-Cortex-A725-Cortex-X925"
 
 
@@ -138,19 +146,19 @@ def smbios(size: bytes, kind: int) -> bytes:
 
 
 def test_memory_type_from_each_source(tmp_path: Path) -> None:
-    assert memory_type(tmp_path, "Linux") == "Unknown"
+    assert memory_type(linux(tmp_path)) == "Unknown"
     entries = tmp_path / "sys/firmware/dmi/entries"
     for slot, record in enumerate([b"", smbios(b"\0\0", 0x1A), smbios(b"\0\x40", 2), smbios(b"\0\x40", 0x22)]):
         (entries / f"17-{slot}").mkdir(parents=True)
         (entries / f"17-{slot}/raw").write_bytes(record)
-    assert memory_type(tmp_path, "Linux") == "DDR5"
+    assert memory_type(linux(tmp_path)) == "DDR5"
     write(tmp_path, sys__devices__system__edac__mc__mc0__dimm0__dimm_mem_type="Registered-DDR3\n")
-    assert memory_type(tmp_path, "Linux") == "DDR3"
+    assert memory_type(linux(tmp_path)) == "DDR3"
     write(
         tmp_path / "run/udev/data",
         **{"+dmi:id": "E:MEMORY_DEVICE_0_TYPE=Unknown\nE:MEMORY_DEVICE_1_TYPE=LPDDR5X\n"},
     )
-    assert memory_type(tmp_path, "Linux") == "LPDDR5X"
+    assert memory_type(linux(tmp_path)) == "LPDDR5X"
 
 
 def mount(at: str, path: str) -> str:
@@ -177,6 +185,10 @@ def mount(at: str, path: str) -> str:
          {}, "container"),
         ({"proc__1__cgroup": "5:cpu:/lxc/web"}, {}, "container"),
         ({"run__systemd__container": "systemd-nspawn"}, {}, "container"),
+        ({}, {"container": "podman"}, "podman"),
+        ({}, {"container": "oci"}, "container"),
+        ({}, {"APPTAINER_CONTAINER": "/images/vllm.sif"}, "apptainer"),
+        ({"_dot_singularity.d__labels.json": "{}"}, {}, "apptainer"),
         ({"proc__1__cgroup": "0::/init.scope",
           "proc__self__mountinfo": mount("/var/lib/docker/overlay2/1/merged", "/var/lib/docker/overlay2/l")},
          {}, "native_linux"),
@@ -184,6 +196,7 @@ def mount(at: str, path: str) -> str:
 )  # fmt: skip
 def test_environments(tmp_path: Path, files: dict[str, str], environ: dict[str, str], expected: str) -> None:
     assert environment_type(write(tmp_path, **files), "Linux", environ) == expected
+    assert expected in ENVIRONMENT_TYPES
 
 
 @pytest.mark.parametrize(
@@ -202,11 +215,15 @@ def test_files_that_are_no_files_are_no_obstacle(tmp_path: Path) -> None:
     assert "cpu" not in found
 
 
-def test_the_source_describes_this_machine() -> None:
+def registered() -> Registry[FingerprintSource]:
     registry: Registry[FingerprintSource] = Registry("fingerprint source", FingerprintSource, 1)
     plugin.kitt_register_fingerprint(registry)
-    (source,) = registry
-    assert source.name == "host"
+    return registry
+
+
+def test_the_sources_describe_this_machine() -> None:
+    registry = registered()
+    assert [source.name for source in registry] == ["host", "nvidia", "amd", "apple"]
     info = collect_system_info(registry)
     assert info.notes == ()
     assert info.sections["ram_gb"] >= 0
@@ -218,18 +235,23 @@ def test_the_source_describes_this_machine() -> None:
 def test_a_host_without_psutil_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    registry: Registry[Any] = Registry("fingerprint source", FingerprintSource, 1)
-    plugin.kitt_register_fingerprint(registry)
     monkeypatch.setitem(sys.modules, "psutil", None)
-    info = collect_system_info(registry)
+    info = collect_system_info(registered())
     (note,) = info.notes
     assert note.startswith("host: ModuleNotFoundError:")
+
+
+@pytest.mark.parametrize("home", ["/nowhere/at/all", "~nobody-of-this-name/x", "relative"])
+def test_any_home_of_kitt_will_do(monkeypatch: pytest.MonkeyPatch, home: str) -> None:
+    monkeypatch.setenv("KITT_HOME", home)
+    assert collect_system_info(registered()).notes == ()
 
 
 def test_the_plugin_module_is_light() -> None:
     import subprocess
     import sys
 
-    code = "import sys, kitt_hardware.plugin; print(sorted({'psutil', 'kitt_hardware.host'} & set(sys.modules)))"
+    heavy = {"psutil", "pynvml", "ctypes", "subprocess", "kitt_hardware.host", "kitt_hardware.nvidia"}
+    code = f"import sys, kitt_hardware.plugin; print(sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
