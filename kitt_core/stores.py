@@ -144,6 +144,12 @@ def _from_uri(backend: StorageBackend, target: str, scheme: str, rest: str) -> d
             " expected three (relative) or four (absolute)",
             hint=f"write {scheme}:///{path} for the path {path} below this directory",
         )
+    if "?" in path:
+        # Neither it nor what follows is shown: people put passwords there.
+        raise ConfigurationError(
+            f"the {scheme} URI has a ?, and backend {backend.name} reads no options behind one",
+            hint="give options with -O key=value; a path that has a ? in it is named without the scheme",
+        )
     if path == "/":
         raise ConfigurationError(f"{target!r} names no path", hint=f"write {scheme}:///path or {scheme}:////path")
     return {option.name: path[1:]}
