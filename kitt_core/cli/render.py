@@ -14,6 +14,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, ParamSpec, TypeVar, cast
 
@@ -96,6 +97,7 @@ def write_rows(
     """
     narrow = columns if table_columns is None else table_columns
     with open_output(output) as binary:
+        rows = _begun(rows)
         stream = _Text(binary)
         if output_format == "json":
             _write_array(stream, columns, rows)
@@ -249,6 +251,13 @@ class _Visible(io.RawIOBase):
     def finish(self) -> None:
         """Show a last character that is not whole."""
         self._text.write(cells.visible(self._decoder.decode(b"", final=True)))
+
+
+def _begun(rows: Iterable[Row]) -> Iterator[Row]:
+    """Return the rows, the first one asked for: whoever cannot give any says so before a heading is written."""
+    iterator = iter(rows)
+    first = list(islice(iterator, 1))
+    return chain(first, iterator)
 
 
 def _is_drawn(stream: _Text) -> bool:
