@@ -144,11 +144,11 @@ def _from_uri(backend: StorageBackend, target: str, scheme: str, rest: str) -> d
             " expected three (relative) or four (absolute)",
             hint=f"write {scheme}:///{path} for the path {path} below this directory",
         )
-    if "?" in path:
-        # Neither it nor what follows is shown: people put passwords there.
+    if "=" in path.partition("?")[2]:  # a question mark alone may be part of a name
+        # What follows is not shown: people put passwords there.
         raise ConfigurationError(
-            f"the {scheme} URI has a ?, and backend {backend.name} reads no options behind one",
-            hint="give options with -O key=value; a path that has a ? in it is named without the scheme",
+            f"the {scheme} URI has ?key=value at its end, and backend {backend.name} reads no options there",
+            hint="give options with -O key=value; a path that holds this is named without the scheme",
         )
     if path == "/":
         raise ConfigurationError(f"{target!r} names no path", hint=f"write {scheme}:///path or {scheme}:////path")
