@@ -79,6 +79,8 @@ def parse(data: bytes) -> dict[str, Any]:
         value = _loads(text)
     except json.JSONDecodeError as error:
         what = "UTF-16 or UTF-32" if "\0" in text[:4] else f"no JSON: {error.msg}"
+        # Some of the parser's messages end so, for it goes on as we do.
+        what = what.removesuffix(" at")
         raise InvalidDocumentError(
             f"$: {what} at line {error.lineno} column {error.colno}, expected a JSON object in UTF-8"
         ) from error

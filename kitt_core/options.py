@@ -54,9 +54,18 @@ class Option:
         """What values it takes, in words."""
         return _type_name(self.type)
 
+    def hides(self, value: object) -> bool:
+        """Whether ``value`` may not be shown at all."""
+        if value is None or self.secret:
+            return value is not None
+        # A connection is a URI or key=value text. A bare word in its place may be the password alone.
+        return (
+            self.target == "uri" and str(value).strip() != "" and "=" not in str(value) and "://" not in str(value)
+        )
+
     def shown(self, value: object) -> str:
         """Return ``value`` as it may be shown."""
-        return REDACTED if self.secret and value is not None else str(value)
+        return REDACTED if self.hides(value) else str(value)
 
 
 def describe_options(options: type[Any]) -> list[Option]:
@@ -177,6 +186,8 @@ def _text(value: object) -> str:
 
 
 def _path(value: Any) -> Path:
+    if value == "":  # it would mean the current directory
+        raise ValueError(value)
     return Path(value).expanduser()
 
 

@@ -405,7 +405,7 @@ class ResultStore(abc.ABC):
 
     def __unsupported(self, operation: str, capability: Capability) -> UnsupportedOperationError:
         return UnsupportedOperationError(
-            f"{self.location} cannot {operation}: {type(self).__name__} does not declare {capability}",
+            f"{self.location} cannot {operation}: its backend does not offer {capability}",
             hint="`kitt plugins show NAME` says what a backend can do",
         )
 

@@ -144,6 +144,12 @@ def _from_uri(backend: StorageBackend, target: str, scheme: str, rest: str) -> d
             " expected three (relative) or four (absolute)",
             hint=f"write {scheme}:///{path} for the path {path} below this directory",
         )
+    if "=" in path.partition("?")[2]:  # a question mark alone may be part of a name
+        # What follows is not shown: people put passwords there.
+        raise ConfigurationError(
+            f"the {scheme} URI has ?key=value at its end, and backend {backend.name} reads no options there",
+            hint="give options with -O key=value; a path that holds this is named without the scheme",
+        )
     if path == "/":
         raise ConfigurationError(f"{target!r} names no path", hint=f"write {scheme}:///path or {scheme}:////path")
     return {option.name: path[1:]}

@@ -36,6 +36,7 @@ _LEVELS: Final = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
 _COMMANDS: Final = {
     "run": LazyCommand("kitt_core.cli.run:run", "Benchmark an engine and store the result."),
     "storage": LazyCommand("kitt_core.cli.storage:storage", "Look at stored runs and look after the store."),
+    "compare": LazyCommand("kitt_core.cli.compare:compare", "Put two runs side by side."),
     "fingerprint": LazyCommand("kitt_core.cli.fingerprint:fingerprint", "Show what identifies this machine."),
     "plugins": LazyCommand("kitt_core.cli.plugins:plugins", "Show what is installed and its options."),
     "config": LazyCommand("kitt_core.cli.config:config", "Show settings and where they come from."),

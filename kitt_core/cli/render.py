@@ -14,6 +14,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, ParamSpec, TypeVar, cast
 
@@ -30,6 +31,7 @@ __all__ = [
     "output_options",
     "write_object",
     "write_rows",
+    "write_tables",
     "write_text",
 ]
 
@@ -95,6 +97,7 @@ def write_rows(
     """
     narrow = columns if table_columns is None else table_columns
     with open_output(output) as binary:
+        rows = _begun(rows)
         stream = _Text(binary)
         if output_format == "json":
             _write_array(stream, columns, rows)
@@ -103,12 +106,31 @@ def write_rows(
                 stream.write(f"{cells.as_json(_picked(row, columns))}\n")
         elif output_format == "csv":
             _write_csv(stream, columns, rows, drawn=stream.drawn)
-        elif output_format == "markdown":
-            _write_markdown(stream, narrow, rows)
-        elif stream.drawn and shutil.get_terminal_size().columns >= _NARROWEST_TABLE:
-            _draw(stream, narrow, rows, shorten or {})
         else:
-            _write_plain(stream, narrow, rows)
+            _write_table(stream, narrow, rows, output_format, shorten or {})
+
+
+def write_tables(
+    tables: Iterable[tuple[Sequence[str], Iterable[Row]]],
+    output_format: str | None = None,
+    output: Path | None = None,
+) -> None:
+    """Write several tables for reading, one below the other.
+
+    Args:
+        tables: The columns and the rows of each.
+        output_format: ``markdown``, else ``table``.
+        output: A file, replaced as a whole; None or ``-`` is standard output.
+
+    Raises:
+        ConfigurationError: The file can't be written.
+    """
+    with open_output(output) as binary:
+        stream = _Text(binary)
+        for position, (columns, rows) in enumerate(tables):
+            if position and (output_format == "markdown" or not _is_drawn(stream)):  # a drawn one has a margin
+                stream.write("\n")
+            _write_table(stream, columns, rows, output_format, {})
 
 
 def write_object(values: Row, output_format: str | None = None, output: Path | None = None) -> None:
@@ -229,6 +251,32 @@ class _Visible(io.RawIOBase):
     def finish(self) -> None:
         """Show a last character that is not whole."""
         self._text.write(cells.visible(self._decoder.decode(b"", final=True)))
+
+
+def _begun(rows: Iterable[Row]) -> Iterator[Row]:
+    """Return the rows, the first one asked for: whoever cannot give any says so before a heading is written."""
+    iterator = iter(rows)
+    first = list(islice(iterator, 1))
+    return chain(first, iterator)
+
+
+def _is_drawn(stream: _Text) -> bool:
+    return stream.drawn and shutil.get_terminal_size().columns >= _NARROWEST_TABLE
+
+
+def _write_table(
+    stream: _Text,
+    columns: Sequence[str],
+    rows: Iterable[Row],
+    output_format: str | None,
+    shorten: Mapping[str, Callable[[Any], str]],
+) -> None:
+    if output_format == "markdown":
+        _write_markdown(stream, columns, rows)
+    elif _is_drawn(stream):
+        _draw(stream, columns, rows, shorten)
+    else:
+        _write_plain(stream, columns, rows)
 
 
 def _picked(row: Row, columns: Sequence[str]) -> dict[str, Any]:

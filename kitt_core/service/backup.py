@@ -15,7 +15,7 @@ from kitt_core import codec
 from kitt_core.archive import ArchiveWriter, Marker
 from kitt_core.errors import ConfigurationError, InvalidDocumentError
 from kitt_core.model import Progress, StoredRun
-from kitt_core.service.carrying import CarriedFiles, FailedRun, digest_of
+from kitt_core.service.carrying import CarriedFiles, FailedRun, check_source, digest_of
 from kitt_core.service.output import check_output, replaced_file
 from kitt_core.storage import Capability, ResultStore
 
@@ -62,9 +62,10 @@ def back_up(
         progress: Called with the number of runs that are done, and of all.
 
     Raises:
-        StoreUnavailableError: The store can't be used any longer; the archive is not complete.
+        StoreUnavailableError: The store does not exist, or can't be used any longer; the archive is not complete.
         OSError: The stream can't be written to; the archive is not complete.
     """
+    check_source(store)
     marker = Marker(datetime.now(UTC), kitt_core.__version__, backend)
     total = store.count()
     done = 0

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import BinaryIO, cast
 
 from attrs import evolve, field, frozen
 
 from kitt_core import codec
-from kitt_core.errors import InvalidDocumentError, KittError
+from kitt_core.errors import InvalidDocumentError, KittError, StoreUnavailableError
 from kitt_core.identity import check_run_id
 from kitt_core.model import Attachment, StoredRun
+from kitt_core.storage import ResultStore
 
-__all__ = ["CarriedFiles", "FailedRun", "digest_of"]
+__all__ = ["CarriedFiles", "FailedRun", "check_source", "digest_of"]
 
 
 @frozen
@@ -36,6 +38,22 @@ class FailedRun:
     def reason(self) -> str:
         """Why, in one line."""
         return self.error.message if self.error.hint is None else f"{self.error.message} ({self.error.hint})"
+
+
+def check_source(store: ResultStore) -> None:
+    """Refuse a store that is not there: a read would make some, and nothing would be carried without a word.
+
+    Raises:
+        StoreUnavailableError: Nothing is at its path.
+    """
+    if not store.paths:
+        return
+    with suppress(OSError):  # what can't be looked at, the store will refuse
+        if not store.paths[0].exists():
+            raise StoreUnavailableError(
+                f"{store.location} does not exist, so there is no run to take from it",
+                hint="check what --backend or the configuration names; `kitt config show` tells",
+            )
 
 
 def digest_of(run: StoredRun, location: str) -> str:

@@ -23,7 +23,7 @@ from kitt_core.errors import (
 )
 from kitt_core.model import Attachment, CheckedRun, Progress, StoredRun
 from kitt_core.query import Filters, RunFilter
-from kitt_core.service.carrying import CarriedFiles, FailedRun, digest_of
+from kitt_core.service.carrying import CarriedFiles, FailedRun, check_source, digest_of
 from kitt_core.service.output import is_part_of
 from kitt_core.storage import Capability, ResultStore, check_run
 
@@ -122,11 +122,12 @@ def copy_runs(
 
     Raises:
         ConfigurationError: Source and target are one store.
-        StoreUnavailableError: One of them can't be used any longer; what was copied stays, and the same call
-            again goes on from there.
+        StoreUnavailableError: The source does not exist, or one of them can't be used any longer; what was
+            copied stays, and the same call again goes on from there.
         SchemaError: The target has to be made ready first.
     """
     check_distinct(source, target)
+    check_source(source)
     wanted = RunFilter.of(filters)
     total = source.count(wanted)
     copying = Copying(source, target)

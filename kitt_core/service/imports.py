@@ -56,6 +56,10 @@ class ImportReport:
     refused: tuple[Refusal, ...] = ()
 
 
+Observe = Callable[[ImportReport], None]
+"""Told what an import has done."""
+
+
 def find_candidates(
     plugins: PluginManager, paths: Iterable[str | Path], *, standard_input: BinaryIO | None = None
 ) -> Iterator[ImportCandidate]:
@@ -87,6 +91,7 @@ def import_runs(
     *,
     progress: Progress | None = None,
     announce: Announce | None = None,
+    observe: Observe | None = None,
 ) -> ImportReport:
     """Store the documents whose bytes are not in the store yet, and say what became of each.
 
@@ -95,15 +100,20 @@ def import_runs(
         candidates: Read one after the other; a batch of documents is in memory at a time.
         progress: Called with the number of documents that are done.
         announce: Called for each new run after it was stored.
+        observe: Told at the end what was done, also if an error is the end.
 
     Raises:
         StoreUnavailableError: The store can't be used any longer; earlier batches stay stored.
     """
     importing = _Import(store, progress or _quiet, announce or _unheard)
-    for candidate in candidates:
-        importing.take(candidate)
-    importing.flush()
-    return ImportReport(tuple(importing.stored), tuple(importing.present), tuple(importing.refused))
+    try:
+        for candidate in candidates:
+            importing.take(candidate)
+        importing.flush()
+    finally:
+        if observe is not None:
+            observe(importing.report)
+    return importing.report
 
 
 class _Import:
@@ -118,6 +128,10 @@ class _Import:
         self.stored: list[str] = []
         self.present: list[str] = []
         self.refused: list[Refusal] = []
+
+    @property
+    def report(self) -> ImportReport:
+        return ImportReport(tuple(self.stored), tuple(self.present), tuple(self.refused))
 
     def take(self, candidate: ImportCandidate) -> None:
         try:

@@ -61,7 +61,7 @@ def settings_in_effect(
 def _options(prefix: str, known: list[Option], given: Mapping[str, Setting]) -> Iterator[tuple[str, Setting]]:
     for option in known:
         setting = given.get(option.name) or Setting(option.default, "default")
-        value = REDACTED if option.secret and setting.value is not None else _hidden(setting.value)
+        value = REDACTED if option.hides(setting.value) else _hidden(setting.value)
         yield f"{prefix}.{option.name}", attrs.evolve(setting, value=value)
 
 

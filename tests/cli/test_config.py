@@ -93,3 +93,15 @@ def test_a_file_that_cannot_be_used_is_exit_2(kitt: Kitt, text: str, message: st
     assert answer.code == 2
     assert message in answer.err.splitlines()[0]
     assert str(Path.cwd() / "kitt.toml") in answer.err
+
+
+def test_a_password_in_the_place_of_the_dsn_is_hidden(kitt: Kitt, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("kitt_postgres")
+    monkeypatch.setenv("KITT_DB_DSN", "hunter2")
+    answer = kitt("config", "show", installed=True)
+    assert answer.code == 0
+    assert "hunter2" not in answer.out + answer.err
+    assert "backends.postgres.dsn\t***\tKITT_DB_DSN" in answer.out
+    assert (
+        "hunter2" not in kitt("--backend", "postgres", "-O", "dsn=hunter2", "config", "show", installed=True).out
+    )

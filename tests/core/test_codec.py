@@ -109,6 +109,8 @@ def test_depth_is_counted_before_parsing() -> None:
         ('{"a": 1}'.encode("utf-16"), "UTF-8"),
         ('{"a": 1}'.encode("utf-16-be"), "UTF-16 or UTF-32"),
         ('{"a": 1}'.encode("utf-32-le"), "UTF-16 or UTF-32"),
+        (b'{"a": "\n"}', "no JSON: Invalid control character at line 1 column 8, expected"),
+        (b'{"a": "b', "no JSON: Unterminated string starting at line 1 column 7, expected"),
         (b"[1]", "$ is an array of 1, expected an object"),
         (b'"text"', '$ is "text", expected an object'),
         (b"null", "$ is null, expected an object"),

@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from kitt_core.errors import ConfigurationError
-from kitt_core.options import REDACTED, build_options, describe_options, target_option
+from kitt_core.options import REDACTED, Option, build_options, describe_options, target_option
 
 
 def _positive(instance: object, attribute: Any, value: int) -> None:
@@ -88,6 +88,7 @@ def test_words_for_false(text: str) -> None:
         ("sync", "off", "one of full, normal"),
         ("password", 5, "text"),
         ("path", 5, "a path"),
+        ("path", "", "a path"),
     ],
 )
 def test_a_wrong_type_names_option_owner_and_what_was_expected(name: str, value: object, expected: str) -> None:
@@ -115,3 +116,14 @@ def test_a_missing_option_has_its_cure() -> None:
 def test_the_classes_own_checks_are_configuration_errors() -> None:
     with pytest.raises(ConfigurationError, match="backend x: size is 0, expected at least 1"):
         build(size=0)
+
+
+@pytest.mark.parametrize(
+    ("value", "hidden"),
+    [("hunter2", True), ("host=h", False), ("postgresql://h/db", False), ("", False), (" ", False), (None, False)],
+)
+def test_a_bare_word_for_a_connection_is_not_shown(value: str | None, hidden: bool) -> None:
+    option = Option("dsn", str, "", target="uri")
+    assert option.hides(value) == hidden
+    assert (option.shown(value) == "***") == hidden
+    assert not Option("path", str, "", target="path").hides(value)

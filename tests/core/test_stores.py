@@ -117,6 +117,7 @@ def test_memory_is_there_without_any_plugin() -> None:
     [
         ("shelf://relative/x", "has two slashes before its path", "write shelf:///relative/x"),
         ("shelf:///", "names no path", "write shelf:///path or shelf:////path"),
+        ("shelf:///x?password=hunter2", "the shelf URI has ?key=value at its end", "give options with -O"),
         ("plain:///x", "backend plain takes no path", "write plain:"),
         ("no/such/path", "does not exist", "a new store needs a URI such as sqlite:///runs.db"),
         ("./shelf", "does not exist", "installed: plain, postgres, shelf, sqlite"),
@@ -128,6 +129,7 @@ def test_a_target_that_cannot_be_used_has_its_cure(
     with pytest.raises(ConfigurationError) as caught:
         open_store(target, plugins=plugins)
     assert message in caught.value.message
+    assert "hunter2" not in str(caught.value)
     assert hint in (caught.value.hint or "")
 
 

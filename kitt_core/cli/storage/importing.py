@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -11,7 +12,9 @@ from kitt_core.cli.progress import progress_bar
 from kitt_core.cli.render import output_options, write_object
 from kitt_core.cli.state import State, pass_state
 from kitt_core.errors import InputNotFoundError, InvalidDocumentError
+from kitt_core.importing import ImportCandidate
 from kitt_core.service.imports import ImportReport, find_candidates, import_runs
+from kitt_core.storage import ResultStore
 
 __all__ = ["import_files"]
 
@@ -33,19 +36,41 @@ def import_files(state: State, paths: tuple[str, ...], output_format: str | None
     candidates = find_candidates(state.plugins, paths)
     with state.open_store(output) as store:
         location = store.location
+        report = _imported(state, store, candidates)
+    if output_format is not None or output is not None:
+        write_object(_values(report), output_format, output)
+    _tell_refusals(report)
+    state.note(_sentence(report, location))
+    return _exit_code(report)
+
+
+def _imported(state: State, store: ResultStore, candidates: Iterable[ImportCandidate]) -> ImportReport:
+    so_far = ImportReport()
+
+    def observe(report: ImportReport) -> None:
+        nonlocal so_far
+        so_far = report
+
+    location = store.location
+    try:
         with progress_bar(state, "Importing") as progress:
-            report = import_runs(
+            return import_runs(
                 store,
                 candidates,
                 progress=progress,
                 announce=lambda run: state.plugins.announce_saved(run, location),
+                observe=observe,
             )
-    if output_format is not None or output is not None:
-        write_object(_values(report), output_format, output)
+    except BaseException:
+        if so_far != ImportReport():
+            _tell_refusals(so_far)
+            state.note(f"{_numbers(so_far)} so far; the same command again goes on from there")
+        raise
+
+
+def _tell_refusals(report: ImportReport) -> None:
     for refusal in report.refused:
         say_error(f"{refusal.source}: {refusal.error.message}", refusal.error.hint)
-    state.note(_sentence(report, location))
-    return _exit_code(report)
 
 
 def _values(report: ImportReport) -> dict[str, object]:
@@ -62,8 +87,12 @@ def _sentence(report: ImportReport, location: str) -> str:
         return f"stored as run {report.stored[0]} in {location}"
     if (new, known, refused) == (0, 1, 0):
         return f"nothing added: {location} has this document as run {report.present[0]}"
-    parts = [f"{new} stored" if new else "nothing added", f"{known} already there", f"{refused} refused"]
-    return f"{', '.join(parts)} ({location})"
+    return f"{_numbers(report)} ({location})"
+
+
+def _numbers(report: ImportReport) -> str:
+    stored = f"{len(report.stored)} stored" if report.stored else "nothing added"
+    return f"{stored}, {len(report.present)} already there, {len(report.refused)} refused"
 
 
 def _exit_code(report: ImportReport) -> int:

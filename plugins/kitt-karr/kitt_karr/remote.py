@@ -23,7 +23,8 @@ __all__ = ["Remote", "find_remote", "set_origin"]
 _HEADS: Final = "refs/heads/"
 _ORIGIN: Final = "origin"
 _SCHEMES: Final = ("file", "ssh", "git+ssh", "http", "https")
-_URL: Final = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_URL: Final = re.compile(r"([a-z][a-z0-9+.-]*):(?://|:)", re.IGNORECASE)
+"""How a URL begins; two colons are git's way to name a program that is the transport."""
 _SCP_LIKE: Final = re.compile(r"[^/:]{2,}:.*")
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*")
 
@@ -125,13 +126,18 @@ def _placed(config: StackedConfig, url: str, base: Path, *, push: bool = False) 
 
     url = apply_instead_of(config, url, push=push)
     scheme = _URL.match(url)
-    if scheme is not None and scheme[1].lower() not in _SCHEMES:
+    _check_scheme(url)
+    place = _directory(url)
+    return url if place is None or scheme is not None else str((base / place.expanduser()).absolute())
+
+
+def _check_scheme(url: str) -> None:
+    scheme = _URL.match(url)
+    if scheme is not None and (scheme[1].lower() not in _SCHEMES or scheme[0].endswith("::")):
         raise ConfigurationError(
             f"{without_secrets(url)}: no transport for {scheme[1]}",
             hint=f"there are {', '.join(_SCHEMES)} and paths",
         )
-    place = _directory(url)
-    return url if place is None or scheme is not None else str((base / place.expanduser()).absolute())
 
 
 def _value(config: StackedConfig, section: tuple[str, ...], name: str) -> str | None:

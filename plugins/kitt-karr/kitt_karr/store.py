@@ -200,10 +200,21 @@ class KarrResultStore(ResultStore):
     def _refuse_foreign(self, repository: Repository, tree: str | None) -> None:
         """Somebody's source code is no place for results, even where its path was given."""
         if self._is_foreign(repository, tree):
-            raise StoreUnavailableError(
-                f"{self.location} {_FOREIGN}",
-                hint=f"name another directory, or add an empty {FINGERPRINT} to it",
-            )
+            raise self._foreign()
+
+    def _foreign(self) -> StoreUnavailableError:
+        return StoreUnavailableError(
+            f"{self.location} {_FOREIGN}", hint=f"name another directory, or add an empty {FINGERPRINT} to it"
+        )
+
+    def refuse_foreign(self) -> None:
+        """Raise the error that a save would, if the repository is somebody else's.
+
+        Raises:
+            StoreUnavailableError: It is, or it can't be read.
+        """
+        if self.schema_status().state is SchemaState.FOREIGN:
+            raise self._foreign()
 
     def _is_foreign(self, repository: Repository, tree: str | None) -> bool:
         if tree is None or repository.listing(tree).find(FINGERPRINT.encode()) is not None:

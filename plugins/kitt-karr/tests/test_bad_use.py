@@ -12,7 +12,13 @@ from typing import Any
 
 import pytest
 
-from kitt_core.errors import ConfigurationError, KittError, RunExistsError, StoreUnavailableError
+from kitt_core.errors import (
+    ConfigurationError,
+    KittError,
+    RunExistsError,
+    StoreUnavailableError,
+    UnsupportedOperationError,
+)
 from kitt_core.model import Attachment, SchemaState, Severity
 from kitt_core.stores import open_store
 from kitt_core.testing.documents import MINIMAL, small
@@ -282,3 +288,9 @@ def test_a_refused_save_changes_nothing(git: Any, store: KarrResultStore, path: 
     store.save_result(MINIMAL, run_id="taken")
     assert git(path, "rev-parse", "main") == before
     git.assert_whole(path)
+
+
+def test_what_the_backend_does_not_offer_is_told_without_the_name_of_a_class(tmp_path: Path) -> None:
+    with KarrResultStore(tmp_path / "karr") as store, pytest.raises(UnsupportedOperationError) as caught:
+        store.migrate()
+    assert caught.value.message == f"{tmp_path / 'karr'} cannot migrate: its backend does not offer MIGRATE"

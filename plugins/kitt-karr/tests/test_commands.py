@@ -49,6 +49,24 @@ def test_init_takes_a_path_or_that_of_the_backend(kitt: Any, git: Any) -> None:
         assert len(git(Path(path), "log", "--format=%s").splitlines()) == 1
 
 
+@pytest.mark.parametrize("remote", [(), ("--remote", "ssh://host/runs.git")])
+def test_init_refuses_a_repository_of_somebody_else(kitt: Any, git: Any, remote: tuple[str, ...]) -> None:
+    git(Path(), "init", "--quiet", "source")
+    Path("source/code.py").write_text("print()")
+    git(Path("source"), "add", ".")
+    git(Path("source"), "commit", "--quiet", "-m", "Code")
+    answer = kitt("karr", "init", "source", *remote)
+    assert (answer.code, answer.out) == (4, "")
+    assert answer.err.startswith("error: ")
+    assert "source is a git repository, but not KARR's: it has neither hardware_fingerprint.txt" in answer.err
+    assert git(Path("source"), "log", "--format=%s") == "Code\n"
+    assert git(Path("source"), "remote") == ""
+    Path("source/hardware_fingerprint.txt").touch()
+    git(Path("source"), "add", ".")
+    git(Path("source"), "commit", "--quiet", "-m", "As the hint says")
+    assert kitt("karr", "init", "source").err == "source is there already\n"
+
+
 def test_init_with_a_remote_that_is_empty_begins_and_remembers_it(kitt: Any, git: Any, tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", str(tmp_path / "origin.git"))
     assert kitt("karr", "init", "a", "--remote", tmp_path / "origin.git").code == 0

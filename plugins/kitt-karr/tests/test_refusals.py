@@ -182,6 +182,10 @@ def test_unknown_names_schemes_and_no_remote_at_all(kitt: Any, two: Any, machine
     assert answer.code == 2
     assert "no transport for ftp" in answer.err
     assert "secret" not in answer.err
+    for address in ("codecommit::eu-west-1://runs", "ext::sh -c x", "https::host/x"):
+        answer = kitt("karr", "push", "-C", two.root / "a", address)
+        assert answer.code == 2
+        assert f"no transport for {address.partition(':')[0]}\nhint: there are file, ssh, " in answer.err
     machines.save("alone")
     answer = kitt("karr", "push", "-C", machines.root / "alone")
     assert answer.code == 2

@@ -14,7 +14,7 @@ from typing import Final
 import psycopg
 from sqlalchemy import exc
 
-from kitt_core.errors import InvalidDocumentError, KittError, StoreUnavailableError
+from kitt_core.errors import ConfigurationError, InvalidDocumentError, KittError, StoreUnavailableError
 from kitt_sql.tables import run_documents, run_labels, runs
 
 __all__ = ["cause_of", "is_collision", "is_lost", "is_refused_value", "translated"]
@@ -96,6 +96,16 @@ _TEXTS: Final[tuple[tuple[str, _Cause], ...]] = (
         ("is a service that libpq does not know", "check PGSERVICEFILE"),
     ),
 )
+_MISSPELT: Final = re.compile(r'invalid "?(\w+)"? value: "')
+_CHOICES: Final = {
+    "sslmode": "disable, allow, prefer, require, verify-ca or verify-full",
+    "gssencmode": "disable, prefer or require",
+    "channel_binding": "disable, prefer or require",
+    "target_session_attrs": "any, read-write, read-only, primary, standby or prefer-standby",
+    "load_balance_hosts": "disable or random",
+    "sslnegotiation": "postgres or direct",
+    "sslcertmode": "disable, allow or require",
+}
 _PASSING: Final = {None, _NOT_LISTENING, _STATES["53300"], _STATES["57P03"]}
 _RETRIED: Final = {"40001", "40P01", "57P01", "57P02", "57P03"}
 _REFUSED_VALUES: Final = {"22P02", "22P05", "22003", "54000", "54001", "22021", "22030", "22032"}
@@ -138,7 +148,7 @@ def is_lost(error: BaseException) -> bool:
         return False
     state = cause.sqlstate
     if state is None:  # libpq's own: no server spoke
-        return _textual(cause) in _PASSING
+        return _misspelt(cause) is None and _textual(cause) in _PASSING
     return state in _RETRIED or state.startswith("08")
 
 
@@ -156,6 +166,11 @@ def _translation(location: str, error: BaseException) -> KittError:
             f"{location} cannot hold this run: names and labels have at most about 2,700 bytes, documents 1 GB",
             hint="shorten it, or keep the run in another backend",
         )
+    elif cause.sqlstate is None and (setting := _misspelt(cause)) is not None:
+        return ConfigurationError(
+            f"{location}: the DSN's {setting} has a value that libpq does not know",
+            hint=f"give {_CHOICES.get(setting, 'one that the documentation of libpq lists')}",
+        )
     elif cause.sqlstate is None:
         what, cure = _textual(cause) or _LOST
     else:
@@ -164,6 +179,12 @@ def _translation(location: str, error: BaseException) -> KittError:
             (f"refused a statement (SQLSTATE {cause.sqlstate})", "run `kitt storage verify`"),
         )
     return StoreUnavailableError(f"{location} {what}", hint=cure)
+
+
+def _misspelt(error: psycopg.Error) -> str | None:
+    """Return the setting of the DSN whose value libpq refuses before it connects, None if it is something else."""
+    found = _MISSPELT.search(str(error))
+    return None if found is None else found[1]
 
 
 def _textual(error: psycopg.Error) -> _Cause | None:

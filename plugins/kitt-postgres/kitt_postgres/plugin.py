@@ -50,6 +50,12 @@ class PostgresOptions:
         default=True, metadata={"help": "Prepare statements; false behind a pgbouncer older than 1.21."}
     )
 
+    @dsn.validator
+    def _check_dsn(self, attribute: object, value: str) -> None:
+        del attribute
+        if value and not value.strip():
+            raise ValueError("dsn is blank, expected a URI such as postgresql://user@host/database, or nothing")
+
     @schema.validator
     def _check_schema(self, attribute: object, value: str | None) -> None:
         del attribute

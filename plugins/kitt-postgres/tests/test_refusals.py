@@ -414,3 +414,27 @@ def test_a_dsn_that_libpq_would_misread_is_refused_without_its_password(target: 
 def test_a_schema_of_postgresqls_own(schema: str) -> None:
     with pytest.raises(ConfigurationError, match="PostgreSQL's own"):
         open_store("postgresql://h/kitt", schema=schema)
+
+
+@pytest.mark.parametrize(
+    ("setting", "choices"),
+    [
+        ("sslmode", "disable, allow, prefer, require, verify-ca or verify-full"),
+        ("target_session_attrs", "any, read-write"),
+        ("channel_binding", "disable, prefer or require"),
+        ("ssl_min_protocol_version", "one that the documentation of libpq lists"),
+    ],
+)
+def test_a_setting_that_libpq_does_not_know_is_no_trouble_of_the_network(setting: str, choices: str) -> None:
+    with PostgresResultStore(f"postgresql://me:{PASSWORD}@localhost:1/x?{setting}=bogus") as store:
+        for call in (store.count, lambda: store.save_result(documents.MINIMAL), store.initialize):
+            with quickly(), pytest.raises(ConfigurationError) as caught:
+                call()
+            assert f"the DSN's {setting} has a value that libpq does not know" in caught.value.message
+            assert choices in str(caught.value.hint)
+            assert PASSWORD not in str(caught.value)
+
+
+def test_a_blank_dsn_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="dsn is blank, expected a URI"):
+        open_store("postgres", dsn=" \t")

@@ -49,6 +49,25 @@ def test_all_runs_are_copied_and_the_second_time_none(kitt: Kitt, stored: list[s
     assert set(documents(to)) == set(stored)
 
 
+@pytest.mark.parametrize("source", ["sqlite:///missing.db", "json:///missing", "karr:///missing"])
+@pytest.mark.parametrize("command", [("copy", "--to", "sqlite:///new.db"), ("backup", "new.tar.gz")])
+def test_what_is_not_there_is_not_carried_and_not_made(
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    source: str,
+    command: Sequence[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["--backend", source, "storage", *command]) == 4
+    error, hint = capsys.readouterr().err.splitlines()
+    assert "does not exist, so there is no run to take from it" in error
+    assert hint.startswith("hint: ")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_filters_say_which_runs(kitt: Kitt, stored: list[str]) -> None:
     outcome = kitt("copy", "--to", "json:///.", "--engine", "vllm", "--where", "avg_tps>40")
     assert outcome.code == 0

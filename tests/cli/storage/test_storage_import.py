@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kitt_core.errors import StoreUnavailableError
 from kitt_core.hookspecs import hookimpl
+from kitt_core.model import CheckedRun
+from kitt_core.service import imports
+from kitt_core.storage import ResultStore
 
 Kitt = Callable[..., Any]
 Make = Callable[..., bytes]
@@ -132,3 +136,29 @@ def test_a_path_that_is_not_there_has_a_hint(kitt: Kitt) -> None:
     outcome = kitt("import", "nodir/x")
     assert outcome.code == 3
     assert outcome.err == "error: nodir/x: no such file or directory\nhint: check the path; - is standard input\n"
+
+
+def test_a_store_that_goes_away_exits_with_4_and_says_how_far_it_came(
+    kitt: Kitt, document: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tree(tmp_path, document, 5)
+    (root / "bad").mkdir()
+    (root / "bad" / "metrics.json").write_bytes(b"{")
+    whole = ResultStore.save_unless_stored
+    batches = iter(range(9))
+
+    def fails(store: ResultStore, runs: Sequence[CheckedRun]) -> dict[str, str]:
+        if next(batches) == 3:
+            raise StoreUnavailableError("the server is gone", hint="try again")
+        return whole(store, runs)
+
+    monkeypatch.setattr(imports, "_MOST_RUNS", 1)
+    with monkeypatch.context() as lost:
+        lost.setattr(ResultStore, "save_unless_stored", fails)
+        outcome = kitt("import", str(root))
+    assert (outcome.code, outcome.out) == (4, b"")
+    refused, said, *error = outcome.err.splitlines()
+    assert refused.startswith(f"error: {root}/bad/metrics.json: ")
+    assert said == "3 stored, 0 already there, 1 refused so far; the same command again goes on from there"
+    assert error == ["error: the server is gone", "hint: try again"]
+    assert "2 stored, 3 already there, 1 refused (" in kitt("import", str(root)).err

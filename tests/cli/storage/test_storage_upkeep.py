@@ -143,3 +143,11 @@ def test_a_store_that_cannot_delete_says_so_before_it_looks(
     outcome = kitt("delete", "--yes", "nope-nope")
     assert outcome.code == 2
     assert "cannot delete runs" in outcome.err
+
+
+@pytest.mark.parametrize("output_format", ["table", "json", "csv", "markdown"])
+def test_a_store_that_cannot_be_verified_gives_no_heading(kitt: Kitt, tmp_path: Path, output_format: str) -> None:
+    (tmp_path / "runs.db").write_bytes(bytes(8192))
+    outcome = kitt("verify", "--format", output_format)
+    assert (outcome.code, outcome.out) == (4, b"")
+    assert outcome.err.startswith("error: ")

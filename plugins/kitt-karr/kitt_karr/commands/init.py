@@ -36,6 +36,7 @@ def init(state: State, path: Path | None, remote: str | None) -> None:
     if is_new and remote is not None and _cloned(state, place, remote):
         return
     with KarrResultStore(place, fingerprint=fingerprint) as store:
+        store.refuse_foreign()
         store.initialize()
     if remote is not None:
         _connect(place, remote)

@@ -1,0 +1,178 @@
+"""``kitt compare``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import click
+
+from kitt_core.cli.lazy import HintedUsageError
+from kitt_core.cli.render import output_options, write_object, write_rows, write_tables
+from kitt_core.cli.state import State, pass_state
+from kitt_core.errors import ConfigurationError
+from kitt_core.service.comparing import ComparedMetric, Comparison, compare_runs
+from kitt_core.service.imports import STANDARD_INPUT
+from kitt_core.service.output import is_part_of
+from kitt_core.service.subjects import Subject, find_subject
+from kitt_core.storage import ResultStore
+
+__all__ = ["compare"]
+
+logger = logging.getLogger(__name__)
+
+_FOR_READING: Final = (None, "table", "markdown")
+_COLUMNS: Final = (
+    "benchmark",
+    "metric",
+    "a",
+    "b",
+    "ratio",
+    "unit",
+    "direction",
+    "definition_a",
+    "definition_b",
+    "n_a",
+    "n_b",
+    "note",
+)
+_TABLE: Final = {
+    "benchmark": "benchmark",
+    "metric": "metric",
+    "a": "A",
+    "b": "B",
+    "ratio": "B/A",
+    "unit": "unit",
+    "direction": "better",
+    "n_a": "n A",
+    "n_b": "n B",
+    "note": "note",
+}
+"""The columns that a table shows, with their headings."""
+_ALWAYS_SHOWN: Final = ("model", "engine", "suite_name")
+_MOST_NAMED: Final = 5
+
+
+@click.command()
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.option(
+    "--metric",
+    "metrics",
+    metavar="PATTERN",
+    multiple=True,
+    help="Only these: 'ttft_ms.*' of every benchmark, 'throughput/*' of one. Repeat it for any of several.",
+)
+@output_options
+@pass_state
+def compare(
+    state: State, first: str, second: str, metrics: tuple[str, ...], output_format: str | None, output: Path | None
+) -> None:
+    """Put two runs side by side: per metric both values, B/A, the unit and which way is better.
+
+    A and B are ids, perhaps shortened, or paths of run directories and metrics.json files. Whether a difference
+    means anything is not said: that takes repeated runs and a test.
+    """
+    if first == second == STANDARD_INPUT:
+        raise HintedUsageError("standard input is one run", "give a file for the other one")
+    state.protect_store(output)
+    with ExitStack() as stack:
+
+        @cache
+        def store() -> ResultStore:
+            return stack.enter_context(state.open_store())
+
+        a, b = (find_subject(text, store, state.plugins) for text in (first, second))
+    _protect(output, (a, b))
+    found = compare_runs(a, b, metrics=metrics)
+    _warn(found, metrics)
+    if output_format in _FOR_READING:
+        write_tables(_tables(found), output_format, output)
+    elif output_format == "json":
+        write_object(_object(found), output_format, output)
+    else:
+        if found.differences:
+            state.note(f"A and B differ in {_named(found)}; --format json has the values")
+        write_rows(_COLUMNS, map(_row, [*found.common, *found.alone]), output_format, output)
+
+
+def _protect(output: Path | None, subjects: Sequence[Subject]) -> None:
+    files = [subject.file for subject in subjects if subject.file is not None]
+    if output is not None and str(output) != "-" and any(is_part_of(output, [file]) for file in files):
+        raise ConfigurationError(
+            f"{output} is a run that is compared, and would be overwritten", hint="name another file after -o"
+        )
+
+
+def _warn(found: Comparison, metrics: Sequence[str]) -> None:
+    if not found.common:
+        of = f" that matches {' or '.join(map(repr, metrics))}" if metrics else ""
+        logger.warning("A and B have no metric in common%s", of)
+
+
+def _named(found: Comparison) -> str:
+    names = [difference.what for difference in found.differences]
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _tables(found: Comparison) -> Iterator[tuple[Sequence[str], list[dict[str, Any]]]]:
+    yield ("run", "A", "B"), [{"run": what, "A": a, "B": b} for what, a, b in _header(found)]
+    rows = [_row(metric) for metric in (*found.common, *found.alone)]
+    yield tuple(_TABLE.values()), [{title: row[name] for name, title in _TABLE.items()} for row in rows]
+
+
+def _header(found: Comparison) -> Iterator[tuple[str, Any, Any]]:
+    """Yield what the runs are, and then only what they differ in."""
+    a, b = _facts(found.a), _facts(found.b)
+    yield from ((what, a[what], b[what]) for what in a)
+    for difference in found.differences:
+        if difference.what not in _ALWAYS_SHOWN:
+            yield difference.what, difference.a, difference.b
+
+
+def _facts(subject: Subject) -> dict[str, Any]:
+    run = subject.rows.run
+    counts = f"{run.passed_count or 0} of {run.total_benchmarks or 0} passed"
+    return {
+        "id": subject.id,
+        "from": subject.source,
+        "model": run.model,
+        "engine": run.engine,
+        "suite": run.suite_name,
+        "time": run.timestamp,
+        "status": f"{'passed' if run.passed else 'failed'} ({counts})",
+    }
+
+
+def _object(found: Comparison) -> dict[str, Any]:
+    return {
+        "a": _identity(found.a),
+        "b": _identity(found.b),
+        "differences": [attrs.asdict(difference) for difference in found.differences],
+        "metrics": [_row(metric) for metric in found.common],
+        "alone": [_row(metric) for metric in found.alone],
+    }
+
+
+def _identity(subject: Subject) -> dict[str, Any]:
+    run = subject.rows.run
+    return {
+        "id": subject.id,
+        "source": subject.source,
+        "model": run.model,
+        "engine": run.engine,
+        "suite_name": run.suite_name,
+        "timestamp": run.timestamp,
+        "passed": run.passed,
+    }
+
+
+def _row(metric: ComparedMetric) -> Mapping[str, Any]:
+    values = {name: getattr(metric, name) for name in _COLUMNS[:-1]}
+    return {**values, "note": "; ".join(metric.notes)}

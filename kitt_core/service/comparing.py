@@ -1,0 +1,375 @@
+"""Two runs side by side: what was measured in both, and what else they differ in.
+
+Nothing is judged here: a ratio says how two numbers relate, not whether the difference means anything.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from kitt_core.aggregation import mean
+from kitt_core.benchmarking.catalogue import CATALOGUE, MetricDefinition, definition_of
+from kitt_core.model import BenchmarkRow
+from kitt_core.rows import clean_text
+from kitt_core.service.subjects import Subject
+
+__all__ = ["UNKNOWN_DIRECTION", "ComparedMetric", "Comparison", "Difference", "compare_runs"]
+
+UNKNOWN_DIRECTION: Final = "unknown"
+"""The direction of a metric that is not in the catalogue."""
+
+_MEASURED: Final = frozenset(
+    {
+        "id",
+        "results",
+        "timestamp",
+        "passed",
+        "total_benchmarks",
+        "passed_count",
+        "failed_count",
+        "total_time_seconds",
+    }
+)
+"""Keys of a document that say what came out of a run, not how it was made."""
+_ORDER: Final = {definition.name: place for place, definition in enumerate(CATALOGUE)}
+
+
+@frozen
+class Difference:
+    """Something besides the metrics in which the runs differ.
+
+    Attributes:
+        what: A path into the document (``system_info.gpu.model``), or a benchmark and its setting
+            (``throughput: concurrency``).
+        a: The first run's value, None if it has none.
+        b: The second run's.
+    """
+
+    what: str
+    a: Any
+    b: Any
+
+
+@frozen
+class ComparedMetric:
+    """One metric of one benchmark in both runs.
+
+    Attributes:
+        benchmark: The benchmark, with the settings that tell its cases apart in brackets.
+        metric: The metric's name.
+        a: The mean over the first run's entries, in ``unit``; None if there is no finite value.
+        b: The second run's.
+        ratio: ``b / a``; None where it is not defined or the two are not the same measure.
+        unit: Empty if the metric is not in the catalogue.
+        direction: Which way is better: a `Direction`, or `UNKNOWN_DIRECTION`.
+        definition_a: Id of the exact definition by which the first run measured, None if that is not known.
+        definition_b: The second run's.
+        n_a: How many entries of the first run ``a`` is the mean of.
+        n_b: The second run's.
+        notes: What to know before the two are compared, a few words each.
+    """
+
+    benchmark: str
+    metric: str
+    a: float | None
+    b: float | None
+    ratio: float | None
+    unit: str
+    direction: str
+    definition_a: str | None
+    definition_b: str | None
+    n_a: int
+    n_b: int
+    notes: tuple[str, ...] = ()
+
+
+@frozen
+class Comparison:
+    """What two runs have in common, and what not.
+
+    Attributes:
+        a: The first run, by which is divided.
+        b: The second run.
+        differences: What they differ in besides the metrics.
+        common: The metrics that both have: benchmarks in the first run's order, metrics in the catalogue's.
+        alone: The metrics that only one of them has.
+    """
+
+    a: Subject
+    b: Subject
+    differences: tuple[Difference, ...]
+    common: tuple[ComparedMetric, ...]
+    alone: tuple[ComparedMetric, ...]
+
+
+def compare_runs(a: Subject, b: Subject, *, metrics: Sequence[str] = ()) -> Comparison:
+    """Put two runs side by side.
+
+    Several entries of one benchmark (``run_number``) are combined by their mean. Entries that passed count; only
+    where no passed entry has a metric, those that failed do, and the notes say so. Values that are not finite
+    take no part.
+
+    A benchmark whose entries differ in their settings within one run is several cases, each compared with its
+    like. Where a name may stand for two measures (another ``test_version``, or a definition that is known of one
+    side alone), values are given and no ratio.
+
+    Args:
+        a: The first run.
+        b: The second run.
+        metrics: Patterns with ``*`` that ``metric`` or ``benchmark/metric`` must match one of; without any all
+            metrics are compared.
+    """
+    cases = list(_cases(a, b))
+    differences = [*_document_differences(a.document, b.document)]
+    compared: list[ComparedMetric] = []
+    for case in cases:
+        differences += case.differences()
+        compared += case.metrics(metrics)
+    return Comparison(
+        a,
+        b,
+        tuple(differences),
+        tuple(row for row in compared if _is_common(row)),
+        tuple(row for row in compared if not _is_common(row)),
+    )
+
+
+@frozen
+class _Entry:
+    """An entry of ``results``: its row, and what the document says beside it."""
+
+    row: BenchmarkRow
+    raw: Mapping[str, Any]
+    defined: bool  # by the catalogue: `kitt run` measured it
+    settings: dict[str, Any]
+    values: dict[str, float | None] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.row.test_name or ""
+
+
+@frozen
+class _Value:
+    """A metric in the entries of one run."""
+
+    mean: float | None
+    n: int
+    present: bool
+    failed: bool
+    definition: str | None
+
+
+@frozen
+class _Case:
+    """A benchmark, or one of its settings where it was run with several, in both runs."""
+
+    label: str
+    test_name: str
+    a: tuple[_Entry, ...]
+    b: tuple[_Entry, ...]
+
+    def differences(self) -> Iterator[Difference]:
+        facts = _case_facts(self.a), _case_facts(self.b)
+        if self.a and self.b:
+            yield from _differing(*facts, prefix=f"{self.label}: ")
+        else:
+            yield Difference(f"{self.label}: entries", len(self.a), len(self.b))
+
+    def metrics(self, patterns: Sequence[str]) -> list[ComparedMetric]:
+        names = {name for entry in (*self.a, *self.b) for name in entry.values}
+        if patterns:
+            full = {name: f"{self.test_name}/{name}" for name in names}
+            names = {name for name in names if any(_matches(p, name) or _matches(p, full[name]) for p in patterns)}
+        return [self._compared(name) for name in sorted(names, key=_catalogue_order)]
+
+    def _compared(self, name: str) -> ComparedMetric:
+        known = definition_of(name)
+        a, b = _value(self.a, name, known), _value(self.b, name, known)
+        doubts = list(self._doubts(a, b)) if a.present and b.present else []
+        return ComparedMetric(
+            benchmark=self.label,
+            metric=name,
+            a=a.mean,
+            b=b.mean,
+            ratio=None if doubts else _ratio(a.mean, b.mean),
+            unit=known.unit if known else "",
+            direction=known.direction.value if known else UNKNOWN_DIRECTION,
+            definition_a=a.definition,
+            definition_b=b.definition,
+            n_a=a.n,
+            n_b=b.n,
+            notes=(*doubts, *self._notes(name, known, a, b)),
+        )
+
+    def _doubts(self, a: _Value, b: _Value) -> Iterator[str]:
+        """Yield why the two may not be the same measure."""
+        if _versions(self.a) != _versions(self.b):
+            yield "other test_version"
+        if a.definition != b.definition:
+            unknown = " and ".join(s for s, v in (("A", a), ("B", b)) if v.definition is None)
+            yield f"definition unknown in {unknown}" if unknown else "other definition"
+
+    def _notes(self, name: str, known: MetricDefinition | None, a: _Value, b: _Value) -> Iterator[str]:
+        if a.present != b.present:
+            side, other, entries = ("A", "B", self.b) if a.present else ("B", "A", self.a)
+            reason = _why_not_measured(entries, name)
+            yield f"only in {side}" + (f"; {other}: {reason}" if reason else "")
+        elif _sources(self.a) != _sources(self.b) and _counts_tokens(known):
+            yield "other token_count_source"
+        for side, value, entries in (("A", a, self.a), ("B", b, self.b)):
+            failed = sum(1 for entry in entries if not entry.row.passed)
+            if failed and value.present:
+                yield f"{failed} of {len(entries)} failed in {side}{'' if value.failed else ' and left out'}"
+            if value.present and value.mean is None:
+                yield f"no finite value in {side}"
+
+
+def _is_common(row: ComparedMetric) -> bool:
+    return not any(note.startswith("only in ") for note in row.notes)
+
+
+def _cases(a: Subject, b: Subject) -> Iterator[_Case]:
+    entries_a, entries_b = _by_name(a), _by_name(b)
+    for name in dict.fromkeys([*entries_a, *entries_b]):
+        sides = entries_a.get(name, []), entries_b.get(name, [])
+        varying = sorted(_varying(sides[0]) | _varying(sides[1]))
+        keyed = [_by_settings(side, varying) for side in sides]
+        for key in dict.fromkeys([*keyed[0], *keyed[1]]):
+            own = tuple(keyed[0].get(key, ())), tuple(keyed[1].get(key, ()))
+            settings = ", ".join(f"{k}={v}" for k, v in zip(varying, key, strict=True))
+            label = f"{name} [{settings}]" if settings else name
+            yield _Case(label, name, *own)
+
+
+def _by_name(subject: Subject) -> dict[str, list[_Entry]]:
+    results = subject.document.get("results")
+    objects = [entry for entry in results if isinstance(entry, Mapping)] if isinstance(results, list) else []
+    # Documents of KITT 1.x and of other tools use names of the catalogue, and don't say what they mean by them.
+    ours = isinstance(subject.document.get("engine_info"), Mapping)
+    found: dict[str, list[_Entry]] = {}
+    for row, raw in zip(subject.rows.benchmarks, objects, strict=True):
+        settings = raw.get("settings")
+        given = isinstance(settings, Mapping)
+        entry = _Entry(row, raw, ours and given, _flat({"": settings}) if given else {}, dict(row.metrics))
+        found.setdefault(entry.name, []).append(entry)
+    return found
+
+
+def _varying(entries: Sequence[_Entry]) -> set[str]:
+    keys = {key for entry in entries for key in entry.settings}
+    return {key for key in keys if len({_spelled(entry.settings.get(key)) for entry in entries}) > 1}
+
+
+def _by_settings(entries: Iterable[_Entry], keys: Sequence[str]) -> dict[tuple[str, ...], list[_Entry]]:
+    found: dict[tuple[str, ...], list[_Entry]] = {}
+    for entry in entries:
+        found.setdefault(tuple(_spelled(entry.settings.get(key)) for key in keys), []).append(entry)
+    return found
+
+
+def _value(entries: Sequence[_Entry], name: str, known: MetricDefinition | None) -> _Value:
+    having = [entry for entry in entries if name in entry.values]
+    passed = [entry for entry in having if entry.row.passed]
+    counted = passed or having
+    finite = [v for entry in counted if (v := entry.values[name]) is not None and math.isfinite(v)]
+    defined = bool(counted) and known is not None and all(entry.defined for entry in counted)
+    return _Value(
+        mean=mean(finite) if finite else None,
+        n=len(finite),
+        present=bool(having),
+        failed=bool(having) and not passed,
+        definition=known.definition if known is not None and defined else None,
+    )
+
+
+def _ratio(a: float | None, b: float | None) -> float | None:
+    if a is None or b is None or a == 0:
+        return None
+    ratio = b / a
+    return ratio if math.isfinite(ratio) else None
+
+
+def _case_facts(entries: Sequence[_Entry]) -> dict[str, Any]:
+    facts: dict[str, Any] = dict(entries[0].settings) if entries else {}  # the same in all entries of a case
+    facts["entries"] = len(entries)
+    facts["test_version"] = ", ".join(_versions(entries))
+    facts["token_count_source"] = ", ".join(_sources(entries)) or None
+    facts["failed entries"] = sum(1 for entry in entries if not entry.row.passed)
+    facts["skipped"] = next((entry.raw["skipped"] for entry in entries if entry.raw.get("skipped")), None)
+    return facts
+
+
+def _versions(entries: Iterable[_Entry]) -> list[str]:
+    return sorted({entry.row.test_version or "" for entry in entries})
+
+
+def _sources(entries: Iterable[_Entry]) -> list[str]:
+    given = (entry.raw.get("token_count_source") for entry in entries)
+    return sorted({clean_text(source) for source in given if isinstance(source, str)})
+
+
+def _why_not_measured(entries: Iterable[_Entry], name: str) -> str | None:
+    for entry in entries:
+        reasons = entry.raw.get("not_measured")
+        given = reasons if isinstance(reasons, Mapping) else {}
+        reason = given.get(name, given.get(name.partition(".")[0], entry.raw.get("skipped")))
+        if isinstance(reason, str):
+            return reason
+    return None
+
+
+def _counts_tokens(known: MetricDefinition | None) -> bool:
+    return known is None or known.unit.startswith("token") or known.definition.startswith("tpot")
+
+
+def _catalogue_order(name: str) -> tuple[int, str]:
+    known = definition_of(name)
+    return _ORDER.get(known.name, len(_ORDER)) if known else len(_ORDER), name
+
+
+def _matches(pattern: str, text: str) -> bool:
+    return fnmatchcase(text, pattern.replace("[", "[[]").replace("?", "[?]"))
+
+
+def _document_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:
+    return _differing(_made_of(a), _made_of(b))
+
+
+def _made_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    return _flat({key: value for key, value in document.items() if key not in _MEASURED})
+
+
+def _differing(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> Iterator[Difference]:
+    for key in dict.fromkeys([*a, *b]):
+        if _spelled(a.get(key)) != _spelled(b.get(key)):
+            yield Difference(f"{prefix}{key}", a.get(key), b.get(key))
+
+
+def _flat(value: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Return the leaves of an object by their dotted paths; an array of plain values is a leaf."""
+    leaves: dict[str, Any] = {}
+    for key, item in value.items():
+        place = ".".join(filter(None, (path, clean_text(key))))
+        inner = _parts(item)
+        if inner is None:
+            leaves[place] = item
+        else:
+            leaves |= _flat(inner, place)
+    return leaves
+
+
+def _parts(value: Any) -> Mapping[str, Any] | None:
+    if isinstance(value, list) and any(isinstance(part, Mapping) for part in value):
+        return {str(position): part for position, part in enumerate(value)}
+    return value if isinstance(value, Mapping) else None
+
+
+def _spelled(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
