@@ -17,6 +17,8 @@ _MOST: Final = 4
 _TELLING: Final = (
     "avg_tps",
     "output_token_throughput",
+    "best_output_token_throughput",
+    "best_concurrency",
     "cold_latency_ms",
     "warm_latency_ms",
     "warmup_penalty_pct",
