@@ -201,11 +201,12 @@ def test_runs_and_warmups_may_be_changed(kitt: Kitt, plugin: Plugin) -> None:
 
 
 def test_a_failed_benchmark_is_stored_and_exit_1(kitt: Kitt, plugin: Plugin) -> None:
-    answer = kitt("run", "--engine-option", "answers=20")
+    answer = kitt("run", "--engine-option", "answers=20", "--runs", "1")
     assert answer.code == 1
     (run,) = plugin.store.scan()
     assert answer.err.splitlines() == [
-        "error: 2 of 4 benchmarks failed: request 11: the server went away",
+        "error: the run ended early: latency: no request was answered; gave up after 3 failures in a row;"
+        " 20 requests were not sent; warm-up 1: the server went away",
         f"hint: `kitt storage show {run.id}` shows what happened",
     ]
     assert "throughput\t1\tfailed" in answer.out
