@@ -66,7 +66,8 @@ class Phases:
         if failures is None:
             return None
         left = self.planned - len(self.measured.samples)
-        return f"gave up after {failures} failures in a row; {left} requests were not sent"
+        unsent = "1 request was" if left == 1 else f"{left} requests were"
+        return f"gave up after {failures} failures in a row; {unsent} not sent"
 
     @property
     def errors(self) -> list[str]:
@@ -115,7 +116,9 @@ class Benchmark(abc.ABC):
 
     def concurrency(self, load: ClosedLoop) -> int:
         """Return how many requests will be in flight at most."""
-        return load.concurrency(min(self.workload.concurrency, self.workload.iterations)) if self.overlapping else 1
+        return (
+            load.concurrency(min(self.workload.concurrency, self.workload.iterations)) if self.overlapping else 1
+        )
 
     def total_requests(self, *, warm_up: bool = True) -> int:
         """Return how many requests one run of it sends."""

@@ -92,9 +92,7 @@ class ConcurrencySweep(Benchmark):
 
     def _workload_at(self, level: int) -> Workload:
         # A prompt of the level before would be in a server's cache of prefixes.
-        return evolve(
-            self.workload, iterations=self.requests_at(level), salt=f"{self.workload.salt}c{level}"
-        )
+        return evolve(self.workload, iterations=self.requests_at(level), salt=f"{self.workload.salt}c{level}")
 
 
 class _Levels:

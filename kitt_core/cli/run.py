@@ -298,7 +298,9 @@ def _judge(finished: FinishedRun) -> int:
         _say_not_copied(finished)
     look = f"`kitt storage show {shlex.quote(finished.run.id)}` shows what happened"
     if finished.interrupted:
-        what = "what was measured until then is stored" if measured.interrupted else "the run is complete and stored"
+        what = (
+            "what was measured until then is stored" if measured.interrupted else "the run is complete and stored"
+        )
         say_error(f"interrupted; {what}", look)
         return _INTERRUPTED
     if not copied:

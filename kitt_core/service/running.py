@@ -150,7 +150,12 @@ def perform(
         copy = None if second is None else _copied(run, second, interruptions)
     plugins.announce_saved(evolve(run, attachments=()), store.location)
     return FinishedRun(
-        run, measured.suite, store.location, directory, copy, measured.suite.interrupted or interruptions.received > 0
+        run,
+        measured.suite,
+        store.location,
+        directory,
+        copy,
+        measured.suite.interrupted or interruptions.received > 0,
     )
 
 
