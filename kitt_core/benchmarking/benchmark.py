@@ -16,7 +16,8 @@ from kitt_core.benchmarking.workload import Workload, WorkloadChanges
 
 __all__ = ["Benchmark", "BenchmarkOutcome", "Metrics", "Phases", "not_measured_for_failures", "token_count_source"]
 
-Metrics = dict[str, "float | Metrics"]
+Metric = float | Mapping[str, "Metric"]
+Metrics = dict[str, Metric]
 """Numbers by name; a nested object becomes dotted names in the store (``ttft_ms.p99``)."""
 
 

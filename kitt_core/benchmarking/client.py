@@ -30,7 +30,4 @@ def client_warnings(share: float | None, *, where: str = "") -> list[str]:
     """
     if share is None or share < BUSY:
         return []
-    return [
-        f"{where}the load generator used {share:.0%} of a CPU core: it, not the server, may be the limit of what"
-        " was measured"
-    ]
+    return [f"{where}the load generator used {share:.0%} of a CPU core: it may be the limit here, not the server"]

@@ -11,6 +11,7 @@ from kitt_core.benchmarking.benchmark import (
     BenchmarkOutcome,
     Metrics,
     Phases,
+    not_measured_for_failures,
     token_count_source,
 )
 from kitt_core.benchmarking.client import client_metrics, client_warnings
@@ -133,7 +134,7 @@ class _Levels:
         metrics: Metrics = {}
         missing = dict(self._missing)
         if self._best is None:
-            missing["best_output_token_throughput"] = missing["best_concurrency"] = "no request succeeded"
+            missing |= not_measured_for_failures(("best_output_token_throughput", "best_concurrency"))
         else:
             metrics |= {"best_output_token_throughput": self._best[0], "best_concurrency": self._best[1]}
         missing |= {f"c{level}": "given up before" for level in levels if f"c{level}" not in self._metrics}

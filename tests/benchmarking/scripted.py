@@ -11,7 +11,6 @@ from attrs import field, frozen
 
 from kitt_core.engine import Chunk, EngineSession, GenerationRequest, Usage
 
-
 T = TypeVar("T")
 
 
@@ -42,7 +41,7 @@ def words(*delays_ms: float, usage: Usage | None = None) -> list[Step]:
     return steps
 
 
-class _Instant(selectors.DefaultSelector):  # type: ignore[misc,valid-type]  # its name stands for one of several
+class _Instant(selectors.DefaultSelector):
     """Waits for nothing: the loop's time moves on to the moment that it was to wait for."""
 
     def __init__(self) -> None:
