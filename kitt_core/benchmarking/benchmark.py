@@ -80,7 +80,7 @@ class Phases:
         self, metrics: Metrics, not_measured: Mapping[str, str] | None = None, *, counts_tokens: bool = True
     ) -> BenchmarkOutcome:
         """Return these metrics as an outcome, with all that the loads say beside them."""
-        share = self.measured.client_cpu_share
+        share = self.measured.client_busy_share
         return BenchmarkOutcome(
             metrics=metrics | client_metrics(share),
             errors=self.errors,

@@ -115,10 +115,10 @@ class _Levels:
         name = f"c{level}"
         rates, uncounted = load_rates(measured)
         streaming, missing = streaming_metrics(measured.successful)
-        self._metrics[name] = rates | streaming | client_metrics(measured.client_cpu_share)
+        self._metrics[name] = rates | streaming | client_metrics(measured.client_busy_share)
         self._missing |= {f"{name}.{metric}": why for metric, why in (uncounted | missing).items()}
         where = f"concurrency {level}: "
-        self._warnings += client_warnings(measured.client_cpu_share, where=where)
+        self._warnings += client_warnings(measured.client_busy_share, where=where)
         self._samples += measured.successful
         rate = rates.get("output_token_throughput")
         if isinstance(rate, float) and measured.successful and (self._best is None or rate > self._best[0]):

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+from kitt_core.benchmarking.client import busy_time
 from kitt_core.benchmarking.samples import Clock, RequestSample, SampleObserver, measure_request
 from kitt_core.engine import EngineSession, GenerationRequest
 from kitt_core.errors import EngineLostError
@@ -32,14 +33,14 @@ class LoadResult:
         duration_seconds: Start of the first request to the end of the last (``duration.wall``).
         gave_up_after: So many requests failed one after the other that no more were sent; None if that did not
             happen.
-        client_cpu_share: CPU time of this thread by the duration, 0 to 1; None where tokens are made in this
-            process, so that it says nothing of the load generator.
+        client_busy_share: What part of the time this thread had something to do, 0 to 1; None where tokens are
+            made in this process, so that it says nothing of the load generator.
     """
 
     samples: tuple[RequestSample, ...] = field(repr=False)
     duration_seconds: float
     gave_up_after: int | None = None
-    client_cpu_share: float | None = None
+    client_busy_share: float | None = None
 
     @property
     def successful(self) -> tuple[RequestSample, ...]:
@@ -55,13 +56,13 @@ class ClosedLoop:
         session: The open engine.
         clock: Where the time comes from.
         origin: The clock's reading that the samples' ``started_at`` counts from.
-        cpu_clock: Seconds of CPU that the calling thread has used.
+        busy_clock: Seconds that the calling thread had something to do.
     """
 
     session: EngineSession
     clock: Clock = time.perf_counter
     origin: float = 0.0
-    cpu_clock: Clock = time.thread_time
+    busy_clock: Clock = busy_time
 
     def concurrency(self, wanted: int) -> int:
         """Return how many requests will be in flight: one for a session whose requests can't overlap."""
@@ -92,7 +93,7 @@ class ClosedLoop:
         workers = self.concurrency(concurrency)
         waiting = enumerate(requests)
         answers = _Answers(on_sample, most_failures=max(_FEWEST_FAILURES, workers))
-        started, cpu_started = self.clock(), self.cpu_clock()
+        started, busy_before = self.clock(), self.busy_clock()
 
         async def work() -> None:
             # The iterator is shared: each worker takes the next request as soon as its own is answered.
@@ -117,11 +118,11 @@ class ClosedLoop:
             samples=samples,
             duration_seconds=_duration(samples),
             gave_up_after=answers.most_failures if answers.hopeless else None,
-            client_cpu_share=self._cpu_share(self.clock() - started, self.cpu_clock() - cpu_started),
+            client_busy_share=self._busy_share(self.clock() - started, self.busy_clock() - busy_before),
         )
 
-    def _cpu_share(self, seconds: float, cpu_seconds: float) -> float | None:
-        return cpu_seconds / seconds if self.session.remote and seconds > 0 else None
+    def _busy_share(self, seconds: float, busy_seconds: float) -> float | None:
+        return min(1.0, busy_seconds / seconds) if self.session.remote and seconds > 0 else None
 
 
 class _Answers:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
+from pathlib import Path
 
 import pytest
 
 from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome
 from kitt_core.benchmarking.catalogue import CATALOGUE, Direction, definition_of
-from kitt_core.benchmarking.client import BUSY, client_warnings
+from kitt_core.benchmarking.client import BUSY, busy_time, client_warnings
 from kitt_core.benchmarking.concurrency_sweep import ConcurrencySweep, levels_up_to
 from kitt_core.benchmarking.latency import Latency
 from kitt_core.benchmarking.load import ClosedLoop
@@ -166,7 +168,7 @@ def test_latency_that_never_settles_has_no_point_of_stability() -> None:
 def overlapped(benchmark: Benchmark, *scripts: list[Step], remote: bool = False) -> BenchmarkOutcome:
     clock = VirtualClock()
     session = ScriptedSession(clock, *scripts, concurrent=True, remote=remote, memory=lambda: {"cache_gb": 1.0})
-    load = ClosedLoop(session, clock, cpu_clock=clock)
+    load = ClosedLoop(session, clock, busy_clock=clock)
     return asyncio.run(benchmark.run(load, on_sample=lambda _: None, on_warmup=lambda _: None))
 
 
@@ -242,15 +244,29 @@ def test_levels_double_up_to_the_highest(most: int, levels: tuple[int, ...]) -> 
 
 def test_a_load_generator_without_rest_is_warned_of() -> None:
     throughput = Throughput(Workload(iterations=4, concurrency=2))
-    outcome = overlapped(throughput, words(10, 5), remote=True)  # its CPU clock is the clock: busy all the time
-    assert outcome.metrics["client_cpu_share"] == 1.0
+    outcome = overlapped(throughput, words(10, 5), remote=True)  # its two clocks are one: busy all the time
+    assert outcome.metrics["client_busy_share"] == 1.0
     (warning,) = outcome.warnings
-    assert warning.startswith("the load generator used 100% of a CPU core")
+    assert warning.startswith("the load generator was busy 100% of the time")
     sweep = overlapped(ConcurrencySweep(levels=(1, 2)), words(10, 5), remote=True)
     assert [warning.partition(":")[0] for warning in sweep.warnings] == ["concurrency 1", "concurrency 2"]
     here = overlapped(throughput, words(10, 5))
-    assert "client_cpu_share" not in here.metrics, "tokens are made in this thread, too"
+    assert "client_busy_share" not in here.metrics, "tokens are made in this thread, too"
     assert not here.warnings
+
+
+def test_a_thread_is_busy_for_as_long_as_it_computes_at_least(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    busy, computed = busy_time(), time.thread_time()
+    sum(range(300_000))
+    computed = time.thread_time() - computed
+    assert busy_time() - busy > computed / 2  # the two do not tick together
+    (tmp_path / "schedstat").write_text("2500000000 500000000 7\n")
+    monkeypatch.setattr("kitt_core.benchmarking.client._SCHEDULER", tmp_path / "schedstat")
+    assert busy_time() == 3.0
+    monkeypatch.setattr("kitt_core.benchmarking.client._SCHEDULER", tmp_path / "missing")
+    assert busy_time() <= time.thread_time()
 
 
 @pytest.mark.parametrize(("share", "warned"), [(None, False), (0.5, False), (BUSY, True)])

@@ -94,11 +94,11 @@ def test_what_an_observer_raises_is_no_group_either() -> None:
 
 
 @pytest.mark.parametrize("remote", [False, True])
-def test_the_cpu_share_is_that_of_remote_sessions(remote: bool) -> None:
+def test_the_busy_share_is_that_of_remote_sessions(remote: bool) -> None:
     clock = VirtualClock()
     session = ScriptedSession(clock, remote=remote)
-    load = ClosedLoop(session, clock, cpu_clock=lambda: clock() / 4)
-    assert asyncio.run(load.run(REQUESTS)).client_cpu_share == (pytest.approx(0.25) if remote else None)
+    load = ClosedLoop(session, clock, busy_clock=lambda: clock() / 4)
+    assert asyncio.run(load.run(REQUESTS)).client_busy_share == (pytest.approx(0.25) if remote else None)
 
 
 def test_no_requests_take_no_time() -> None:

@@ -232,13 +232,13 @@ def test_a_busy_load_generator_is_warned_of_once(
     assert answer.code == 0
     (warning,) = answer.err.splitlines()
     assert re.match(
-        r"warning: warmup_analysis: the load generator used \d+% of a CPU core: .* \(and 2 more benchmarks\)$",
+        r"warning: warmup_analysis: the load generator was busy \d+% of a CPU core: .* \(and 2 more benchmarks\)$",
         warning,
     )
     (run,) = plugin.store.scan()
     entry = json.loads(run.document)["results"][1]
     assert entry["warnings"]
-    assert entry["metrics"]["client_cpu_share"] > 0
+    assert entry["metrics"]["client_busy_share"] > 0
     assert kitt("-q", "run").err == ""
 
 
