@@ -232,7 +232,7 @@ def test_a_busy_load_generator_is_warned_of_once(
     assert answer.code == 0
     (warning,) = answer.err.splitlines()
     assert re.match(
-        r"warning: warmup_analysis: the load generator was busy \d+% of a CPU core: .* \(and 2 more benchmarks\)$",
+        r"warning: warmup_analysis: the load generator was busy \d+% of the time: .* \(and 2 more benchmarks\)$",
         warning,
     )
     (run,) = plugin.store.scan()
