@@ -15,6 +15,7 @@ import pytest
 from attrs import frozen
 
 from kitt_core.backend import StorageBackend
+from kitt_core.benchmarking.workload import LEAST_PROMPT_CHARACTERS
 from kitt_core.cli.app import main
 from kitt_core.cli.state import State
 from kitt_core.config import RUN_DEFAULTS
@@ -215,6 +216,11 @@ def test_a_suite_may_be_changed_and_the_document_says_how(kitt: Kitt, plugin: Pl
         assert entry["metrics"]["total_iterations"] == 5
         settings = {name: entry["settings"][name] for name in ("iterations", "max_tokens", "prompt_characters")}
         assert settings == {"iterations": 5, "max_tokens": 7, "prompt_characters": 64}
+
+
+def test_the_shortest_prompt_is_what_a_workload_takes(kitt: Kitt, plugin: Plugin) -> None:
+    assert kitt("run", "--prompt-characters", LEAST_PROMPT_CHARACTERS).code == 0
+    assert kitt("run", "--prompt-characters", LEAST_PROMPT_CHARACTERS - 1).code == 2
 
 
 def test_nothing_is_said_of_changes_where_there_are_none(kitt: Kitt, plugin: Plugin) -> None:
