@@ -21,10 +21,11 @@ def busy_time() -> float:
     A thread that others keep from its CPU is as late as one that has too much to do.
     """
     try:
-        computed, waited, _ = _SCHEDULER.read_text(encoding="ascii").split()
+        # What the file says of computing is as old as the last tick of the kernel's clock.
+        _, waited, _ = _SCHEDULER.read_text(encoding="ascii").split()
     except (OSError, ValueError):  # another system, or a kernel that does not count
         return time.thread_time()
-    return (int(computed) + int(waited)) / 1e9
+    return time.thread_time() + int(waited) / 1e9
 
 
 def client_metrics(share: float | None) -> dict[str, float]:
