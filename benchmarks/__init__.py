@@ -11,4 +11,8 @@ there is. docs/performance.md says how to read the figures.
     cases         what is measured in this process
     startup       what is measured as a process of its own
     report        the figures as a table, and as a document that KITT stores
+
+Beside them are programs of their own: ``benchmarks.writers`` (many processes on one server),
+``benchmarks.upgrade`` (a large database of KITT 1.x) and ``benchmarks.load`` (how much the load generator of
+``kitt run`` can take).
 """

@@ -74,10 +74,13 @@ class EngineSession(abc.ABC):
     Attributes:
         model: The model's name, as it will stand in the document.
         concurrent: Whether requests may overlap.
+        remote: Whether tokens are made in another process or machine, so that this process's CPU time is the load
+            generator's alone.
     """
 
     model: str
     concurrent: bool = False
+    remote: bool = False
 
     @abc.abstractmethod
     def stream(self, request: GenerationRequest) -> AsyncIterator[Chunk]:
@@ -85,6 +88,7 @@ class EngineSession(abc.ABC):
 
         Raises:
             EngineError: The request failed; the benchmark records it as a failed request.
+            EngineLostError: So will every further one; the run ends with what it has measured.
         """
 
     def memory_gb(self) -> Mapping[str, float]:

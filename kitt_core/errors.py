@@ -20,6 +20,7 @@
     ├── PluginError                 a plugin is missing, broken, or collides
     ├── ConfigurationError          an option, a file or a target that cannot be used
     └── EngineError                 the engine cannot be reached or fails
+        └── EngineLostError         it is gone for good
 
 ``str(error)`` is one line of at most 300 characters. It names the culprit, what was wanted and what was
 found; ``error.hint``, if there is one, is the cure. The driver's own exception is the ``__cause__``; it is
@@ -33,6 +34,7 @@ from typing import Final
 __all__ = [
     "ConfigurationError",
     "EngineError",
+    "EngineLostError",
     "InputNotFoundError",
     "InvalidArchiveError",
     "InvalidDocumentError",
@@ -161,6 +163,10 @@ class EngineError(KittError):
     """An inference engine cannot be reached, or fails before it has answered anything."""
 
     exit_code = 1
+
+
+class EngineLostError(EngineError):
+    """The engine is gone: no further request can succeed. A run ends with what it has measured."""
 
 
 def _one_line(text: str, longest: int) -> str:

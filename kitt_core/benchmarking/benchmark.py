@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-import attrs
-from attrs import Factory, frozen
+from attrs import Factory, evolve, frozen
 
+from kitt_core.benchmarking.client import client_metrics, client_warnings
 from kitt_core.benchmarking.distribution import rounded
-from kitt_core.benchmarking.load import ClosedLoop, LoadResult, SampleObserver, failure_lines
-from kitt_core.benchmarking.samples import RequestSample
-from kitt_core.benchmarking.workload import Workload
+from kitt_core.benchmarking.load import ClosedLoop, LoadResult, failure_lines
+from kitt_core.benchmarking.samples import RequestSample, SampleObserver
+from kitt_core.benchmarking.workload import Workload, WorkloadChanges
 
-__all__ = [
-    "Benchmark",
-    "BenchmarkOutcome",
-    "Metrics",
-    "failures",
-    "not_measured_for_failures",
-    "token_count_source",
-    "warmup_times",
-]
+__all__ = ["Benchmark", "BenchmarkOutcome", "Metrics", "Phases", "not_measured_for_failures", "token_count_source"]
 
-Metrics = dict[str, float | dict[str, float]]
+Metric = float | Mapping[str, "Metric"]
+Metrics = dict[str, Metric]
 """Numbers by name; a nested object becomes dotted names in the store (``ttft_ms.p99``)."""
 
 
@@ -37,16 +30,66 @@ class BenchmarkOutcome:
         errors: A line per failed request; the benchmark has passed if there is none.
         warmup_times: Seconds that each warm-up request took.
         not_measured: Metrics that are left out, each with the reason.
+        warnings: What to bear in mind with the numbers, a line each.
         token_count_source: Who counted the output tokens, None if none were needed.
         skipped: Why nothing was measured at all, None if something was.
+        gave_up: After how many failures it stopped sending, in words; None if it did not.
     """
 
     metrics: Metrics = Factory(dict)
     errors: Sequence[str] = ()
     warmup_times: Sequence[float] = ()
     not_measured: Mapping[str, str] = Factory(dict)
+    warnings: Sequence[str] = ()
     token_count_source: str | None = None
     skipped: str | None = None
+    gave_up: str | None = None
+
+
+@frozen
+class Phases:
+    """The two loads of a benchmark.
+
+    Attributes:
+        warmups: The warm-up requests.
+        measured: The measured ones; none if already the warm-ups gave up.
+        planned: How many were to be measured.
+    """
+
+    warmups: LoadResult
+    measured: LoadResult
+    planned: int
+
+    @property
+    def gave_up(self) -> str | None:
+        """After how many failures no more requests were sent, in words; None if that did not happen."""
+        failures = self.warmups.gave_up_after or self.measured.gave_up_after
+        if failures is None:
+            return None
+        left = self.planned - len(self.measured.samples)
+        unsent = "1 request was" if left == 1 else f"{left} requests were"
+        return f"gave up after {failures} failures in a row; {unsent} not sent"
+
+    @property
+    def errors(self) -> list[str]:
+        """A line for each request that failed, a failed warm-up being a failure too, and one for giving up."""
+        lines = [*failure_lines(self.warmups.samples, kind="warm-up"), *failure_lines(self.measured.samples)]
+        return [*lines, self.gave_up] if self.gave_up else lines
+
+    def outcome(
+        self, metrics: Metrics, not_measured: Mapping[str, str] | None = None, *, counts_tokens: bool = True
+    ) -> BenchmarkOutcome:
+        """Return these metrics as an outcome, with all that the loads say beside them."""
+        share = self.measured.client_busy_share
+        return BenchmarkOutcome(
+            metrics=metrics | client_metrics(share),
+            errors=self.errors,
+            warmup_times=[rounded(sample.finished_at - sample.started_at) for sample in self.warmups.samples],
+            not_measured=not_measured or {},
+            warnings=client_warnings(share),
+            token_count_source=token_count_source(self.measured.successful) if counts_tokens else None,
+            gave_up=self.gave_up,
+        )
 
 
 @frozen
@@ -63,17 +106,28 @@ class Benchmark(abc.ABC):
     """Raised when the meaning of a metric changes; ``test_version`` in the document."""
     repeatable: ClassVar[bool] = True
     """False if a second run in the same session would measure something else."""
+    overlapping: ClassVar[bool] = True
+    """False if it sends one request at a time, whatever the workload says."""
 
     workload: Workload = Factory(Workload)
 
     def settings_for(self, load: ClosedLoop) -> dict[str, Any]:
         """Return what the metrics depend on, with the concurrency that the load makes possible."""
-        settings = attrs.asdict(self.workload)
-        return settings | {"concurrency": load.concurrency(self.workload.concurrency)}
+        return self.workload.settings() | {"concurrency": self.concurrency(load)}
+
+    def concurrency(self, load: ClosedLoop) -> int:
+        """Return how many requests will be in flight at most."""
+        return (
+            load.concurrency(min(self.workload.concurrency, self.workload.iterations)) if self.overlapping else 1
+        )
 
     def total_requests(self, *, warm_up: bool = True) -> int:
         """Return how many requests one run of it sends."""
         return self.workload.iterations + (self.workload.warmups if warm_up else 0)
+
+    def changed(self, changes: WorkloadChanges) -> Self:
+        """Return the benchmark with what the user wants otherwise."""
+        return evolve(self, workload=changes.applied(self.workload, overlapping=self.overlapping))
 
     @abc.abstractmethod
     async def run(
@@ -91,29 +145,23 @@ class Benchmark(abc.ABC):
             warm_up: Whether to send the warm-up requests first.
             on_sample: Told of each measured request as it ends.
             on_warmup: Told of each warm-up request as it ends.
+
+        Raises:
+            EngineLostError: The engine is gone.
         """
 
     async def _warm_up(self, load: ClosedLoop, *, wanted: bool, on_warmup: SampleObserver) -> LoadResult:
         return await load.run(self.workload.warmup_requests() if wanted else (), on_sample=on_warmup)
 
-    async def _measure(self, load: ClosedLoop, *, on_sample: SampleObserver) -> LoadResult:
-        workload = self.workload
-        return await load.run(
-            workload.measured_requests(),
-            concurrency=workload.concurrency,
-            seconds=workload.seconds,
+    async def _measure(self, load: ClosedLoop, warmups: LoadResult, *, on_sample: SampleObserver) -> Phases:
+        hopeless = warmups.gave_up_after is not None
+        measured = await load.run(
+            () if hopeless else self.workload.measured_requests(),
+            concurrency=self.concurrency(load),
+            seconds=self.workload.seconds,
             on_sample=on_sample,
         )
-
-
-def warmup_times(warmups: LoadResult) -> list[float]:
-    """Return what each warm-up request took, in seconds; failed ones too, for they warmed something up."""
-    return [rounded(sample.finished_at - sample.started_at) for sample in warmups.samples]
-
-
-def failures(warmups: LoadResult, measured: LoadResult) -> list[str]:
-    """Return a line for each request that failed; a failed warm-up is a failure too."""
-    return [*failure_lines(warmups.samples, kind="warm-up"), *failure_lines(measured.samples)]
+        return Phases(warmups, measured, planned=self.workload.iterations)
 
 
 def token_count_source(samples: Sequence[RequestSample]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -39,6 +40,8 @@ class MetricDefinition:
     meaning: str
 
 
+_LEVEL: Final = re.compile(r"^c\d+\.")
+"""What stands before the metrics of one level of concurrency."""
 _HIGHER, _LOWER, _NEUTRAL = Direction.HIGHER, Direction.LOWER, Direction.NEUTRAL
 
 CATALOGUE: Final[tuple[MetricDefinition, ...]] = tuple(
@@ -47,6 +50,7 @@ CATALOGUE: Final[tuple[MetricDefinition, ...]] = tuple(
         ("ttft_ms", "ms", _LOWER, "ttft.client", "request sent to first chunk with text"),
         ("tpot_ms", "ms", _LOWER, "tpot.excl_first", "(E2E - TTFT) / (output tokens - 1), per request"),
         ("itl_ms", "ms", _LOWER, "itl.gap", "gap between consecutive chunks with text, pooled over requests"),
+        ("avg_inter_token_ms", "ms", _LOWER, "itl.gap", "mean gap between consecutive chunks with text"),
         ("e2e_latency_ms", "ms", _LOWER, "e2e.client", "request sent to end of the response"),
         ("avg_latency_ms", "ms", _LOWER, "e2e.client", "mean of request sent to end of the response"),
         ("p50_latency_ms", "ms", _LOWER, "e2e.client", "median of request sent to end of the response"),
@@ -56,6 +60,30 @@ CATALOGUE: Final[tuple[MetricDefinition, ...]] = tuple(
         ("max_tps", "token/s", _HIGHER, "user.osl_over_e2e", "greatest output tokens / E2E of a request"),
         ("output_token_throughput", "token/s", _HIGHER, "otps.system", "all output tokens / duration"),
         ("request_throughput", "req/s", _HIGHER, "rps.completed", "completed requests / duration"),
+        (
+            "input_token_throughput",
+            "token/s",
+            _HIGHER,
+            "itps.system",
+            "all input tokens / duration",
+        ),
+        ("total_token_throughput", "token/s", _HIGHER, "ttps.system", "all input and output tokens / duration"),
+        (
+            "best_output_token_throughput",
+            "token/s",
+            _HIGHER,
+            "otps.system.best",
+            "output token throughput of the level at which it is greatest",
+        ),
+        ("best_concurrency", "count", _NEUTRAL, "otps.system.best_level", "that level"),
+        ("concurrency_achieved", "count", _NEUTRAL, "concurrency.mean", "sum of all requests' time / duration"),
+        (
+            "client_busy_share",
+            "1",
+            _NEUTRAL,
+            "client.busy_share",
+            "time in which the thread that sends and receives computed or waited for a CPU / duration",
+        ),
         ("total_time_seconds", "s", _NEUTRAL, "duration.wall", "start of first measured request to last end"),
         ("total_iterations", "count", _NEUTRAL, "requests.completed", "measured requests that succeeded"),
         ("total_tokens_generated", "token", _NEUTRAL, "output_tokens.total", "sum of output tokens"),
@@ -81,7 +109,7 @@ def definition_of(name: str) -> MetricDefinition | None:
 
     Args:
         name: As stored, with the statistic behind a dot (``ttft_ms.p99``) or without; a benchmark before a
-            slash (``latency/ttft_ms.p99``) is allowed.
+            slash (``latency/ttft_ms.p99``) is allowed, and so is a level (``c8.ttft_ms.p99``).
     """
-    base = name.rpartition("/")[2].partition(".")[0]
+    base = _LEVEL.sub("", name.rpartition("/")[2], count=1).partition(".")[0]
     return next((entry for entry in CATALOGUE if fnmatchcase(base, entry.name)), None)

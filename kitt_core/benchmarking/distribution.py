@@ -7,7 +7,10 @@ from typing import Final
 
 from kitt_core.aggregation import mean, percentile, sample_deviation
 
-__all__ = ["distribution", "rounded"]
+__all__ = ["PERCENTILE_METHOD", "distribution", "rounded"]
+
+PERCENTILE_METHOD: Final = "linear interpolation between closest ranks (Hyndman-Fan type 7)"
+"""Stands in every document; `kitt_core.aggregation.percentile` computes it."""
 
 _PERCENTILES: Final = (50.0, 90.0, 95.0, 99.0)
 _DECIMALS: Final = 6

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from kitt_core.benchmarking.distribution import PERCENTILE_METHOD
 from kitt_core.benchmarking.runner import SuiteRun
 
 __all__ = ["build_document", "encode"]
@@ -53,10 +54,13 @@ def build_document(
         document["stopped"] = run.stopped
     if run.outputs_incomplete is not None:
         document["outputs_incomplete"] = run.outputs_incomplete
+    document["percentile_method"] = PERCENTILE_METHOD
     document["engine_info"] = dict(engine_info)
     document["config"] = {
         "skip_warmup": run.options.skip_warmup,
         "runs_override": run.options.runs_override,
+        **({"overrides": dict(run.suite.changed)} if run.suite.changed else {}),
+        **({"prompt_salt": run.salt} if run.salt else {}),
         **(config or {}),
     }
     document["system_info"] = dict(system_info)

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
+from typing import Any, Final
 
 from attrs import field, frozen
 
-from kitt_core.benchmarking.samples import Clock, RequestSample, measure_request
+from kitt_core.benchmarking.client import busy_time
+from kitt_core.benchmarking.samples import Clock, RequestSample, SampleObserver, measure_request
 from kitt_core.engine import EngineSession, GenerationRequest
+from kitt_core.errors import EngineLostError
 
-__all__ = ["ClosedLoop", "LoadResult", "SampleObserver", "failure_lines"]
+__all__ = ["ClosedLoop", "LoadResult", "failure_lines"]
 
-SampleObserver = Callable[[RequestSample], None]
-"""Told of each request as it ends, failed ones too; from the event loop's thread."""
+_FEWEST_FAILURES: Final = 3
 
 
 @frozen
@@ -26,12 +29,18 @@ class LoadResult:
     """The requests of one load.
 
     Attributes:
-        samples: One per request, in the order of the requests.
+        samples: One per request that was sent, in the order of the requests.
         duration_seconds: Start of the first request to the end of the last (``duration.wall``).
+        gave_up_after: So many requests failed one after the other that no more were sent; None if that did not
+            happen.
+        client_busy_share: What part of the time this thread had something to do, 0 to 1; None where tokens are
+            made in this process, so that it says nothing of the load generator.
     """
 
     samples: tuple[RequestSample, ...] = field(repr=False)
     duration_seconds: float
+    gave_up_after: int | None = None
+    client_busy_share: float | None = None
 
     @property
     def successful(self) -> tuple[RequestSample, ...]:
@@ -47,11 +56,13 @@ class ClosedLoop:
         session: The open engine.
         clock: Where the time comes from.
         origin: The clock's reading that the samples' ``started_at`` counts from.
+        busy_clock: Seconds that the calling thread had something to do.
     """
 
     session: EngineSession
     clock: Clock = time.perf_counter
     origin: float = 0.0
+    busy_clock: Clock = busy_time
 
     def concurrency(self, wanted: int) -> int:
         """Return how many requests will be in flight: one for a session whose requests can't overlap."""
@@ -67,36 +78,83 @@ class ClosedLoop:
     ) -> LoadResult:
         """Send the requests, at most ``concurrency`` at a time, and return when the last has ended.
 
+        After as many failures in a row as requests may be in flight, three at least, no further one is sent: an
+        engine that lets every request time out must not be waited for all day.
+
         Args:
             requests: What to send, in order.
             concurrency: Requests in flight.
             seconds: Send no further request after this time; each worker sends one at least.
             on_sample: Told of each request as it ends.
+
+        Raises:
+            EngineLostError: The engine is gone; requests in flight were cancelled.
         """
+        workers = self.concurrency(concurrency)
         waiting = enumerate(requests)
-        samples: dict[int, RequestSample] = {}
-        started = self.clock()
+        answers = _Answers(on_sample, most_failures=max(_FEWEST_FAILURES, workers))
+        started, busy_before = self.clock(), self.busy_clock()
 
         async def work() -> None:
             # The iterator is shared: each worker takes the next request as soon as its own is answered.
             for index, request in waiting:
-                sample = await measure_request(self.session, request, clock=self.clock, origin=self.origin)
-                samples[index] = sample
-                if on_sample is not None:
-                    on_sample(sample)
-                if seconds is not None and self.clock() - started >= seconds:
+                await measure_request(
+                    self.session,
+                    request,
+                    clock=self.clock,
+                    origin=self.origin,
+                    on_sample=partial(answers.add, index),
+                )
+                if answers.hopeless or (seconds is not None and self.clock() - started >= seconds):
                     return
 
-        workers = self.concurrency(concurrency)
         if workers == 1:
             # Without a task of its own a KeyboardInterrupt reaches the caller instead of the event loop.
             await work()
         else:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(workers):
-                    group.create_task(work())
-        ordered = tuple(samples[index] for index in sorted(samples))
-        return LoadResult(samples=ordered, duration_seconds=_duration(ordered))
+            await _side_by_side(work, workers)
+        samples = answers.in_order()
+        return LoadResult(
+            samples=samples,
+            duration_seconds=_duration(samples),
+            gave_up_after=answers.most_failures if answers.hopeless else None,
+            client_busy_share=self._busy_share(self.clock() - started, self.busy_clock() - busy_before),
+        )
+
+    def _busy_share(self, seconds: float, busy_seconds: float) -> float | None:
+        return min(1.0, busy_seconds / seconds) if self.session.remote and seconds > 0 else None
+
+
+class _Answers:
+    """The samples of a load as they come in."""
+
+    def __init__(self, observer: SampleObserver | None, *, most_failures: int) -> None:
+        self.most_failures = most_failures
+        self.hopeless = False
+        self._observer = observer
+        self._samples: dict[int, RequestSample] = {}
+        self._failures_in_a_row = 0
+
+    def add(self, index: int, sample: RequestSample) -> None:
+        self._samples[index] = sample
+        self._failures_in_a_row = 0 if sample.error is None else self._failures_in_a_row + 1
+        self.hopeless = self.hopeless or self._failures_in_a_row >= self.most_failures
+        if self._observer is not None:
+            self._observer(sample)
+
+    def in_order(self) -> tuple[RequestSample, ...]:
+        return tuple(self._samples[index] for index in sorted(self._samples))
+
+
+async def _side_by_side(work: Callable[[], Coroutine[Any, Any, None]], workers: int) -> None:
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(work())
+    except BaseExceptionGroup as failures:
+        # Several workers may learn of the same trouble at once; one of them speaks for all.
+        lost = (error for error in failures.exceptions if isinstance(error, EngineLostError))
+        raise next(lost, failures.exceptions[0]) from None
 
 
 def failure_lines(samples: Sequence[RequestSample], *, kind: str = "request") -> list[str]:

@@ -9,10 +9,10 @@ import attrs
 from attrs import frozen
 
 from kitt_core.aggregation import mean
-from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome, Metrics, failures, warmup_times
+from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome, Metrics
 from kitt_core.benchmarking.distribution import rounded
-from kitt_core.benchmarking.load import ClosedLoop, SampleObserver
-from kitt_core.benchmarking.samples import Clock, closing
+from kitt_core.benchmarking.load import ClosedLoop
+from kitt_core.benchmarking.samples import Clock, SampleObserver, closing
 from kitt_core.engine import Chunk, EngineSession, GenerationRequest
 
 __all__ = ["Memory"]
@@ -38,18 +38,13 @@ class Memory(Benchmark):
             return BenchmarkOutcome(skipped="the engine reports no memory figures")
         before = await self._warm_up(load, wanted=warm_up, on_warmup=on_warmup)
         watched = _WatchedSession(load.session, load.clock)
-        measured = await self._measure(attrs.evolve(load, session=watched), on_sample=on_sample)
-        metrics: Metrics = {"total_iterations": len(measured.successful)}
+        phases = await self._measure(attrs.evolve(load, session=watched), before, on_sample=on_sample)
+        metrics: Metrics = {"total_iterations": len(phases.measured.successful)}
         for name, readings in watched.readings.items():
             metrics[f"overall_peak_{name}"] = rounded(max(readings))
             metrics[f"overall_avg_{name}"] = rounded(mean(readings))
         missing = {name: why for name, why in _EXPECTED.items() if name not in watched.readings}
-        return BenchmarkOutcome(
-            metrics=metrics,
-            errors=failures(before, measured),
-            warmup_times=warmup_times(before),
-            not_measured=missing,
-        )
+        return phases.outcome(metrics, missing, counts_tokens=False)
 
 
 class _WatchedSession(EngineSession):
@@ -61,6 +56,7 @@ class _WatchedSession(EngineSession):
     def __init__(self, session: EngineSession, clock: Clock) -> None:
         self.model = session.model
         self.concurrent = session.concurrent
+        self.remote = session.remote
         self.readings: dict[str, list[float]] = {}
         self._session = session
         self._clock = clock

@@ -93,6 +93,9 @@ class OutputWriter:
         except OSError as error:
             self._drop()
             raise self._failure(error) from error
+        except BaseException:  # interrupted, with half a line in the chunk
+            self._drop()
+            raise
         self._filled += len(line)
 
     def close(self) -> list[Attachment]:

@@ -1,8 +1,9 @@
 """Running a suite against a session.
 
 The runner decides what happens when something goes wrong: a request that fails is a line in its benchmark's
-errors; what stops a benchmark (an interruption, an engine that gives up) ends the run, and what was measured
-until then is the result. Before anything was measured there is no result, and the exception passes.
+errors; what stops a benchmark (an interruption, an engine that is lost) ends the run, and so does a benchmark
+that gives up without an answer. What was measured until then is the result. Before anything was answered there is
+no result, and the exception passes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from attrs import field, frozen, validators
+from attrs import evolve, field, frozen, validators
 
 from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome
 from kitt_core.benchmarking.distribution import rounded
@@ -72,8 +73,9 @@ class SuiteRun:
         started_at: When it began (UTC).
         total_time_seconds: How long it took.
         entries: The document's ``results``, one object per benchmark and run number.
+        salt: Stands in every prompt; equal salts give equal prompts.
         stopped: Why the run ended before its time, None if it did not. The last entry has not passed then.
-        interrupted: Whether the user was the reason (SIGINT or cancellation); the command line exits 130.
+        interrupted: Whether the user was the reason (a signal or cancellation); the command line exits 130 or 143.
         outputs_incomplete: Why samples are missing in the outputs, None if all are there.
     """
 
@@ -82,6 +84,7 @@ class SuiteRun:
     started_at: datetime
     total_time_seconds: float
     entries: tuple[dict[str, Any], ...] = field(repr=False)
+    salt: str = ""
     stopped: str | None = None
     interrupted: bool = False
     outputs_incomplete: str | None = None
@@ -104,6 +107,7 @@ async def run_suite(
     options: RunOptions | None = None,
     on_progress: Callable[[RunProgress], None] | None = None,
     outputs: OutputWriter | None = None,
+    salt: str = "",
     clock: Clock = time.perf_counter,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> SuiteRun:
@@ -119,13 +123,15 @@ async def run_suite(
         on_progress: Told at the start of each benchmark and after each request; from the loop's thread.
         outputs: Is given one line per measured request after each benchmark; it is not closed. If it fails, the
             run goes on without it, and ``outputs_incomplete`` says why.
+        salt: Stands in every prompt. A salt that was never used before keeps a server from answering out of what
+            it kept of an earlier run; within a run prompts differ anyway.
         clock: Where measured times come from.
         now: Where timestamps come from; gives aware datetimes.
 
     Raises:
         EngineError: The engine failed before it had answered a request; nothing was measured.
     """
-    run = _Run(session, suite, options or RunOptions(), on_progress, outputs, clock, now)
+    run = _Run(session, suite, options or RunOptions(), on_progress, outputs, salt, clock, now)
     return await run.run()
 
 
@@ -139,6 +145,7 @@ class _Run:
         options: RunOptions,
         on_progress: Callable[[RunProgress], None] | None,
         outputs: OutputWriter | None,
+        salt: str,
         clock: Clock,
         now: Callable[[], datetime],
     ) -> None:
@@ -146,6 +153,7 @@ class _Run:
         self._options = options
         self._on_progress = on_progress
         self._outputs = outputs
+        self._salt = salt
         self._clock = clock
         self._now = now
         self._started = clock()
@@ -153,7 +161,7 @@ class _Run:
         self._entries: list[dict[str, Any]] = []
         self._done = 0
         self._planned = 0
-        self._answered = False
+        self._answered = 0
         self._outputs_incomplete: str | None = None
         self._total = suite.total_requests(warm_up=not options.skip_warmup, runs_override=options.runs_override)
 
@@ -172,6 +180,7 @@ class _Run:
             started_at=started_at,
             total_time_seconds=rounded(self._clock() - self._started),
             entries=tuple(self._entries),
+            salt=self._salt,
             stopped=stopped,
             interrupted=interrupted,
             outputs_incomplete=self._outputs_incomplete,
@@ -180,10 +189,11 @@ class _Run:
     async def _run_benchmark(self, benchmark: Benchmark, run_number: int) -> None:
         timestamp = self._now()
         samples: list[RequestSample] = []
+        answered_before = self._answered
 
         def count(sample: RequestSample) -> None:
             self._done += 1
-            self._answered = self._answered or sample.error is None
+            self._answered += sample.error is None
             self._report(benchmark, run_number)
 
         def keep(sample: RequestSample) -> None:
@@ -192,8 +202,10 @@ class _Run:
 
         stop: _StoppedError | None = None
         self._report(benchmark, run_number)
+        # Each run of each benchmark has its own prompts: a server may keep those that it has seen.
+        salted = evolve(benchmark, workload=benchmark.workload.salted(f"{self._salt}{len(self._entries)}"))
         try:
-            outcome = await benchmark.run(
+            outcome = await salted.run(
                 self._load, warm_up=not self._options.skip_warmup, on_sample=keep, on_warmup=count
             )
         except (Exception, asyncio.CancelledError, KeyboardInterrupt) as cause:
@@ -201,11 +213,17 @@ class _Run:
                 raise
             stop = _stop(cause)
             outcome = BenchmarkOutcome(errors=[*failure_lines(_sent_order(samples)), stop.reason])
+        if outcome.gave_up is not None and self._answered == answered_before:
+            stop = _StoppedError(f"{benchmark.name}: no request was answered; {outcome.gave_up}")
         self._planned += benchmark.total_requests(warm_up=not self._options.skip_warmup)
         self._done = self._planned  # where time was up before the requests were
         settings = benchmark.settings_for(self._load)
         self._entries.append(_entry(benchmark, run_number, outcome, timestamp=timestamp, settings=settings))
-        self._write(benchmark, run_number, _sent_order(samples))
+        try:
+            self._write(benchmark, run_number, _sent_order(samples))
+        except KeyboardInterrupt:
+            self._outputs_incomplete = INTERRUPTED
+            stop = _StoppedError(INTERRUPTED, interrupted=True)
         if stop is not None:
             raise stop
 
@@ -274,6 +292,8 @@ def _entry(
     }
     if outcome.token_count_source is not None:
         entry["token_count_source"] = outcome.token_count_source
+    if outcome.warnings:
+        entry["warnings"] = list(outcome.warnings)
     if outcome.not_measured:
         entry["not_measured"] = dict(outcome.not_measured)
     if outcome.skipped is not None:

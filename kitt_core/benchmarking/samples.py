@@ -15,9 +15,9 @@ from typing import Final
 from attrs import field, frozen
 
 from kitt_core.engine import Chunk, EngineSession, GenerationRequest, Usage
-from kitt_core.errors import KittError
+from kitt_core.errors import EngineLostError, KittError
 
-__all__ = ["Clock", "RequestSample", "closing", "measure_request"]
+__all__ = ["Clock", "RequestSample", "SampleObserver", "closing", "measure_request"]
 
 Clock = Callable[[], float]
 """Gives seconds that never run backwards, such as `time.perf_counter`."""
@@ -68,35 +68,53 @@ class RequestSample:
         return self.completion_tokens / (self.e2e_latency_ms / 1000)
 
 
+SampleObserver = Callable[[RequestSample], None]
+"""Told of each request as it ends, failed ones too; from the event loop's thread."""
+
+
 class _Arrivals:
-    """What has arrived of one stream; kept apart from timing so that receiving a chunk stays cheap."""
+    """What has arrived of one stream, as far as it came."""
+
+    __slots__ = ("content_times", "output_length", "tokens", "uncounted", "usage")
 
     def __init__(self) -> None:
         self.content_times: list[float] = []
         self.output_length = 0
+        self.tokens = 0
+        self.uncounted = 0
         self.usage: Usage | None = None
-        self._tokens = 0
-        self._all_counted = True
 
-    def add(self, chunk: Chunk, moment: float) -> None:
-        self._tokens += chunk.tokens
-        if chunk.usage is not None:
-            self.usage = chunk.usage
-        if chunk.text:
-            self.content_times.append(moment)
-            self.output_length += len(chunk.text)
-            self._all_counted = self._all_counted and chunk.tokens > 0
+    async def receive(self, stream: AsyncIterator[Chunk], clock: Clock) -> None:
+        # At high concurrency this loop is the load generator: no call per chunk but the clock and the list.
+        async with closing(stream) as chunks:
+            async for chunk in chunks:
+                if chunk.text:
+                    self.content_times.append(clock())
+                    self.output_length += len(chunk.text)
+                    if chunk.tokens:
+                        self.tokens += chunk.tokens
+                    else:
+                        self.uncounted += 1
+                elif chunk.tokens:
+                    self.tokens += chunk.tokens
+                if chunk.usage is not None:
+                    self.usage = chunk.usage
 
     def count(self) -> tuple[int, str]:
         if self.usage is not None:
             return self.usage.completion_tokens, self.usage.source
-        if self._all_counted:
-            return self._tokens, "engine"
+        if not self.uncounted:
+            return self.tokens, "engine"
         return len(self.content_times), "chunks"
 
 
 async def measure_request(
-    session: EngineSession, request: GenerationRequest, *, clock: Clock, origin: float = 0.0
+    session: EngineSession,
+    request: GenerationRequest,
+    *,
+    clock: Clock,
+    origin: float = 0.0,
+    on_sample: SampleObserver | None = None,
 ) -> RequestSample:
     """Stream one request to its end and measure it.
 
@@ -108,14 +126,20 @@ async def measure_request(
         request: What to ask.
         clock: Where the time comes from.
         origin: The clock's reading that ``started_at`` counts from.
+        on_sample: Told of the sample, before `EngineLostError` is raised too.
+
+    Raises:
+        EngineLostError: The engine is gone; the request has failed, and so would every further one.
     """
     arrivals = _Arrivals()
     error: str | None = None
+    lost: EngineLostError | None = None
     sent = clock()
     try:
-        await _receive(session.stream(request), arrivals, clock)
+        await arrivals.receive(session.stream(request), clock)
     except KittError as failure:
         error = failure.message
+        lost = failure if isinstance(failure, EngineLostError) else None
     except Exception as failure:  # noqa: BLE001 - engines are third-party code
         # Only the type is kept: the text of a foreign exception may quote an URL with a password.
         _log.debug("the engine raised", exc_info=True)
@@ -123,7 +147,12 @@ async def measure_request(
     ended = clock()
     if error is None and not arrivals.content_times:
         error = _NO_CONTENT
-    return _sample(request, arrivals, sent=sent, ended=ended, origin=origin, error=error)
+    sample = _sample(request, arrivals, sent=sent, ended=ended, origin=origin, error=error)
+    if on_sample is not None:
+        on_sample(sample)
+    if lost is not None:
+        raise lost
+    return sample
 
 
 @asynccontextmanager
@@ -138,12 +167,6 @@ async def closing(stream: AsyncIterator[Chunk]) -> AsyncIterator[AsyncIterator[C
         close = getattr(stream, "aclose", None)
         if close is not None:
             await close()
-
-
-async def _receive(stream: AsyncIterator[Chunk], arrivals: _Arrivals, clock: Clock) -> None:
-    async with closing(stream) as chunks:
-        async for chunk in chunks:
-            arrivals.add(chunk, clock())
 
 
 def _sample(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
-from attrs import field, frozen, validators
+from attrs import Factory, evolve, field, frozen, validators
 
 from kitt_core.benchmarking.benchmark import Benchmark
+from kitt_core.benchmarking.concurrency_sweep import ConcurrencySweep, levels_up_to
 from kitt_core.benchmarking.latency import Latency
 from kitt_core.benchmarking.memory import Memory
+from kitt_core.benchmarking.streaming_latency import StreamingLatency
 from kitt_core.benchmarking.throughput import Throughput
 from kitt_core.benchmarking.warmup_analysis import WarmupAnalysis
-from kitt_core.benchmarking.workload import Workload
+from kitt_core.benchmarking.workload import Workload, WorkloadChanges
 from kitt_core.errors import ConfigurationError
 
 __all__ = ["SUITES", "PlannedBenchmark", "Suite", "suite_named"]
@@ -38,11 +41,13 @@ class Suite:
         name: What the user types after ``-s``.
         summary: One line for listings.
         plan: The benchmarks in order. What looks at a cold session comes first.
+        changed: What the user wanted otherwise than the suite of this name says, for the document.
     """
 
     name: str
     summary: str
     plan: tuple[PlannedBenchmark, ...] = field(repr=False)
+    changed: dict[str, Any] = field(default=Factory(dict), repr=False)
 
     def total_requests(self, *, warm_up: bool = True, runs_override: int | None = None) -> int:
         """Return how many requests the suite sends, warm-ups among them."""
@@ -51,11 +56,37 @@ class Suite:
             for planned in self.plan
         )
 
+    def limited_to(self, names: Sequence[str]) -> Suite:
+        """Return the suite with the benchmarks of these names, in its own order; all of them if there are none.
+
+        Raises:
+            ConfigurationError: It has no benchmark of one of the names.
+        """
+        known = [planned.benchmark.name for planned in self.plan]
+        for name in names:
+            if name not in known:
+                raise ConfigurationError(
+                    f"suite {self.name} has no benchmark {name[:60]!r}; there are: {', '.join(known)}",
+                    hint=_where_else(name, known),
+                )
+        if not names:
+            return self
+        plan = tuple(planned for planned in self.plan if planned.benchmark.name in names)
+        chosen = [planned.benchmark.name for planned in plan]
+        return evolve(self, plan=plan, changed=self.changed | {"benchmarks": chosen})
+
+    def with_changes(self, changes: WorkloadChanges) -> Suite:
+        """Return the suite with every benchmark changed so."""
+        plan = tuple(evolve(planned, benchmark=planned.benchmark.changed(changes)) for planned in self.plan)
+        return evolve(self, plan=plan, changed=self.changed | changes.given())
+
+
+_AT_MOST_A_MINUTE: Final = 60.0
 
 SUITES: Final[tuple[Suite, ...]] = (
     Suite(
         name="quick",
-        summary="a first look: every benchmark once, at most 60 requests",
+        summary="a first look: about ten seconds, at most 60 requests",
         plan=(
             PlannedBenchmark(WarmupAnalysis(Workload(iterations=8, warmups=0, max_tokens=48, seconds=2))),
             PlannedBenchmark(
@@ -63,6 +94,73 @@ SUITES: Final[tuple[Suite, ...]] = (
             ),
             PlannedBenchmark(Latency(Workload(iterations=20, warmups=2, max_tokens=64, seconds=3))),
             PlannedBenchmark(Memory(Workload(iterations=4, warmups=0, max_tokens=64, seconds=1))),
+        ),
+    ),
+    Suite(
+        name="standard",
+        summary="every benchmark once, none longer than some minutes",
+        plan=(
+            PlannedBenchmark(
+                WarmupAnalysis(Workload(iterations=12, warmups=0, max_tokens=64, seconds=_AT_MOST_A_MINUTE))
+            ),
+            PlannedBenchmark(
+                Throughput(
+                    Workload(
+                        iterations=40,
+                        warmups=4,
+                        max_tokens=128,
+                        prompt_characters=400,
+                        concurrency=8,
+                        seconds=_AT_MOST_A_MINUTE,
+                    )
+                )
+            ),
+            PlannedBenchmark(
+                Latency(
+                    Workload(
+                        iterations=30,
+                        warmups=3,
+                        max_tokens=128,
+                        prompt_characters=400,
+                        seconds=_AT_MOST_A_MINUTE,
+                    )
+                )
+            ),
+            PlannedBenchmark(
+                StreamingLatency(
+                    Workload(
+                        iterations=40,
+                        warmups=3,
+                        max_tokens=128,
+                        prompt_characters=400,
+                        concurrency=8,
+                        seconds=_AT_MOST_A_MINUTE,
+                    )
+                )
+            ),
+            PlannedBenchmark(
+                ConcurrencySweep(
+                    Workload(
+                        iterations=16,
+                        warmups=2,
+                        max_tokens=128,
+                        prompt_characters=400,
+                        seconds=_AT_MOST_A_MINUTE / 2,
+                    ),
+                    levels=levels_up_to(16),
+                )
+            ),
+            PlannedBenchmark(
+                Memory(
+                    Workload(
+                        iterations=8,
+                        warmups=1,
+                        max_tokens=128,
+                        prompt_characters=800,
+                        seconds=_AT_MOST_A_MINUTE,
+                    )
+                )
+            ),
         ),
     ),
     Suite(
@@ -78,6 +176,25 @@ SUITES: Final[tuple[Suite, ...]] = (
             ),
             PlannedBenchmark(
                 Latency(Workload(iterations=50, warmups=5, max_tokens=128, prompt_characters=400)), runs=3
+            ),
+            PlannedBenchmark(
+                StreamingLatency(
+                    Workload(iterations=100, warmups=5, max_tokens=128, prompt_characters=400, concurrency=8)
+                ),
+                runs=3,
+            ),
+            PlannedBenchmark(
+                ConcurrencySweep(
+                    Workload(
+                        iterations=32,
+                        warmups=4,
+                        max_tokens=128,
+                        prompt_characters=400,
+                        seconds=_AT_MOST_A_MINUTE,
+                    ),
+                    levels=levels_up_to(64),
+                ),
+                runs=3,
             ),
             PlannedBenchmark(
                 Memory(Workload(iterations=10, warmups=2, max_tokens=256, prompt_characters=800)), runs=3
@@ -101,3 +218,11 @@ def suite_named(name: str) -> Suite:
         f"no suite {name[:60]!r}; there are: {', '.join(names)}",
         hint=f"did you mean {nearest[0]}?" if nearest else "name one of them with -s, or none for quick",
     )
+
+
+def _where_else(name: str, known: Sequence[str]) -> str:
+    others = [suite.name for suite in SUITES if name in (planned.benchmark.name for planned in suite.plan)]
+    if others:
+        return f"-s {others[0]} has it"
+    nearest = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {nearest[0]}?" if nearest else "name one of them, or none for all"

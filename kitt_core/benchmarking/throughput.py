@@ -8,18 +8,11 @@ from typing import ClassVar
 from attrs import frozen
 
 from kitt_core.aggregation import mean, percentile
-from kitt_core.benchmarking.benchmark import (
-    Benchmark,
-    BenchmarkOutcome,
-    Metrics,
-    failures,
-    not_measured_for_failures,
-    token_count_source,
-    warmup_times,
-)
+from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome, Metrics, not_measured_for_failures
 from kitt_core.benchmarking.distribution import rounded
-from kitt_core.benchmarking.load import ClosedLoop, LoadResult, SampleObserver
-from kitt_core.benchmarking.samples import RequestSample
+from kitt_core.benchmarking.load import ClosedLoop
+from kitt_core.benchmarking.rates import load_rates
+from kitt_core.benchmarking.samples import RequestSample, SampleObserver
 from kitt_core.benchmarking.streaming import streaming_metrics
 
 __all__ = ["Throughput"]
@@ -36,31 +29,12 @@ class Throughput(Benchmark):
     ) -> BenchmarkOutcome:
         """Send the workload and evaluate it; see `Benchmark.run`."""
         before = await self._warm_up(load, wanted=warm_up, on_warmup=on_warmup)
-        measured = await self._measure(load, on_sample=on_sample)
-        samples = measured.successful
-        streaming, missing = streaming_metrics(samples)
+        phases = await self._measure(load, before, on_sample=on_sample)
+        samples = phases.measured.successful
+        totals, uncounted = load_rates(phases.measured)
         rates, no_rates = _per_request(samples)
-        return BenchmarkOutcome(
-            metrics=_totals(measured) | rates | streaming,
-            errors=failures(before, measured),
-            warmup_times=warmup_times(before),
-            not_measured=no_rates | missing,
-            token_count_source=token_count_source(samples),
-        )
-
-
-def _totals(measured: LoadResult) -> Metrics:
-    tokens = sum(sample.completion_tokens for sample in measured.successful)
-    seconds = measured.duration_seconds
-    totals: Metrics = {
-        "total_iterations": len(measured.successful),
-        "total_tokens_generated": tokens,
-        "total_time_seconds": rounded(seconds),
-    }
-    if seconds > 0:
-        totals["output_token_throughput"] = rounded(tokens / seconds)
-        totals["request_throughput"] = rounded(len(measured.successful) / seconds)
-    return totals
+        streaming, missing = streaming_metrics(samples)
+        return phases.outcome(totals | rates | streaming, uncounted | no_rates | missing)
 
 
 def _per_request(samples: Sequence[RequestSample]) -> tuple[Metrics, dict[str, str]]:

@@ -8,14 +8,10 @@ from typing import Any, ClassVar, Final
 from attrs import Factory, field, frozen, validators
 
 from kitt_core.aggregation import percentile
-from kitt_core.benchmarking.benchmark import (
-    Benchmark,
-    BenchmarkOutcome,
-    Metrics,
-)
+from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome, Metrics
 from kitt_core.benchmarking.distribution import rounded
-from kitt_core.benchmarking.load import ClosedLoop, SampleObserver, failure_lines
-from kitt_core.benchmarking.samples import RequestSample
+from kitt_core.benchmarking.load import ClosedLoop, LoadResult
+from kitt_core.benchmarking.samples import RequestSample, SampleObserver
 from kitt_core.benchmarking.workload import Workload
 
 __all__ = ["WarmupAnalysis"]
@@ -36,14 +32,14 @@ class WarmupAnalysis(Benchmark):
 
     name: ClassVar[str] = "warmup_analysis"
     repeatable: ClassVar[bool] = False
+    overlapping: ClassVar[bool] = False
 
     workload: Workload = Factory(lambda: Workload(iterations=8, warmups=0))
     tolerance_pct: float = field(default=20.0, validator=validators.gt(0))
 
     def settings_for(self, load: ClosedLoop) -> dict[str, Any]:
         """Return what the metrics depend on; its requests never overlap."""
-        settings = super().settings_for(load)
-        return settings | {"warmups": 0, "concurrency": 1, "tolerance_pct": self.tolerance_pct}
+        return super().settings_for(load) | {"warmups": 0, "tolerance_pct": self.tolerance_pct}
 
     def total_requests(self, *, warm_up: bool = True) -> int:  # noqa: ARG002 - there is none to leave out
         """Return how many requests one run of it sends."""
@@ -58,14 +54,10 @@ class WarmupAnalysis(Benchmark):
         on_warmup: SampleObserver,  # noqa: ARG002
     ) -> BenchmarkOutcome:
         """Send the workload and evaluate it; see `Benchmark.run`."""
-        measured = await load.run(
-            self.workload.measured_requests(), seconds=self.workload.seconds, on_sample=on_sample
-        )
-        metrics, missing = _analysis(measured.samples, self.tolerance_pct)
-        counts: Metrics = {"total_iterations": len(measured.successful)}
-        return BenchmarkOutcome(
-            metrics=counts | metrics, errors=failure_lines(measured.samples), not_measured=missing
-        )
+        phases = await self._measure(load, LoadResult((), 0.0), on_sample=on_sample)
+        metrics, missing = _analysis(phases.measured.samples, self.tolerance_pct)
+        counts: Metrics = {"total_iterations": len(phases.measured.successful)}
+        return phases.outcome(counts | metrics, missing, counts_tokens=False)
 
 
 def _analysis(samples: Sequence[RequestSample], tolerance_pct: float) -> tuple[Metrics, dict[str, str]]:

@@ -1,15 +1,21 @@
-"""The prompts of a benchmark: always the same ones, each different from the others."""
+"""The prompts of a benchmark: always of the same shape, each different from the others."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
-from attrs import field, frozen, validators
+import attrs
+from attrs import evolve, field, frozen, validators
 
 from kitt_core.engine import GenerationRequest
 
-__all__ = ["Workload"]
+__all__ = ["LEAST_PROMPT_CHARACTERS", "ROUNDS", "Workload", "WorkloadChanges"]
+
+LEAST_PROMPT_CHARACTERS: Final = 16
+"""So that the numbers of two prompts differ."""
+ROUNDS: Final = 2
+"""How often every slot of a concurrency is used at least, unless the user asks for fewer requests."""
 
 _TEXT: Final = (
     "A results store keeps what was measured, by whom, on which machine and when. Explain to an engineer who"
@@ -32,14 +38,24 @@ class Workload:
         concurrency: Requests in flight, where the engine can.
         seconds: Measured requests are sent no longer than this, so that a slow machine ends too; at least one
             is. None sends all of them, however long it takes.
+        salt: Stands near the beginning of every prompt.
     """
 
     iterations: int = field(default=10, validator=validators.ge(1))
     warmups: int = field(default=2, validator=validators.ge(0))
     max_tokens: int = field(default=32, validator=validators.ge(1))
-    prompt_characters: int = field(default=160, validator=validators.ge(16))
+    prompt_characters: int = field(default=160, validator=validators.ge(LEAST_PROMPT_CHARACTERS))
     concurrency: int = field(default=1, validator=validators.ge(1))
     seconds: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
+    salt: str = ""
+
+    def settings(self) -> dict[str, Any]:
+        """Return what metrics depend on, by name; prompts of another salt are as good."""
+        return attrs.asdict(self, filter=lambda attribute, _: attribute.name != "salt")
+
+    def salted(self, salt: str) -> Workload:
+        """Return the same workload with prompts that no server has seen, if nobody else uses the salt."""
+        return evolve(self, salt=salt)
 
     def warmup_requests(self) -> Iterator[GenerationRequest]:
         """Give the warm-up requests; none of them is sent again as a measured one."""
@@ -50,8 +66,53 @@ class Workload:
         return (self._request("Request", number) for number in range(1, self.iterations + 1))
 
     def _request(self, kind: str, number: int) -> GenerationRequest:
-        # The number comes first: a server that caches prefixes must do the whole prefill for each prompt.
-        opening = f"{number}. {kind}: "
+        # What differs comes first: a server that caches prefixes must do the whole prefill for each prompt.
+        opening = f"{number}. {self.salt} {kind}: " if self.salt else f"{number}. {kind}: "
         repeats = -(-self.prompt_characters // len(_TEXT))
         prompt = (opening + " ".join([_TEXT] * repeats))[: self.prompt_characters]
         return GenerationRequest(prompt=prompt, max_tokens=self.max_tokens, seed=number)
+
+
+@frozen
+class WorkloadChanges:
+    """What the user wants otherwise than the suite says; None leaves it.
+
+    Attributes:
+        requests: Measured requests per benchmark. They are sent however long it takes, unless ``seconds`` are
+            given, too.
+        max_tokens: Output tokens per request.
+        prompt_characters: Length of each prompt.
+        concurrency: Requests in flight, in benchmarks whose requests overlap; without ``requests`` these send
+            twice as many requests at least.
+        seconds: How long each benchmark sends requests.
+    """
+
+    requests: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
+    max_tokens: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
+    prompt_characters: int | None = field(
+        default=None, validator=validators.optional(validators.ge(LEAST_PROMPT_CHARACTERS))
+    )
+    concurrency: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
+    seconds: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
+
+    def given(self) -> dict[str, Any]:
+        """Return what is changed, by name."""
+        return attrs.asdict(self, filter=lambda _, value: value is not None)
+
+    def applied(self, workload: Workload, *, overlapping: bool) -> Workload:
+        """Return the workload with these changes.
+
+        Args:
+            workload: The suite's.
+            overlapping: Whether the benchmark's requests overlap, so that the concurrency concerns it.
+        """
+        changed = self.given()
+        concurrency = changed.pop("concurrency", None)
+        requests = changed.pop("requests", None)
+        if requests is not None:
+            changed = {"iterations": requests, "seconds": None} | changed
+        if concurrency is not None and overlapping:
+            changed["concurrency"] = concurrency
+            if requests is None:
+                changed["iterations"] = max(workload.iterations, ROUNDS * concurrency)
+        return evolve(workload, **changed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shlex
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -32,6 +33,9 @@ logger = logging.getLogger(__name__)
 _INTERRUPTED = 130
 _KARR = "karr"
 _MACHINES_OWN = ""  # --store-karr without a path
+_LEAST_PROMPT_CHARACTERS = 16  # that of `kitt_core.benchmarking.workload`, without importing it for --help
+_MOST = 1_000_000
+_MOST_CONCURRENT = 10_000
 
 
 def _complete_engine(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -52,10 +56,26 @@ def _directory(ctx: click.Context, parameter: click.Parameter, path: str | None)
     return path
 
 
+def _finite(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no number of seconds", ctx, parameter)
+    return value
+
+
+def _complete_benchmark(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    from kitt_core.benchmarking.suites import SUITES
+
+    del ctx, parameter
+    names = dict.fromkeys(planned.benchmark.name for suite in SUITES for planned in suite.plan)
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
 @click.command()
 @click.option("-e", "--engine", shell_complete=_complete_engine, help="What answers the requests [reference].")
 @click.option("-m", "--model", help="The model, in the engine's own words.")
-@click.option("-s", "--suite", help="Which benchmarks run: quick or performance [quick].")
+@click.option("-s", "--suite", help="Which benchmarks run: quick, standard or performance [quick].")
 @click.option("--base-url", metavar="URL", help="The server, for engines that need one.")
 @click.option(
     "--engine-option",
@@ -70,6 +90,36 @@ def _directory(ctx: click.Context, parameter: click.Parameter, path: str | None)
 )
 @click.option("--runs", type=click.IntRange(min=1), help="Run each benchmark so often.")
 @click.option("--skip-warmup", is_flag=True, help="Send no warm-up requests.")
+@click.option(
+    "--benchmark",
+    "benchmarks",
+    metavar="NAME",
+    multiple=True,
+    shell_complete=_complete_benchmark,
+    help="Run only this one of the suite; may be repeated.",
+)
+@click.option(
+    "--requests",
+    type=click.IntRange(min=1, max=_MOST),
+    help="Measure so many requests per benchmark, however long it takes.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(min=1, max=_MOST_CONCURRENT),
+    help="So many requests in flight; of concurrency_sweep the highest level.",
+)
+@click.option("--max-tokens", type=click.IntRange(min=1, max=_MOST), help="Output tokens per request.")
+@click.option(
+    "--prompt-characters",
+    type=click.IntRange(min=_LEAST_PROMPT_CHARACTERS, max=_MOST),
+    help="Length of each prompt.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=_finite,
+    help="Send requests no longer than this, per benchmark.",
+)
 @click.option(
     "--results-dir",
     metavar="DIR",
@@ -99,6 +149,12 @@ def run(
     labels: dict[str, str],
     runs: int | None,
     skip_warmup: bool,
+    benchmarks: tuple[str, ...],
+    requests: int | None,
+    concurrency: int | None,
+    max_tokens: int | None,
+    prompt_characters: int | None,
+    seconds: float | None,
     results_dir: Path | None,
     karr: str | None,
     output_format: str | None,
@@ -114,16 +170,25 @@ def run(
       kitt run
       kitt run -e openai --base-url http://localhost:8000/v1 -m llama-3-8b
       kitt run -s performance --label commit=abc1234 --format json
+      kitt run -s standard --benchmark throughput --requests 200 --concurrency 32
       kitt run --store-karr
     """  # noqa: D301 - \b is the mark that keeps click from filling the lines
     from kitt_core.benchmarking.runner import RunOptions
     from kitt_core.benchmarking.suites import suite_named
+    from kitt_core.benchmarking.workload import WorkloadChanges
     from kitt_core.config import expanded
     from kitt_core.service.engines import select_engine
     from kitt_core.service.running import RunPlan
 
     settings = state.configuration
-    chosen = suite_named(settings.run("suite", suite).value)
+    changes = WorkloadChanges(
+        requests=requests,
+        concurrency=concurrency,
+        max_tokens=max_tokens,
+        prompt_characters=prompt_characters,
+        seconds=seconds,
+    )
+    chosen = suite_named(settings.run("suite", suite).value).limited_to(benchmarks).with_changes(changes)
     selected = select_engine(
         settings, state.plugins, name=engine, model=model, base_url=base_url, options=engine_options
     )
@@ -139,6 +204,7 @@ def run(
     _show(finished, output_format, output)
     if output_format in {None, "table"}:
         _show_places(finished)
+    _warn(finished)
     return _judge(finished)
 
 
@@ -215,6 +281,14 @@ def _show_places(finished: FinishedRun) -> None:
     write_text("".join(f"{printable(f'{key:<8}{value}')}\n" for key, value in places.items()))
 
 
+def _warn(finished: FinishedRun) -> None:
+    """Pass on what the document warns of, in one line."""
+    warned = [entry for entry in finished.measured.entries if entry.get("warnings")]
+    if warned:
+        others = f" (and {len(warned) - 1} more benchmarks)" if len(warned) > 1 else ""
+        logger.warning("%s: %s%s", warned[0]["test_name"], warned[0]["warnings"][0], others)
+
+
 def _judge(finished: FinishedRun) -> int:
     from kitt_core.cli.messages import say_error
 
@@ -223,17 +297,24 @@ def _judge(finished: FinishedRun) -> int:
     if not copied:
         _say_not_copied(finished)
     look = f"`kitt storage show {shlex.quote(finished.run.id)}` shows what happened"
-    if measured.interrupted:
-        say_error("interrupted; what was measured until then is stored", look)
+    if finished.interrupted:
+        what = (
+            "what was measured until then is stored" if measured.interrupted else "the run is complete and stored"
+        )
+        say_error(f"interrupted; {what}", look)
         return _INTERRUPTED
     if not copied:
         return StoreUnavailableError.exit_code
     if measured.passed:
         return 0
+    if measured.stopped is not None:
+        cause = measured.entries[-1]["errors"][0]
+        more = "" if measured.stopped in cause else f"; {cause}"
+        say_error(f"the run ended early: {measured.stopped}{more}", look)
+        return 1
+    first = next((error for entry in measured.entries for error in entry["errors"]), None)
     failed = len(measured.entries) - measured.passed_count
-    first = next((error for entry in measured.entries for error in entry["errors"]), measured.stopped)
-    what = f"{failed} of {len(measured.entries)} benchmarks failed" + (f": {first}" if first else "")
-    say_error(what, look)
+    say_error(f"{failed} of {len(measured.entries)} benchmarks failed" + (f": {first}" if first else ""), look)
     return 1
 
 

@@ -17,6 +17,8 @@ _MOST: Final = 4
 _TELLING: Final = (
     "avg_tps",
     "output_token_throughput",
+    "best_output_token_throughput",
+    "best_concurrency",
     "cold_latency_ms",
     "warm_latency_ms",
     "warmup_penalty_pct",
@@ -42,14 +44,15 @@ def benchmark_objects(rows: Sequence[BenchmarkRow], entries: Entries) -> list[di
             "status": _status(row, entry),
             "metrics": {metric.name: metric.value for metric in row.metrics},
             "errors": list(entry.get("errors", ())),
+            **({"skipped": entry["skipped"]} if entry.get("skipped") else {}),
         }
         for row, entry in zip(rows, entries, strict=True)
     ]
 
 
 def table_rows(objects: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return a row per benchmark for `TABLE_COLUMNS`."""
-    return [{**found, "metrics": _telling(found["metrics"])} for found in objects]
+    """Return a row per benchmark for `TABLE_COLUMNS`; the reason stands for the metrics of a skipped one."""
+    return [{**found, "metrics": found.get("skipped") or _telling(found["metrics"])} for found in objects]
 
 
 def metric_rows(objects: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

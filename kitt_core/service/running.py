@@ -7,14 +7,17 @@ not possible, in a file of its own.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import os
+import secrets
 import shlex
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from attrs import Factory, evolve, field, frozen
 
@@ -29,12 +32,16 @@ from kitt_core.identity import new_run_id
 from kitt_core.model import Attachment, CheckedRun, SchemaState
 from kitt_core.plugins import PluginManager
 from kitt_core.service.engines import EngineSelection
+from kitt_core.service.interruption import Interruptions
 from kitt_core.service.places import obstacle
 from kitt_core.storage import Capability, ResultStore, check_run
 
 __all__ = ["FinishedRun", "RunCopy", "RunPlan", "check_places", "perform"]
 
 logger = logging.getLogger(__name__)
+
+_GOODBYE_SECONDS: Final = 10
+_IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - mkstemp makes the file, and nobody else can read it
 
 
 @frozen
@@ -83,6 +90,7 @@ class FinishedRun:
         location: The store, for people.
         directory: The run's directory.
         copy: The same for the second store, if there was one.
+        interrupted: Whether a signal came, be it when all was measured and only storing was left.
     """
 
     run: CheckedRun
@@ -90,6 +98,7 @@ class FinishedRun:
     location: str
     directory: Path
     copy: RunCopy | None = None
+    interrupted: bool = False
 
 
 @frozen
@@ -109,8 +118,9 @@ def perform(
 ) -> FinishedRun:
     """Run the suite, write the run's directory, store the run and tell the listeners.
 
-    Not to be called inside a running event loop. An interruption after the first answered request ends the
-    measurement; what was measured until then is stored.
+    Not to be called inside a running event loop. A signal after the first answered request ends the measurement;
+    what was measured until then is stored, and further signals wait for that. Called in another than the main
+    thread it leaves signals alone.
 
     Args:
         plan: What to measure.
@@ -122,6 +132,8 @@ def perform(
 
     Raises:
         EngineError: The engine cannot be used; nothing was measured and nothing is stored.
+        KeyboardInterrupt: Interrupted before a request was answered, or while a store did not answer; a warning
+            says then where the run is.
         StoreUnavailableError: The store or the directory cannot be used. If something was measured by then,
             the message says where it is and the hint how to import it.
         SchemaError: The store's schema does not fit; nothing was measured.
@@ -129,15 +141,36 @@ def perform(
     check_places(store, plan.results_dir)
     if second is not None:
         check_places(second, plan.results_dir)
-    with tempfile.TemporaryDirectory(prefix="kitt-run-") as scratch:
-        with OutputWriter(Path(scratch)) as outputs:
-            measured = asyncio.run(_measure(plan, on_progress, outputs))
+    with Interruptions() as interruptions, _scratch() as scratch:
+        with OutputWriter(scratch) as outputs:
+            measured = interruptions.measure(_measure(plan, on_progress, outputs))
             measured, attachments = _with_outputs(measured, outputs)
         run = check_run(encode(_document(plan, measured)), run_id=new_run_id(), attachments=attachments)
-        directory = _keep(run, store, plan.results_dir)
-        copy = None if second is None else _copied(run, second)
+        directory = _keep(run, store, plan.results_dir, interruptions)
+        copy = None if second is None else _copied(run, second, interruptions)
     plugins.announce_saved(evolve(run, attachments=()), store.location)
-    return FinishedRun(run, measured.suite, store.location, directory, copy)
+    return FinishedRun(
+        run,
+        measured.suite,
+        store.location,
+        directory,
+        copy,
+        measured.suite.interrupted or interruptions.received > 0,
+    )
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Lend a directory for samples on their way."""
+    try:
+        made = tempfile.TemporaryDirectory(prefix="kitt-run-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"no temporary directory can be made: {error.strerror or error}",
+            hint="free some space or set TMPDIR",
+        ) from error
+    with made as name:
+        yield Path(name)
 
 
 def check_places(store: ResultStore, results_dir: Path) -> None:
@@ -173,7 +206,12 @@ async def _measure(
         session = await engine.open(plan.engine.options)
         try:
             suite = await run_suite(
-                session, plan.suite, options=plan.options, on_progress=on_progress, outputs=outputs
+                session,
+                plan.suite,
+                options=plan.options,
+                on_progress=on_progress,
+                outputs=outputs,
+                salt=secrets.token_hex(4),
             )
             return _Measured(suite, session.model, _described(session.describe, engine.name))
         finally:
@@ -188,7 +226,12 @@ async def _measure(
 
 async def _close(session: EngineSession, name: str) -> None:
     try:
-        await session.aclose()
+        async with asyncio.timeout(_GOODBYE_SECONDS):
+            await session.aclose()
+    except TimeoutError:
+        logger.warning("engine %s did not close within %d s", name, _GOODBYE_SECONDS)
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        logger.warning("engine %s was interrupted while it closed", name)
     except Exception as error:  # noqa: BLE001 - what was measured counts more than a clean goodbye
         logger.warning("engine %s did not close: %s", name, _reason(error))
 
@@ -225,7 +268,7 @@ def _document(plan: RunPlan, measured: _Measured) -> dict[str, Any]:
     )
 
 
-def _keep(run: CheckedRun, store: ResultStore, results_dir: Path) -> Path:
+def _keep(run: CheckedRun, store: ResultStore, results_dir: Path, interruptions: Interruptions) -> Path:
     """Write the run's files and store it; whatever fails, the run is somewhere and the error says where."""
     if _is_tree(store, results_dir):
         _save(run, store, lambda: _rescued(run))
@@ -238,7 +281,12 @@ def _keep(run: CheckedRun, store: ResultStore, results_dir: Path) -> Path:
         raise StoreUnavailableError(
             f"run {run.id} is in {store.location}, but its files are not written: {error.message}", hint=error.hint
         ) from error
-    _save(run, store, lambda: directory)
+    try:
+        with interruptions.escapable():
+            _save(run, store, lambda: directory)
+    except KeyboardInterrupt:
+        logger.warning("%s has not taken the run yet; %s", store.location, _import_later(directory))
+        raise
     return directory
 
 
@@ -246,10 +294,13 @@ def _is_tree(store: ResultStore, results_dir: Path) -> bool:
     return store.run_tree is not None and store.run_tree.resolve() == results_dir.resolve()
 
 
-def _copied(run: CheckedRun, second: ResultStore) -> RunCopy:
+def _copied(run: CheckedRun, second: ResultStore, interruptions: Interruptions) -> RunCopy:
     """Give the run to the second store; it is safe in the first, so that nothing is raised."""
     try:
-        _hand_over(run, second)
+        with interruptions.escapable():
+            _hand_over(run, second)
+    except KeyboardInterrupt:
+        return RunCopy(second.location, "interrupted")
     except Exception as error:  # noqa: BLE001 - as in `_save`
         return RunCopy(second.location, *_explained(error))
     return RunCopy(second.location)
@@ -270,19 +321,42 @@ def _save(run: CheckedRun, store: ResultStore, place: Callable[[], Path]) -> Non
         _hand_over(run, store)
     except Exception as error:  # whatever a store raises, the user must hear where the run is
         reason, cure = _explained(error)
-        command = f"kitt storage import {shlex.quote(str(place()))}"
+        try:
+            later = _import_later(place())
+        except OSError as full:
+            raise StoreUnavailableError(
+                f"the run was measured but can be kept nowhere: {reason}; nor in a file: {_reason(full)}",
+                hint="free some space and measure again",
+            ) from error
         raise StoreUnavailableError(
-            f"the run was measured but is not stored: {reason}",
-            hint=f"`{command}` stores it later" + (f"; {cure}" if cure else ""),
+            f"the run was measured but is not stored: {reason}", hint=later + (f"; {cure}" if cure else "")
         ) from error
 
 
+def _import_later(path: Path) -> str:
+    return f"`kitt storage import {shlex.quote(str(path))}` stores it later"
+
+
 def _rescued(run: CheckedRun) -> Path:
-    """Write the document to a file outside of the tree that failed."""
-    handle, name = tempfile.mkstemp(prefix=f"kitt-{run.id}-", suffix=".json")
-    with os.fdopen(handle, "wb") as file:
-        file.write(run.document)
-    return Path(name)
+    """Write the document to a file outside of the tree that failed; one in memory is better than none.
+
+    Raises:
+        OSError: There is no room anywhere.
+    """
+    for directory in (None, Path.home(), _IN_MEMORY):
+        try:
+            handle, name = tempfile.mkstemp(prefix=f"kitt-{run.id}-", suffix=".json", dir=directory)
+        except OSError:
+            continue
+        path = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(run.document)
+        except OSError:
+            path.unlink(missing_ok=True)
+            continue
+        return path
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _reason(error: BaseException) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import selectors
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
 
 from attrs import field, frozen
 
 from kitt_core.engine import Chunk, EngineSession, GenerationRequest, Usage
+
+T = TypeVar("T")
 
 
 class VirtualClock:
@@ -37,6 +41,71 @@ def words(*delays_ms: float, usage: Usage | None = None) -> list[Step]:
     return steps
 
 
+class _Instant(selectors.DefaultSelector):
+    """Waits for nothing: the loop's time moves on to the moment that it was to wait for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = 1000.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            raise AssertionError("everything waits, and nothing will come")
+        self.seconds += max(0.0, timeout)
+        found: list[tuple[selectors.SelectorKey, int]] = super().select(0)
+        return found
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop in which sleeping takes no time, and exactly as long as was asked for."""
+
+    def __init__(self) -> None:
+        self._instant = _Instant()
+        super().__init__(self._instant)
+
+    def time(self) -> float:
+        return self._instant.seconds
+
+
+def run_virtually(work: Callable[[Callable[[], float]], Coroutine[Any, Any, T]]) -> T:
+    """Run ``work(clock)`` in virtual time; the clock is the loop's."""
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        return runner.run(work(runner.get_loop().time))
+
+
+class SleepingSession(EngineSession):
+    """Really waits for what is written down, one delay in ms per content chunk, so that requests overlap in time.
+
+    Args:
+        delays_ms: The delays before each chunk of a request, by the request's seed.
+        tokens: How many tokens each chunk holds.
+    """
+
+    model = "sleeping"
+    concurrent = True
+
+    def __init__(
+        self, delays_ms: Callable[[int], Sequence[float]], *, tokens: int = 1, remote: bool = False
+    ) -> None:
+        self.remote = remote
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self._delays_ms = delays_ms
+        self._tokens = tokens
+
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[Chunk]:
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            delays = self._delays_ms(request.seed or 0)
+            for delay in delays:
+                await asyncio.sleep(delay / 1000)
+                yield Chunk("w " * self._tokens, tokens=self._tokens)
+            yield Chunk("", usage=Usage(10, len(delays) * self._tokens, "server_usage"))
+        finally:
+            self.in_flight -= 1
+
+
 class ScriptedSession(EngineSession):
     """Answers each request by the next script, the last of them for ever."""
 
@@ -47,9 +116,11 @@ class ScriptedSession(EngineSession):
         clock: VirtualClock,
         *scripts: Sequence[Step],
         concurrent: bool = False,
+        remote: bool = False,
         memory: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         self.concurrent = concurrent
+        self.remote = remote
         self.requests: list[GenerationRequest] = []
         self.in_flight = 0
         self.most_in_flight = 0

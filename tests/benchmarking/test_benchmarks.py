@@ -1,19 +1,26 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import time
+from pathlib import Path
 
 import pytest
 
 from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome
 from kitt_core.benchmarking.catalogue import CATALOGUE, Direction, definition_of
+from kitt_core.benchmarking.client import BUSY, busy_time, client_warnings
+from kitt_core.benchmarking.concurrency_sweep import ConcurrencySweep, levels_up_to
 from kitt_core.benchmarking.latency import Latency
 from kitt_core.benchmarking.load import ClosedLoop
 from kitt_core.benchmarking.memory import Memory
+from kitt_core.benchmarking.streaming_latency import StreamingLatency
 from kitt_core.benchmarking.throughput import Throughput
 from kitt_core.benchmarking.warmup_analysis import WarmupAnalysis
 from kitt_core.benchmarking.workload import Workload
 from kitt_core.engine import Usage
 from kitt_core.errors import EngineError
+from kitt_core.rows import derive_rows
 
 from .scripted import Readings, ScriptedSession, Step, VirtualClock, words
 
@@ -72,6 +79,16 @@ def test_throughput_of_two_requests() -> None:
     assert outcome.token_count_source == "server_usage"
     assert not outcome.errors
     assert not outcome.not_measured
+    assert metrics["input_token_throughput"] == pytest.approx(10 / 0.3, abs=1e-5)
+    assert metrics["total_token_throughput"] == pytest.approx(18 / 0.3, abs=1e-5)
+    assert metrics["concurrency_achieved"] == pytest.approx(1)
+
+
+def test_input_tokens_that_nobody_counted_have_no_throughput() -> None:
+    outcome = outcome_of(Throughput(Workload(iterations=2, warmups=0)), words(10, 5))
+    reason = "nobody counted the input tokens"
+    assert outcome.not_measured == {"input_token_throughput": reason, "total_token_throughput": reason}
+    assert outcome.token_count_source == "engine"
 
 
 def test_warm_up_requests_can_be_left_out() -> None:
@@ -148,10 +165,123 @@ def test_latency_that_never_settles_has_no_point_of_stability() -> None:
     assert "slower than warm" in outcome.not_measured["stabilized_after"]
 
 
+def overlapped(benchmark: Benchmark, *scripts: list[Step], remote: bool = False) -> BenchmarkOutcome:
+    clock = VirtualClock()
+    session = ScriptedSession(clock, *scripts, concurrent=True, remote=remote, memory=lambda: {"cache_gb": 1.0})
+    load = ClosedLoop(session, clock, busy_clock=clock)
+    return asyncio.run(benchmark.run(load, on_sample=lambda _: None, on_warmup=lambda _: None))
+
+
+def test_streaming_latency_is_latency_under_load() -> None:
+    outcome = overlapped(StreamingLatency(Workload(iterations=8, concurrency=4)), words(10, 5, 7))
+    assert outcome.metrics["total_iterations"] == 8
+    assert isinstance(outcome.metrics["itl_ms"], dict)
+    assert outcome.metrics["avg_inter_token_ms"] == outcome.metrics["itl_ms"]["mean"]
+    assert {"ttft_ms", "tpot_ms", "e2e_latency_ms"} <= set(outcome.metrics)
+
+
+def test_what_needs_concurrency_is_skipped_where_requests_cannot_overlap() -> None:
+    assert outcome_of(StreamingLatency(Workload(concurrency=2))).skipped == (
+        "the engine answers one request at a time, which latency measures"
+    )
+    assert outcome_of(ConcurrencySweep()).skipped == "the engine answers one request at a time"
+    alone = ConcurrencySweep(Workload(iterations=3, warmups=1), levels=(1,))
+    assert outcome_of(alone, words(10, 5)).metrics["best_concurrency"] == 1
+
+
+def test_latency_sends_one_request_at_a_time_whatever_it_is_told() -> None:
+    clock = VirtualClock()
+    session = ScriptedSession(clock, concurrent=True)
+    benchmark = Latency(Workload(iterations=4, concurrency=4))
+    load = ClosedLoop(session, clock)
+    asyncio.run(benchmark.run(load, on_sample=lambda _: None, on_warmup=lambda _: None))
+    assert session.most_in_flight == 1
+    assert benchmark.settings_for(load)["concurrency"] == 1
+
+
+def test_a_sweep_has_the_metrics_of_each_level() -> None:
+    sweep = ConcurrencySweep(Workload(iterations=3, warmups=2), levels=levels_up_to(4))
+    outcome = overlapped(sweep, words(10, 5, usage=Usage(3, 2)))
+    assert [name for name in outcome.metrics if name.startswith("c")] == ["c1", "c2", "c4"]
+    counts = {
+        name: level["total_iterations"] for name, level in outcome.metrics.items() if isinstance(level, dict)
+    }
+    assert counts == {"c1": 3, "c2": 4, "c4": 8}
+    assert len(outcome.warmup_times) == 2
+    assert outcome.token_count_source == "engine"
+    assert sweep.total_requests() == 17
+    settings = sweep.settings_for(ClosedLoop(ScriptedSession(VirtualClock(), concurrent=True)))
+    assert (settings["levels"], settings["requests_per_level"]) == ([1, 2, 4], [3, 4, 8])
+    entry = {"test_name": "concurrency_sweep", "metrics": outcome.metrics}
+    rows = derive_rows({"model": "m", "engine": "e", "results": [entry]}).benchmarks[0].metrics
+    names = {row.name for row in rows}
+    assert {"c4.output_token_throughput", "c4.ttft_ms.p50", "best_output_token_throughput"} <= names
+    assert not {name for name in names if definition_of(name) is None}
+
+
+def test_a_sweep_ends_with_the_level_that_gave_up() -> None:
+    sweep = ConcurrencySweep(Workload(iterations=5, warmups=0), levels=(1, 2, 4))
+    outcome = overlapped(sweep, *[words(10, 5)] * 6, FAILING)
+    assert outcome.errors[:1] == ["concurrency 2: request 2: refused"]
+    assert outcome.errors[-1] == ("concurrency 2: gave up after 3 failures in a row; 8 requests were not sent"), (
+        "eight of the level that was never reached"
+    )
+    assert outcome.gave_up == outcome.errors[-1]
+    assert outcome.metrics["best_concurrency"] == 1
+    assert outcome.not_measured["c4"] == "given up before"
+
+
+def test_a_sweep_whose_warm_up_fails_measures_nothing() -> None:
+    outcome = overlapped(ConcurrencySweep(Workload(iterations=4, warmups=3), levels=(1, 2)), FAILING)
+    assert outcome.errors[-1] == "gave up after 3 failures in a row; 8 requests were not sent"
+    assert set(outcome.not_measured) == {"c1", "c2", "best_output_token_throughput", "best_concurrency"}
+
+
+@pytest.mark.parametrize(("most", "levels"), [(1, (1,)), (2, (1, 2)), (6, (1, 2, 4, 6)), (8, (1, 2, 4, 8))])
+def test_levels_double_up_to_the_highest(most: int, levels: tuple[int, ...]) -> None:
+    assert levels_up_to(most) == levels
+
+
+def test_a_load_generator_without_rest_is_warned_of() -> None:
+    throughput = Throughput(Workload(iterations=4, concurrency=2))
+    outcome = overlapped(throughput, words(10, 5), remote=True)  # its two clocks are one: busy all the time
+    assert outcome.metrics["client_busy_share"] == 1.0
+    (warning,) = outcome.warnings
+    assert warning.startswith("the load generator was busy 100% of the time")
+    sweep = overlapped(ConcurrencySweep(levels=(1, 2)), words(10, 5), remote=True)
+    assert [warning.partition(":")[0] for warning in sweep.warnings] == ["concurrency 1", "concurrency 2"]
+    here = overlapped(throughput, words(10, 5))
+    assert "client_busy_share" not in here.metrics, "tokens are made in this thread, too"
+    assert not here.warnings
+
+
+def test_a_thread_is_busy_while_it_computes_and_while_it_waits_for_a_cpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = busy_time()
+    sum(range(300_000))
+    assert busy_time() > before
+    (tmp_path / "schedstat").write_text("2500000000 500000000 7\n")
+    monkeypatch.setattr("kitt_core.benchmarking.client._SCHEDULER", tmp_path / "schedstat")
+    before = time.thread_time()
+    assert before + 0.5 <= busy_time() <= time.thread_time() + 0.5
+    monkeypatch.setattr("kitt_core.benchmarking.client._SCHEDULER", tmp_path / "missing")
+    assert before <= busy_time() <= time.thread_time()
+
+
+@pytest.mark.parametrize(("share", "warned"), [(None, False), (0.5, False), (BUSY, True)])
+def test_the_warning_has_a_threshold(share: float | None, warned: bool) -> None:
+    assert bool(client_warnings(share)) is warned
+
+
 def test_every_metric_that_a_benchmark_writes_is_in_the_catalogue() -> None:
     written: set[str] = set()
-    for benchmark in (Throughput(), Latency(), WarmupAnalysis(), Memory()):
-        written |= set(outcome_of(benchmark, words(10, 5), memory=Readings([1.0])).metrics)
+    for benchmark in (Throughput(), Latency(), StreamingLatency(), ConcurrencySweep(), WarmupAnalysis(), Memory()):
+        for name, value in overlapped(benchmark, words(10, 5, usage=Usage(3, 2)), remote=True).metrics.items():
+            if re.fullmatch(r"c\d+", name) and isinstance(value, dict):
+                written |= {f"{name}.{metric}" for metric in value}
+            else:
+                written.add(name)
     assert not {name for name in written if definition_of(name) is None}
     unused = {entry.name for entry in CATALOGUE if not any(definition_of(name) == entry for name in written)}
     assert not unused
@@ -161,6 +291,8 @@ def test_the_catalogue_knows_statistics_benchmarks_and_its_limits() -> None:
     p99 = definition_of("latency/ttft_ms.p99")
     assert p99 is not None
     assert (p99.definition, p99.unit, p99.direction) == ("ttft.client", "ms", Direction.LOWER)
+    assert definition_of("concurrency_sweep/c16.ttft_ms.p99") == p99
+    assert definition_of("c16.nothing") is definition_of("c16") is definition_of("cold.ttft_ms") is None
     gpu = definition_of("overall_peak_gpu_memory_gb")
     assert gpu is not None
     assert gpu.definition == "memory.peak"

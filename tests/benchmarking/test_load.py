@@ -5,9 +5,10 @@ import asyncio
 import pytest
 
 from kitt_core.benchmarking.load import ClosedLoop, LoadResult, failure_lines
+from kitt_core.benchmarking.samples import RequestSample
 from kitt_core.benchmarking.workload import Workload
-from kitt_core.engine import GenerationRequest
-from kitt_core.errors import EngineError
+from kitt_core.engine import Chunk, GenerationRequest
+from kitt_core.errors import EngineError, EngineLostError
 
 from .scripted import ScriptedSession, Step, VirtualClock, words
 
@@ -50,6 +51,54 @@ def test_no_request_is_sent_when_the_time_is_up_but_one_always_is() -> None:
     loop = ClosedLoop(session, clock, clock())
     assert len(asyncio.run(loop.run(REQUESTS, seconds=0.05)).samples) == 3  # each takes 0.02 s
     assert len(asyncio.run(loop.run(REQUESTS, seconds=0.001)).samples) == 1
+
+
+@pytest.mark.parametrize(("concurrency", "failures"), [(1, 3), (2, 3), (5, 5)])
+def test_failures_in_a_row_end_the_sending(concurrency: int, failures: int) -> None:
+    clock = VirtualClock()
+    session = ScriptedSession(clock, [Step(1, error=EngineError("no"))], concurrent=True)
+    many = [GenerationRequest(str(number), max_tokens=3) for number in range(100)]
+    result = asyncio.run(ClosedLoop(session, clock).run(many, concurrency=concurrency))
+    assert result.gave_up_after == failures
+    assert failures <= len(result.samples) < failures + concurrency, "those in flight are waited for"
+
+
+def test_a_success_in_between_makes_the_counting_begin_again() -> None:
+    clock = VirtualClock()
+    failed = [Step(1, error=EngineError("no"))]
+    session = ScriptedSession(clock, failed, failed, words(1), failed, failed, words(1), failed)
+    result = run(session, clock, 1)
+    assert (len(result.samples), result.gave_up_after) == (7, None)
+
+
+def test_a_lost_engine_is_raised_as_itself_and_cancels_the_others() -> None:
+    clock = VirtualClock()
+    endless = [Step(1, Chunk("w"))] * 100_000
+    lost = [Step(1, error=EngineLostError("gone"))]
+    session = ScriptedSession(clock, endless, lost, lost, endless, concurrent=True)
+    seen: list[RequestSample] = []
+    with pytest.raises(EngineLostError, match="gone"):
+        asyncio.run(ClosedLoop(session, clock).run(REQUESTS, concurrency=4, on_sample=seen.append))
+    assert {sample.error for sample in seen} == {"gone"}
+    assert (session.in_flight, session.closed_streams) == (0, 4)
+
+
+def test_what_an_observer_raises_is_no_group_either() -> None:
+    def broken(_: RequestSample) -> None:
+        raise ZeroDivisionError
+
+    clock = VirtualClock()
+    session = ScriptedSession(clock, concurrent=True)
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(ClosedLoop(session, clock).run(REQUESTS, concurrency=2, on_sample=broken))
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_the_busy_share_is_that_of_remote_sessions(remote: bool) -> None:
+    clock = VirtualClock()
+    session = ScriptedSession(clock, remote=remote)
+    load = ClosedLoop(session, clock, busy_clock=lambda: clock() / 4)
+    assert asyncio.run(load.run(REQUESTS)).client_busy_share == (pytest.approx(0.25) if remote else None)
 
 
 def test_no_requests_take_no_time() -> None:

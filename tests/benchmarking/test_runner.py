@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from kitt_core.benchmarking.concurrency_sweep import ConcurrencySweep
 from kitt_core.benchmarking.document import build_document, encode
 from kitt_core.benchmarking.latency import Latency
 from kitt_core.benchmarking.memory import Memory
@@ -21,7 +22,7 @@ from kitt_core.benchmarking.suites import PlannedBenchmark, Suite
 from kitt_core.benchmarking.throughput import Throughput
 from kitt_core.benchmarking.workload import Workload
 from kitt_core.engine import Usage
-from kitt_core.errors import EngineError, StoreUnavailableError
+from kitt_core.errors import EngineError, EngineLostError, StoreUnavailableError
 
 from .scripted import ScriptedSession, Step, VirtualClock, words
 
@@ -87,7 +88,7 @@ def test_entries_have_the_keys_of_the_format() -> None:
 
 def test_the_settings_say_which_concurrency_there_was() -> None:
     assert run().entries[2]["settings"]["concurrency"] == 1
-    assert run(concurrent=True).entries[2]["settings"]["concurrency"] == 4
+    assert run(concurrent=True).entries[2]["settings"]["concurrency"] == 3, "there are no more requests"
 
 
 def test_progress_counts_every_request_once() -> None:
@@ -226,6 +227,77 @@ def test_before_the_first_answer_there_is_no_result() -> None:
         run([Step(1, error=KeyboardInterrupt())])
 
 
+LOST = [*words(1), Step(1, error=EngineLostError("the server is gone"))]
+
+
+@pytest.mark.parametrize(("concurrent", "number"), [(False, 3), (True, 1)])
+def test_a_lost_engine_ends_the_run_and_its_request_is_recorded(
+    concurrent: bool, number: int, tmp_path: Path
+) -> None:
+    writer = OutputWriter(tmp_path)
+    result = run(*[GOOD] * 8, LOST, outputs=writer, concurrent=concurrent)
+    assert [entry["passed"] for entry in result.entries] == [True, True, False]
+    assert result.entries[2]["errors"] == [f"request {number}: the server is gone", "the server is gone"]
+    assert (result.stopped, result.interrupted) == ("the server is gone", False)
+    (attachment,) = writer.close()
+    with attachment.open() as content:
+        lines = [json.loads(line) for line in gzip.decompress(content.read()).splitlines()]
+    failed = [(line["iteration"], line["error"]) for line in lines if line["error"]]
+    assert failed == [(number, "the server is gone")]
+
+
+def test_an_engine_that_is_lost_before_it_answered_gives_no_result() -> None:
+    with pytest.raises(EngineLostError, match="gone"):
+        run(LOST)
+
+
+REFUSED = [Step(60_000, error=EngineError("timed out"))]
+
+
+def test_a_benchmark_gives_up_after_three_failures_in_a_row_and_says_what_was_not_sent() -> None:
+    suite = Suite("s", "", (PlannedBenchmark(Latency(Workload(iterations=50, warmups=1))), ONE_REQUEST))
+    result = run(GOOD, REFUSED, REFUSED, GOOD, *[REFUSED] * 3, GOOD, suite=suite)
+    assert result.entries[0]["errors"][-2:] == [
+        "request 6: timed out",
+        "gave up after 3 failures in a row; 44 requests were not sent",
+    ]
+    assert result.entries[1]["passed"], "it had been answered before: the run goes on"
+    assert result.stopped is None
+
+
+def test_a_run_ends_when_a_benchmark_gives_up_without_an_answer() -> None:
+    plan = (ONE_REQUEST, PlannedBenchmark(Latency(Workload(iterations=5, warmups=4)), runs=3))
+    result = run(GOOD, REFUSED, suite=Suite("s", "", plan))
+    assert [(entry["run_number"], entry["passed"]) for entry in result.entries] == [(1, True), (1, False)]
+    assert result.entries[1]["errors"][-2:] == [
+        "warm-up 3: timed out",
+        "gave up after 3 failures in a row; 5 requests were not sent",
+    ]
+    assert result.stopped is not None
+
+
+def test_a_server_that_lets_everything_time_out_is_left_after_three_requests() -> None:
+    plan = tuple(PlannedBenchmark(Throughput(Workload(iterations=60, warmups=5))) for _ in range(5))
+    result = run(REFUSED, suite=Suite("s", "", plan))
+    assert result.total_time_seconds == pytest.approx(180)
+    assert result.stopped == (
+        "throughput: no request was answered; gave up after 3 failures in a row; 60 requests were not sent"
+    )
+    assert len(result.entries) == 1
+
+
+def test_no_two_requests_of_a_run_have_the_same_prompt_nor_those_of_two_runs() -> None:
+    clock = VirtualClock()
+    session = ScriptedSession(clock, GOOD, concurrent=True)
+    plan = (*SMALL.plan, PlannedBenchmark(ConcurrencySweep(Workload(iterations=2))))
+    for salt in ("1f", "2f"):
+        result = asyncio.run(run_suite(session, Suite("s", "", plan), salt=salt, clock=clock))
+        assert result.salt == salt
+    prompts = [request.prompt[:40] for request in session.requests]
+    assert len(set(prompts)) == len(prompts)
+    assert "salt" not in result.entries[0]["settings"]
+
+
 def test_the_document_has_its_keys_in_order() -> None:
     document = build_document(
         run(),
@@ -250,12 +322,14 @@ def test_the_document_has_its_keys_in_order() -> None:
         "total_time_seconds",
         "results",
         "labels",
+        "percentile_method",
         "engine_info",
         "config",
         "system_info",
     ]
     assert document["timestamp"] == "2026-01-02T12:00:00.000000+00:00"
     assert (document["total_benchmarks"], document["passed_count"], document["failed_count"]) == (3, 3, 0)
+    assert document["percentile_method"].startswith("linear interpolation")
     assert document["config"] == {
         "skip_warmup": False,
         "runs_override": None,

@@ -6,7 +6,7 @@ import pytest
 
 from kitt_core.benchmarking.samples import RequestSample, measure_request
 from kitt_core.engine import Chunk, GenerationRequest, Usage
-from kitt_core.errors import EngineError
+from kitt_core.errors import EngineError, EngineLostError
 
 from .scripted import ScriptedSession, Step, VirtualClock, words
 
@@ -84,6 +84,17 @@ def test_an_empty_answer_is_a_failure() -> None:
     sample = measured(Step(5, Chunk("")), Step(5, Chunk("", usage=Usage(3, 0))))
     assert sample.error == "the engine ended the stream without any text"
     assert sample.ttft_ms is None
+
+
+def test_a_lost_engine_fails_the_request_and_is_raised() -> None:
+    clock = VirtualClock()
+    session = ScriptedSession(clock, [*words(1), Step(4, error=EngineLostError("gone"))])
+    seen: list[RequestSample] = []
+    with pytest.raises(EngineLostError):
+        asyncio.run(measure_request(session, REQUEST, clock=clock, on_sample=seen.append))
+    (sample,) = seen
+    assert (sample.error, sample.e2e_latency_ms) == ("gone", None)
+    assert sample.ttft_ms == pytest.approx(1)
 
 
 def test_cancellation_passes_and_closes_the_stream() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ import pytest
 from attrs import frozen
 
 from kitt_core.backend import StorageBackend
+from kitt_core.benchmarking.workload import LEAST_PROMPT_CHARACTERS
 from kitt_core.cli.app import main
 from kitt_core.cli.state import State
 from kitt_core.config import RUN_DEFAULTS
@@ -200,14 +202,69 @@ def test_runs_and_warmups_may_be_changed(kitt: Kitt, plugin: Plugin) -> None:
     assert json.loads(run.document)["config"]["skip_warmup"] is True
 
 
+def test_a_suite_may_be_changed_and_the_document_says_how(kitt: Kitt, plugin: Plugin) -> None:
+    options = ["--requests", 5, "--max-tokens", 7, "--prompt-characters", 64, "--concurrency", 3, "--seconds", 9]
+    chosen = ["--benchmark", "latency", "--benchmark", "throughput"]
+    answer = kitt("run", "-s", "standard", *chosen, *options, "--format", "json")
+    assert [found["benchmark"] for found in json.loads(answer.out)["benchmarks"]] == ["throughput", "latency"]
+    (run,) = plugin.store.scan()
+    document = json.loads(run.document)
+    assert document["suite_name"] == "standard"
+    given = {"requests": 5, "max_tokens": 7, "prompt_characters": 64, "concurrency": 3, "seconds": 9.0}
+    assert document["config"]["overrides"] == {"benchmarks": ["throughput", "latency"], **given}
+    for entry in document["results"]:
+        assert entry["metrics"]["total_iterations"] == 5
+        settings = {name: entry["settings"][name] for name in ("iterations", "max_tokens", "prompt_characters")}
+        assert settings == {"iterations": 5, "max_tokens": 7, "prompt_characters": 64}
+
+
+def test_the_shortest_prompt_is_what_a_workload_takes(kitt: Kitt, plugin: Plugin) -> None:
+    assert kitt("run", "--prompt-characters", LEAST_PROMPT_CHARACTERS).code == 0
+    assert kitt("run", "--prompt-characters", LEAST_PROMPT_CHARACTERS - 1).code == 2
+
+
+def test_nothing_is_said_of_changes_where_there_are_none(kitt: Kitt, plugin: Plugin) -> None:
+    kitt("run")
+    (run,) = plugin.store.scan()
+    assert "overrides" not in json.loads(run.document)["config"]
+
+
+def test_a_busy_load_generator_is_warned_of_once(
+    kitt: Kitt, plugin: Plugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EchoSession, "remote", True)
+    monkeypatch.setattr("kitt_core.benchmarking.client.BUSY", 0)  # how busy it is here is not for a test to say
+    answer = kitt("run")
+    assert answer.code == 0
+    (warning,) = answer.err.splitlines()
+    assert re.match(
+        r"warning: warmup_analysis: the load generator was busy \d+% of the time: .* \(and 2 more benchmarks\)$",
+        warning,
+    )
+    (run,) = plugin.store.scan()
+    entry = json.loads(run.document)["results"][1]
+    assert entry["warnings"]
+    assert entry["metrics"]["client_busy_share"] > 0
+    assert kitt("-q", "run").err == ""
+
+
+def test_a_benchmark_that_is_skipped_says_why(kitt: Kitt, plugin: Plugin) -> None:
+    options = ["-s", "standard", "--benchmark", "streaming_latency"]
+    reason = "the engine answers one request at a time, which latency measures"
+    assert f"streaming_latency\t1\tskipped\t{reason}" in kitt("run", *options).out
+    assert json.loads(kitt("run", *options, "--format", "json").out)["benchmarks"][0]["skipped"] == reason
+
+
 def test_a_failed_benchmark_is_stored_and_exit_1(kitt: Kitt, plugin: Plugin) -> None:
-    answer = kitt("run", "--engine-option", "answers=20")
+    answer = kitt("run", "--engine-option", "answers=20", "--runs", "1")
     assert answer.code == 1
     (run,) = plugin.store.scan()
-    assert answer.err.splitlines() == [
-        "error: 2 of 4 benchmarks failed: request 11: the server went away",
-        f"hint: `kitt storage show {run.id}` shows what happened",
-    ]
+    error, hint = answer.err.splitlines()
+    assert error == (
+        "error: the run ended early: latency: no request was answered; gave up after 3 failures in a row;"
+        " 17 requests were not sent; warm-up 1: the server went away"
+    )
+    assert hint == f"hint: `kitt storage show {run.id}` shows what happened"
     assert "throughput\t1\tfailed" in answer.out
 
 
@@ -231,6 +288,16 @@ def test_an_engine_that_cannot_be_reached_is_exit_1_and_nothing_is_stored(kitt: 
         (["--label", "=x"], "'=x' is not KEY=VALUE"),
         (["--label", "a=1", "--label", "a=2"], "a is given twice"),
         (["--runs", "0"], "0 is not in the range"),
+        (["--requests", "0"], "0 is not in the range"),
+        (["--requests", "many"], "'many' is not a valid integer"),
+        (["--concurrency", "-1"], "-1 is not in the range"),
+        (["--concurrency", "100000"], "100000 is not in the range"),
+        (["--max-tokens", "0"], "0 is not in the range"),
+        (["--prompt-characters", "15"], "15 is not in the range"),
+        (["--seconds", "0"], "0.0 is not in the range"),
+        (["--seconds", "nan"], "nan is no number of seconds"),
+        (["--seconds", "inf"], "inf is no number of seconds"),
+        (["--benchmark", "latencyy"], "suite quick has no benchmark 'latencyy'"),
         (["--format", "xml"], "'xml' is not one of"),
         (["extra"], "unexpected extra argument"),
     ],

@@ -98,7 +98,7 @@ def test_exit_codes_are_those_of_the_design() -> None:
             "SchemaTooNewError",
             "MigrationError",
         },
-        5: {"InvalidDocumentError", "RunExistsError"},
+        5: {"InvalidArchiveError", "InvalidDocumentError", "RunExistsError"},
     }
 
 

@@ -1,0 +1,187 @@
+"""``python -m benchmarks.load``: how many requests and streamed tokens a second `kitt run` itself can take.
+
+A server sends tokens at a pace that is known. With rising concurrency there comes a point from which the load
+generator, and not the server, decides how many of them arrive, and when: what it measures is then its own speed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from attrs import frozen
+
+from kitt_core import KittError, PluginManager
+from kitt_core.benchmarking.load import ClosedLoop, LoadResult
+from kitt_core.benchmarking.rates import load_rates
+from kitt_core.benchmarking.streaming import streaming_metrics
+from kitt_core.benchmarking.workload import Workload
+from kitt_core.engine import Chunk, EngineSession, GenerationRequest, Usage
+from kitt_core.options import build_options
+from kitt_core.plugins import ENGINES
+
+__all__ = ["InstantSession", "Pace", "main", "measure"]
+
+_TIMES: Final = ("ttft ms", "itl ms", "itl p99")
+_HEADINGS: Final = (
+    *("in flight", "req/s", "token/s", "of paced", "busy", "CPU", *_TIMES),
+    *("req/CPU s", "token/CPU s"),
+)
+
+
+@frozen
+class Pace:
+    """What the server does with each request.
+
+    Attributes:
+        ttft: Seconds to the first token.
+        gap: Seconds between two tokens; 0 sends them as fast as it can.
+        tokens: Length of an answer.
+    """
+
+    ttft: float
+    gap: float
+    tokens: int
+
+    def tokens_per_second(self, concurrency: int) -> float | None:
+        """Return what would arrive if everybody kept pace; None if there is none."""
+        seconds = self.ttft + self.gap * (self.tokens - 1)
+        return concurrency * self.tokens / seconds if seconds else None
+
+
+class InstantSession(EngineSession):
+    """Answers without a wait and without a network: what is left is the load generator's own core.
+
+    Every answer passes through the event loop once, as one that comes over a network does at least.
+    """
+
+    model = "instant"
+    concurrent = True
+    remote = True
+
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[Chunk]:
+        """Give all tokens at once."""
+        await asyncio.sleep(0)
+        for _ in range(request.max_tokens):
+            yield Chunk(text="word ")
+        yield Chunk(text="", usage=Usage(1, request.max_tokens, "server_usage"))
+
+
+async def measure(
+    session: EngineSession, pace: Pace, concurrency: int, seconds: float
+) -> tuple[LoadResult, float]:
+    """Keep requests in flight for so long; return what came of it, and the seconds of CPU that it took."""
+    load = ClosedLoop(session)
+    workload = Workload(iterations=10**7, max_tokens=pace.tokens)
+    await load.run(workload.warmup_requests(), concurrency=concurrency)
+    before = time.thread_time()
+    result = await load.run(workload.measured_requests(), concurrency=concurrency, seconds=seconds)
+    return result, time.thread_time() - before
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure at each level of concurrency and print a line for it."""
+    arguments = _parser().parse_args(argv)
+    pace = Pace(arguments.ttft / 1000, arguments.gap / 1000, arguments.tokens)
+    print("  ".join(_HEADINGS))
+    if arguments.in_process:
+        return asyncio.run(_measure_levels(InstantSession(), Pace(0, 0, pace.tokens), arguments))
+    with _server(arguments.url, pace) as url:
+        return asyncio.run(_measure_server(url, pace, arguments))
+
+
+async def _measure_server(url: str, pace: Pace, arguments: argparse.Namespace) -> int:
+    engine = PluginManager().find(ENGINES, "openai")
+    given = {"base_url": url} | ({"model": arguments.model} if arguments.model else {})
+    session = await engine.open(build_options(engine.options, given, "engine openai"))
+    try:
+        return await _measure_levels(session, pace, arguments)
+    finally:
+        await session.aclose()
+
+
+async def _measure_levels(session: EngineSession, pace: Pace, arguments: argparse.Namespace) -> int:
+    for concurrency in arguments.levels:
+        result, cpu_seconds = await measure(session, pace, concurrency, arguments.seconds)
+        print(_line(result, cpu_seconds, pace, concurrency), flush=True)
+    return 0
+
+
+def _line(result: LoadResult, cpu_seconds: float, pace: Pace, concurrency: int) -> str:
+    failed = len(result.samples) - len(result.successful)
+    if not result.successful:
+        return f"{concurrency}: every request failed: {result.samples[0].error}"
+    rates, _ = load_rates(result)
+    latencies, _ = streaming_metrics(result.successful)
+    paced, rate = pace.tokens_per_second(concurrency), rates["output_token_throughput"]
+    cells = [
+        str(concurrency),
+        f"{rates['request_throughput']:.0f}",
+        f"{rate:.0f}",
+        "-" if paced is None or not isinstance(rate, float) else f"{rate / paced:.0%}",
+        "-" if result.client_busy_share is None else f"{result.client_busy_share:.0%}",
+        f"{cpu_seconds / result.duration_seconds:.0%}",
+        _statistic(latencies, "ttft_ms", "p50"),
+        _statistic(latencies, "itl_ms", "p50"),
+        _statistic(latencies, "itl_ms", "p99"),
+        f"{len(result.successful) / cpu_seconds:.0f}",
+        f"{sum(sample.completion_tokens for sample in result.successful) / cpu_seconds:.0f}",
+    ]
+    line = "  ".join(cell.rjust(len(heading)) for cell, heading in zip(cells, _HEADINGS, strict=True))
+    return line + (f"  {failed} failed" if failed else "")
+
+
+def _statistic(latencies: Any, name: str, statistic: str) -> str:
+    return f"{latencies[name][statistic]:.2f}" if name in latencies else "-"
+
+
+@contextmanager
+def _server(url: str | None, pace: Pace) -> Iterator[str]:
+    """Lend the URL of a server: the one that was named, or kitt-engines' own in another process."""
+    if url is not None:
+        yield url
+        return
+    try:
+        testing: Any = importlib.import_module("kitt_engines.testing")
+    except ImportError:
+        sys.exit("error: kitt-engines is not installed with its test server; name a server with --url")
+    behaviour = testing.Behaviour(ttft=pace.ttft, gap=pace.gap, tokens=pace.tokens, record=False)
+    with testing.RunningServer(behaviour) as server:
+        yield server.url
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--url", help="base URL of a server that keeps this pace (default: kitt-engines' own)")
+    parser.add_argument("--model", help="its model, if it has several")
+    parser.add_argument(
+        "--in-process", action="store_true", help="no server: the core of the load generator alone"
+    )
+    parser.add_argument("--ttft", type=float, default=50, help="ms to the first token (default: %(default)s)")
+    parser.add_argument("--gap", type=float, default=20, help="ms between two tokens (default: %(default)s)")
+    parser.add_argument("--tokens", type=int, default=100, help="tokens of an answer (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=5, help="per level (default: %(default)s)")
+    parser.add_argument(
+        "--levels", type=_levels, default=[1, 8, 32, 64, 128, 256, 512], help="requests in flight, e.g. 1,8,64"
+    )
+    return parser
+
+
+def _levels(text: str) -> list[int]:
+    levels = [int(level) for level in text.split(",")]
+    if min(levels) < 1:
+        raise argparse.ArgumentTypeError(f"{text} has a level below 1")
+    return levels
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KittError as error:
+        sys.exit(f"error: {error}")
