@@ -80,7 +80,7 @@ def test_exit_codes_are_those_of_the_design() -> None:
     for name in errors.__all__:
         codes.setdefault(getattr(errors, name).exit_code, set()).add(name)
     assert codes == {
-        1: {"EngineError"},
+        1: {"EngineError", "EngineLostError"},
         2: {
             "KittError",
             "UnknownFieldError",
