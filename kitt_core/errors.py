@@ -33,6 +33,7 @@ from typing import Final
 __all__ = [
     "ConfigurationError",
     "EngineError",
+    "EngineLostError",
     "InputNotFoundError",
     "InvalidArchiveError",
     "InvalidDocumentError",
@@ -161,6 +162,10 @@ class EngineError(KittError):
     """An inference engine cannot be reached, or fails before it has answered anything."""
 
     exit_code = 1
+
+
+class EngineLostError(EngineError):
+    """The engine is gone: no further request can succeed. A run ends with what it has measured."""
 
 
 def _one_line(text: str, longest: int) -> str:
