@@ -15,7 +15,7 @@ import pytest
 
 from kitt_core.engine import EngineSession
 from kitt_core.errors import ConfigurationError, EngineError, EngineLostError, KittError
-from kitt_engines.openai import discovery, resolver
+from kitt_engines.openai import discovery
 from kitt_engines.testing import RunningServer
 
 With = Callable[..., Any]
@@ -146,7 +146,7 @@ def test_a_name_server_that_does_not_answer_delays_nothing(
         release.wait(60)
         raise OSError
 
-    monkeypatch.setattr(resolver.socket, "getaddrinfo", hang)
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
     error = refused(with_session, base_url="http://slow.invalid", connect_timeout=0.2)
     release.set()
     assert error.message == "http://slow.invalid accepts no connection within 0.2 s"

@@ -171,7 +171,8 @@ def test_a_lack_of_file_handles_is_not_the_servers_fault(
         monkeypatch.undo()
         return caught.value
 
-    server.configure(faults=["1=reset"])  # takes the connection that is there
+    # A server that says its name is asked one thing more, on the one connection that the reset takes.
+    server.configure(identity="vllm", faults=["1=reset"])
     error = with_session(none_left)
     assert type(error) is EngineError
     assert "cannot open another connection" in error.message

@@ -23,6 +23,11 @@ def _seconds(instance: object, attribute: Attribute[float], value: float) -> Non
         raise ValueError(f"{attribute.name} is {value}, expected seconds between 0 and {_LONGEST_WAIT}")
 
 
+def _stripped(text: str) -> str:
+    # A key that is read from a file has a line feed at its end.
+    return text.strip()
+
+
 @frozen
 class OpenAIOptions:
     """Options of the engine ``openai``."""
@@ -39,7 +44,7 @@ class OpenAIOptions:
     api_key: str = field(
         default="",
         repr=False,
-        converter=str.strip,
+        converter=_stripped,
         metadata={"help": "Sent as a bearer token, if there is one.", "env": "OPENAI_API_KEY", "secret": True},
     )
     connect_timeout: float = field(

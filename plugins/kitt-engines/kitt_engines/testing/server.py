@@ -260,14 +260,14 @@ async def _serve(behaviour: Behaviour, host: str, port: int, *, until_input_ends
         await site.start()
         bound = runner.addresses[0]
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        sys.stdout.write(f"http://{shown}:{bound[1]}/v1\n")
-        sys.stdout.flush()
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         if until_input_ends:
             loop.add_reader(sys.stdin.fileno(), stop.set)
+        sys.stdout.write(f"http://{shown}:{bound[1]}/v1\n")
+        sys.stdout.flush()
         await stop.wait()
     finally:
         await runner.cleanup()
@@ -288,7 +288,7 @@ def _parser() -> argparse.ArgumentParser:
         flag, text = f"--{each.name.replace('_', '-')}", each.metadata["help"]
         if kind is bool:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text, default=each.default)
-        elif kind in {int, float, str}:
+        elif kind is int or kind is float or kind is str:
             parser.add_argument(flag, type=kind, default=each.default, help=f"{text} [{each.default}]")
         else:
             parser.add_argument(flag, action="append", help=text)
