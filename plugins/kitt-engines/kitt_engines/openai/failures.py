@@ -88,7 +88,7 @@ class Failures:
 
     def _connector(self, error: aiohttp.ClientConnectorError) -> EngineError:
         cause = error.os_error
-        if isinstance(error, aiohttp.ClientConnectorDNSError) or isinstance(cause, socket.gaierror):
+        if isinstance(cause, socket.gaierror):
             return EngineLostError(
                 f"{self.server}: no address is known for {error.host}", hint="check the name in --base-url"
             )

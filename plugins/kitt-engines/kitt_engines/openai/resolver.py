@@ -28,7 +28,7 @@ class DaemonResolver(AbstractResolver):
         """Return the addresses of ``host``.
 
         Raises:
-            OSError: There are none.
+            socket.gaierror: There are none.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[_Found] = loop.create_future()
@@ -48,7 +48,7 @@ class DaemonResolver(AbstractResolver):
             except OSError as error:
                 found = error
             except UnicodeError:
-                found = OSError("the name cannot be encoded")
+                found = socket.gaierror(socket.EAI_NONAME, "the name cannot be encoded")
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(tell, found)
 

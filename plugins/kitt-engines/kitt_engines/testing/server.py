@@ -84,7 +84,8 @@ class ScriptedServer:
         return web.json_response({})
 
     async def _models(self, request: web.Request) -> web.Response:
-        if refused := self._unauthorized(request):
+        refused = self._unauthorized(request)
+        if refused is not None:
             return refused
         if self._behaviour.no_model_list:
             return web.json_response(error_body("not found", 404), status=404)
@@ -141,9 +142,9 @@ class ScriptedServer:
         self, request: web.Request, body: Mapping[str, Any], behaviour: Behaviour, number: int, arrived: float
     ) -> web.StreamResponse:
         fault = fault_for(behaviour, number, prompt_of(body))
-        refused = self._unauthorized(request) or _refused(behaviour, body) or _failed(behaviour, fault)
-        if refused is not None:
-            return refused
+        for refused in (self._unauthorized(request), _refused(behaviour, body), _failed(behaviour, fault)):
+            if refused is not None:  # a response of an older aiohttp is false when it holds nothing of the user's
+                return refused
         if fault is Fault.NEVER:
             await asyncio.sleep(_FOR_EVER)
         if fault is Fault.RESET:
@@ -284,7 +285,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--until-input-ends", action="store_true", help="stop when standard input ends")
     attrs.resolve_types(Behaviour)
     for each in attrs.fields(Behaviour):
-        kind = each.type
+        kind: Any = each.type
         flag, text = f"--{each.name.replace('_', '-')}", each.metadata["help"]
         if kind is bool:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text, default=each.default)
