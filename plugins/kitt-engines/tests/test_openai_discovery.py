@@ -113,6 +113,14 @@ def test_a_server_without_a_list_needs_a_name(with_session: With, server: Runnin
     assert with_session(the_model, model="anything") == "anything"
     server.configure(no_model_list=False, models=[])
     assert "has no model" in refused(with_session).message
+    assert with_session(the_model, model="anything") == "anything", "it may load what it is asked for"
+
+
+def test_a_list_that_fails_can_be_done_without(with_session: With) -> None:
+    with listener(response("500 Internal Server Error", "no cache")) as url:
+        assert "check_model=false" in str(refused(with_session, base_url=url, model="m").hint)
+        assert "HTTP 500" in refused(with_session, base_url=url, check_model="false").message
+        assert with_session(the_model, base_url=url, model="m", check_model="false") == "m"
 
 
 @pytest.mark.parametrize("key", ["", "sk-wrong-key-0123456789"])

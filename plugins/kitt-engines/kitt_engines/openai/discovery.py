@@ -59,7 +59,7 @@ async def open_session(options: OpenAIOptions) -> OpenAISession:
     try:
         try:
             async with asyncio.timeout(_PATIENCE):
-                listed = await _list_models(http, options.base_url, failures)
+                listed = await _list_models(http, options, failures)
                 model = _choose(options, listed, failures)
         except TimeoutError as error:
             raise EngineError(
@@ -97,16 +97,17 @@ def _connections(options: OpenAIOptions) -> aiohttp.ClientSession:
     )
 
 
-async def _list_models(http: aiohttp.ClientSession, base_url: str, failures: Failures) -> _Listed:
+async def _list_models(http: aiohttp.ClientSession, options: OpenAIOptions, failures: Failures) -> _Listed:
     try:
-        response = await http.get(f"{base_url}/models", allow_redirects=False)
+        response = await http.get(f"{options.base_url}/models", allow_redirects=False)
         body = await capped_body(response, _LIST_LIMIT)
     except aiohttp.SocketTimeoutError as error:  # a read_timeout below the patience
         raise TimeoutError from error
     except (aiohttp.ClientError, OSError) as error:
         raise _unreachable(failures.of_connection(error), error) from error
     header = response.headers.get("Server", "")
-    if response.status in _NO_LIST:
+    needed = options.check_model or not options.model
+    if response.status in _NO_LIST or (response.status >= 500 and not needed):
         return _Listed(None, header)
     if response.status != 200:
         raise _not_ready(response, body, failures)
@@ -136,13 +137,16 @@ def _not_ready(response: aiohttp.ClientResponse, body: bytes, failures: Failures
         return EngineError(f"{failures.server} redirects to {target}", hint="name that URL with --base-url")
     if response.status in {429, 503}:
         hint = "a server that is still loading its model is ready later"
+    elif response.status >= 500:
+        hint = "name the model with -m and give --engine-option check_model=false to do without the list"
     return EngineError(f"{failures.server} does not list its models: {found.message}", hint=hint)
 
 
 def _choose(options: OpenAIOptions, listed: _Listed, failures: Failures) -> str:
     names = [] if listed.models is None else [model["id"] for model in listed.models]
     if options.model:
-        if options.check_model and listed.models is not None:
+        # Who lists nothing loads a model when it is asked for.
+        if options.check_model and listed.models:
             _check(options.model, listed.models, failures)
         return options.model
     if len(names) == 1:
@@ -165,7 +169,7 @@ def _check(model: str, models: tuple[dict[str, Any], ...], failures: Failures) -
     nearest = difflib.get_close_matches(model, names, n=1)
     raise EngineError(
         f"{failures.server} has no model {failures.wording(model)[:_NAME_SHOWN]!r}; it has: "
-        f"{_shown(names, failures.wording) or 'none'}",
+        f"{_shown(names, failures.wording)}",
         hint=(f"did you mean {failures.wording(nearest[0])}? " if nearest else "")
         + "--engine-option check_model=false asks for it all the same",
     )
