@@ -15,10 +15,17 @@ __all__ = ["Answer"]
 
 _DONE: Final = "[DONE]"
 _SHOWN: Final = 80
+_EVENTS_PER_TOKEN: Final = 16
+"""Some servers send each character in an event of its own."""
+_EVENTS_MORE: Final = 256
 
 
 class Answer:
     """What has arrived of an answer.
+
+    Args:
+        wording: Makes the server's texts presentable.
+        max_tokens: The length that was asked for; an answer that goes far beyond it is given up.
 
     Attributes:
         complete: The server has said that this was all, or the stream has ended.
@@ -26,7 +33,7 @@ class Answer:
         usage: The server's newest count of the tokens, None without one.
     """
 
-    def __init__(self, wording: Wording) -> None:
+    def __init__(self, wording: Wording, max_tokens: int) -> None:
         self.complete = False
         self.finish_reason: str | None = None
         self.usage: Usage | None = None
@@ -34,6 +41,7 @@ class Answer:
         self._wording = wording
         self._count = 0
         self._choices = 0
+        self._most = _EVENTS_PER_TOKEN * max_tokens + _EVENTS_MORE
 
     def feed(self, received: bytes) -> Iterator[str]:
         """Give the texts in ``received``, one for each event that has some; those before an error as well.
@@ -82,6 +90,8 @@ class Answer:
             if event.data == _DONE or self.complete:
                 self.complete = True
                 continue
+            if self._count > self._most:
+                raise EngineError(f"the answer does not end: {self._most} events have come")
             text = self._read(event)
             if text:
                 yield text

@@ -84,7 +84,7 @@ class OpenAISession(EngineSession):
         whole = False
         try:
             await self._check_stream(response)
-            answer = Answer(self._wording)
+            answer = Answer(self._wording, request.max_tokens)
             clock = asyncio.get_running_loop().time
             heard, events = clock(), 0
             while not answer.complete:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -26,6 +26,8 @@ class Fault(StrEnum):
     """Nothing is ever answered."""
     NOT_STREAMED = "not-streamed"
     """The whole answer as one JSON object."""
+    NOT_STREAMED_ERROR = "not-streamed-error"
+    """Success, and an error as one JSON object."""
     WEB_PAGE = "web-page"
     EMPTY = "empty"
     """A stream without any event."""
@@ -41,8 +43,14 @@ class Fault(StrEnum):
     MID_SILENCE = "mid-silence"
     MID_COMMENTS = "mid-comments"
     """No further event, but a comment again and again, as proxies send them."""
+    MID_ENDLESS = "mid-endless"
+    """The same token again and again."""
     MID_CUT = "mid-cut"
     """The response ends properly, the answer does not."""
+
+
+def _as_tuple(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
 
 
 def _options(help_text: str) -> dict[str, str]:
@@ -89,12 +97,12 @@ class Behaviour:
         default=0, validator=validators.ge(0), metadata=_options("first tokens that are reasoning")
     )
     models: tuple[str, ...] = field(
-        default=("test-model",), converter=tuple, metadata=_options("a model that it has; repeatable")
+        default=("test-model",), converter=_as_tuple, metadata=_options("a model that it has; repeatable")
     )
     no_model_list: bool = field(default=False, metadata=_options("/v1/models is missing"))
     api_key: str = field(default="", metadata=_options("the key that requests must have"))
     refuse: tuple[str, ...] = field(
-        default=(), converter=tuple, metadata=_options("a field of requests that is refused; repeatable")
+        default=(), converter=_as_tuple, metadata=_options("a field of requests that is refused; repeatable")
     )
     refusal: str = field(
         default="openai",
@@ -103,7 +111,7 @@ class Behaviour:
     )
     faults: tuple[str, ...] = field(
         default=(),
-        converter=tuple,
+        converter=_as_tuple,
         metadata=_options("WHEN=WHAT, a request's number, a text in its prompt or *, and a fault; repeatable"),
     )
     fault_after: int = field(

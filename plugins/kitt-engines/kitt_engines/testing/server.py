@@ -171,6 +171,8 @@ def _refused(behaviour: Behaviour, body: Mapping[str, Any]) -> web.Response | No
 def _failed(behaviour: Behaviour, fault: Fault | None) -> web.Response | None:
     if fault is Fault.WEB_PAGE:
         return web.Response(text="<html><title>Welcome</title></html>", content_type="text/html")
+    if fault is Fault.NOT_STREAMED_ERROR:
+        return web.json_response(error_body("out of memory", 500))
     if fault not in _STATUSES:
         return None
     status = int(fault)
@@ -199,6 +201,10 @@ async def _stream(
         await response.write(answer.opening)
     chunks = answer.chunks if fault is None else answer.chunks[: behaviour.fault_after]
     await _send_chunks(response, chunks, behaviour, arrived, b"" if fault else answer.closing)
+    if fault is Fault.MID_ENDLESS:
+        while True:
+            await response.write(answer.chunks[0])
+            await asyncio.sleep(0)
     if fault is not None:
         await _fail_in_mid_stream(request, response, fault)
     return response
