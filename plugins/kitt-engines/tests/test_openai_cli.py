@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ class Kitt:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("KITT_")}
+        self.environment.pop("OPENAI_API_KEY", None)
         self.environment |= {"KITT_HOME": str(home / "kitt"), "NO_COLOR": "1"}
 
     def __call__(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -46,6 +48,31 @@ def kitt(tmp_path: Path) -> Kitt:
     return Kitt(tmp_path)
 
 
+def test_an_interrupted_run_keeps_what_it_has_and_leaves_no_request_behind(
+    kitt: Kitt, server: RunningServer
+) -> None:
+    server.configure(gap=0.01, faults=["4=mid-silence"])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kitt_core", "run", "-e", "openai", "--base-url", server.url],
+        cwd=kitt.home,
+        env=kitt.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while server.state()["requests"] < 4 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert kitt.document()["stopped"]
+    while server.state()["in_flight"] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [each["outcome"] for each in server.requests()] == [*["answered"] * 3, "broken off"]
+
+
 def everything_written(directory: Path) -> bytes:
     return b"".join(path.read_bytes() for path in directory.rglob("*") if path.is_file())
 
@@ -60,6 +87,7 @@ def test_a_run_is_stored_and_says_what_it_measured(kitt: Kitt, server: RunningSe
     assert document["engine_info"]["server"]["version"] == "0.11.0"
     assert document["engine_info"]["base_url"] == server.url
     assert document["config"]["engine_options"]["api"] == "chat"
+    assert document["config"]["engine_options"]["api_key"] is None
     for entry in document["results"]:
         for name in ("ttft_ms", "tpot_ms", "itl_ms", "e2e_latency_ms"):
             assert name not in entry["metrics"] or entry["metrics"][name]["p50"] > 0

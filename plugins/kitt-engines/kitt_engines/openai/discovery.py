@@ -51,7 +51,7 @@ async def open_session(options: OpenAIOptions) -> OpenAISession:
     parts = urlsplit(options.base_url)
     failures = Failures(
         server=f"{parts.scheme}://{parts.netloc}",
-        wording=Wording(options.api_key),
+        wording=Wording(options.api_key or ""),
         connect_timeout=options.connect_timeout,
         read_timeout=options.read_timeout,
     )

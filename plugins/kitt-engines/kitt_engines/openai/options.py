@@ -23,9 +23,9 @@ def _seconds(instance: object, attribute: Attribute[float], value: float) -> Non
         raise ValueError(f"{attribute.name} is {value}, expected seconds between 0 and {_LONGEST_WAIT}")
 
 
-def _stripped(text: str) -> str:
+def _stripped(text: str | None) -> str | None:
     # A key that is read from a file has a line feed at its end.
-    return text.strip()
+    return None if text is None else text.strip() or None
 
 
 @frozen
@@ -41,8 +41,8 @@ class OpenAIOptions:
     api: Literal["chat", "completions"] = field(
         default="chat", metadata={"help": "Which endpoint is asked: chat or completions."}
     )
-    api_key: str = field(
-        default="",
+    api_key: str | None = field(
+        default=None,
         repr=False,
         converter=_stripped,
         metadata={"help": "Sent as a bearer token, if there is one.", "env": "OPENAI_API_KEY", "secret": True},
@@ -65,9 +65,9 @@ class OpenAIOptions:
     check_model: bool = field(default=True, metadata={"help": "Refuse a model that the server does not list."})
 
     @api_key.validator
-    def _check_api_key(self, attribute: object, value: str) -> None:
+    def _check_api_key(self, attribute: object, value: str | None) -> None:
         del attribute
-        if not (value.isascii() and value.isprintable()):
+        if value is not None and not (value.isascii() and value.isprintable()):
             raise ValueError("api_key has characters that cannot be sent, expected printable ASCII")
 
     @temperature.validator

@@ -26,8 +26,8 @@ _log = logging.getLogger(__name__)
 
 _PATHS: Final = {"chat": "/chat/completions", "completions": "/completions"}
 _RETRIES: Final = 2
-_PAUSE: Final = 0.25
-"""Seconds before the first retry; twice as long before the second."""
+_PAUSE: Final = 0.5
+"""Seconds before a retry, twice as long before a later one."""
 _LONGEST_PAUSE: Final = 5.0
 _BUSY: Final = (429, 503)
 _REFUSED: Final = (400, 422)
@@ -143,8 +143,9 @@ class OpenAISession(EngineSession):
             except (aiohttp.ClientError, OSError) as error:
                 if retries == _RETRIES or not is_connection_failure(error):
                     raise self._failures.of_connection(error) from error
-                retries += 1
+                # At once the first time: a connection that was kept may have been ended by the server just now.
                 await self._pause(retries)
+                retries += 1
                 continue
             if dispensable := self._dispensable(response.status, said, body) - without:
                 without |= dispensable
@@ -159,9 +160,9 @@ class OpenAISession(EngineSession):
             return frozenset()
         return self._bodies.dispensable(status, message_in(said), body)
 
-    async def _pause(self, retry: int, retry_after: str | None = None) -> None:
+    async def _pause(self, times: int, retry_after: str | None = None) -> None:
         self._retries += 1
-        await asyncio.sleep(_pause_seconds(retry, retry_after))
+        await asyncio.sleep(_pause_seconds(times, retry_after))
 
     async def _check_stream(self, response: aiohttp.ClientResponse) -> None:
         kind = response.content_type
@@ -229,10 +230,10 @@ async def _ended(response: aiohttp.ClientResponse) -> bool:
     return True
 
 
-def _pause_seconds(retry: int, retry_after: str | None) -> float:
-    """Return how long to wait before a retry: what the server wishes, within bounds, or our own pause."""
+def _pause_seconds(times: int, retry_after: str | None) -> float:
+    """Return how long to wait: what the server wishes, within bounds, or so many times our own pause."""
     wanted = None if retry_after is None else _wished(retry_after)
-    return min(max(_PAUSE * retry if wanted is None else wanted, 0.0), _LONGEST_PAUSE)
+    return min(max(_PAUSE * times if wanted is None else wanted, 0.0), _LONGEST_PAUSE)
 
 
 def _wished(retry_after: str) -> float | None:
