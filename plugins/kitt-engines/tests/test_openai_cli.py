@@ -123,7 +123,7 @@ def test_a_wrong_key_is_one_line_without_it(kitt: Kitt, server: RunningServer) -
     ("arguments", "code", "expected"),
     [
         (["--base-url", "http://127.0.0.1:1"], 1, "error: http://127.0.0.1:1 refuses the connection"),
-        (["--base-url", "http://no-such-host.invalid"], 1, "no address is known for no-such-host.invalid"),
+        (["--base-url", "http://no-such-host.invalid"], 1, "error: http://no-such-host.invalid"),
         (["--base-url", "http://me:pw-7@127.0.0.1:1"], 2, "give api_key instead"),
         (["--engine-option", "api=soap"], 2, "expected one of chat, completions"),
     ],

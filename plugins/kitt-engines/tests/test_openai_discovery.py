@@ -140,7 +140,11 @@ def test_nobody_listens(with_session: With) -> None:
     assert "--base-url" in str(error.hint)
 
 
-def test_a_name_that_nobody_knows(with_session: With) -> None:
+def test_a_name_that_nobody_knows(with_session: With, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
     error = refused(with_session, base_url="http://no-such-host.invalid:8000/v1")
     assert error.message == "http://no-such-host.invalid:8000: no address is known for no-such-host.invalid"
 
