@@ -1,4 +1,4 @@
-"""What this distribution registers. NumPy is imported when the engine is opened."""
+"""What this distribution registers. NumPy and aiohttp are imported when their engine is opened."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from attrs import field, frozen, validators
 from kitt_core.engine import Engine, EngineSession
 from kitt_core.hookspecs import hookimpl
 from kitt_core.registry import Registry
+from kitt_engines.openai.options import OpenAIOptions
 
-__all__ = ["ReferenceOptions", "kitt_register_engine"]
+__all__ = ["OpenAIOptions", "ReferenceOptions", "kitt_register_engine"]
 
 
 @frozen
@@ -39,14 +40,28 @@ async def _open_reference(options: ReferenceOptions) -> EngineSession:
     return ReferenceSession(size, seed=options.seed, threads=options.threads)
 
 
+async def _open_openai(options: OpenAIOptions) -> EngineSession:
+    from kitt_engines.openai.discovery import open_session
+
+    return await open_session(options)
+
+
 @hookimpl
 def kitt_register_engine(registry: Registry[Engine]) -> None:
-    """Register the engine ``reference``."""
+    """Register the engines ``reference`` and ``openai``."""
     registry.add(
         Engine(
             name="reference",
             open=_open_reference,
             options=ReferenceOptions,
             summary="A small transformer in NumPy with random weights; needs no model and no network.",
+        )
+    )
+    registry.add(
+        Engine(
+            name="openai",
+            open=_open_openai,
+            options=OpenAIOptions,
+            summary="Any OpenAI-compatible server: vLLM, SGLang, TGI, llama.cpp, Ollama, LM Studio and others.",
         )
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections.abc import AsyncIterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +14,7 @@ from kitt_core.engine import Chunk, EngineSession, GenerationRequest, Usage
 from kitt_core.errors import EngineError
 from kitt_engines import tokenizer
 from kitt_engines.host_memory import resident_bytes
+from kitt_engines.own_version import own_version
 from kitt_engines.sizes import ModelSize
 from kitt_engines.transformer import Array, KeyValueCache, Transformer
 
@@ -98,7 +98,7 @@ class ReferenceSession(EngineSession):
         """Return what the speed of this engine depends on."""
         return {
             "name": "reference",
-            "version": _own_version(),
+            "version": own_version(),
             "parameters": self._transformer.parameters,
             "layers": self._size.layers,
             "width": self._size.width,
@@ -134,10 +134,3 @@ def _choose(logits: Array, random: np.random.Generator | None, *, may_end: bool)
         # The largest of logits plus Gumbel noise is a sample of the softmax.
         allowed += random.gumbel(size=allowed.shape).astype(np.float32)
     return int(allowed.argmax())
-
-
-def _own_version() -> str | None:
-    try:
-        return version("kitt-engines")
-    except PackageNotFoundError:
-        return None

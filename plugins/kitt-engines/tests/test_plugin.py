@@ -25,9 +25,11 @@ def reference() -> Engine:
     return record
 
 
-def test_the_entry_point_has_the_records_name(reference: Engine) -> None:
+def test_the_entry_points_have_the_records_names() -> None:
+    registry = Registry("engine", Engine, ENGINE_API_VERSION)
+    kitt_register_engine(registry)
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
-    assert project["entry-points"]["kitt.engine"] == {reference.name: "kitt_engines.plugin"}
+    assert project["entry-points"]["kitt.engine"] == {record.name: "kitt_engines.plugin" for record in registry}
 
 
 def test_every_option_has_a_help_text(reference: Engine) -> None:

@@ -1,0 +1,191 @@
+"""Finding the server and the model, before anything is measured."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import json
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+from attrs import frozen
+
+from kitt_core.errors import ConfigurationError, EngineError
+from kitt_engines.openai.failures import Failures
+from kitt_engines.openai.options import OpenAIOptions
+from kitt_engines.openai.resolver import DaemonResolver
+from kitt_engines.openai.server_identity import ServerIdentity, identify
+from kitt_engines.openai.session import OpenAISession, capped_body
+from kitt_engines.openai.wording import Wording
+from kitt_engines.own_version import own_version
+
+__all__ = ["open_session"]
+
+_PATIENCE: Final = 9.0
+"""Seconds in which a server must be found; its user is promised an answer within ten."""
+_LIST_LIMIT: Final = 4_194_304
+_KEPT_ALIVE: Final = 4.0
+"""Seconds for which an unused connection is kept. Many servers end it after five, and a request that is under way
+just then would be sent twice."""
+_NO_LIST: Final = (404, 405, 501)
+_NAMES_SHOWN: Final = 5
+_NAME_SHOWN: Final = 60
+
+
+@frozen
+class _Listed:
+    """What ``/models`` says. ``models`` is None where there is no such list."""
+
+    models: tuple[dict[str, Any], ...] | None
+    header: str
+
+
+async def open_session(options: OpenAIOptions) -> OpenAISession:
+    """Find the server and the model.
+
+    Raises:
+        EngineError: The server cannot be reached, refuses the key, does not have the model, or is none.
+        ConfigurationError: No model is named, and the server does not leave only one.
+    """
+    parts = urlsplit(options.base_url)
+    failures = Failures(
+        server=f"{parts.scheme}://{parts.netloc}",
+        wording=Wording(options.api_key or ""),
+        connect_timeout=options.connect_timeout,
+        read_timeout=options.read_timeout,
+    )
+    http = _connections(options)
+    try:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                listed = await _list_models(http, options, failures)
+                model = _choose(options, listed, failures)
+        except TimeoutError as error:
+            raise EngineError(
+                f"{failures.server} takes a connection but does not answer within {_PATIENCE:g} s",
+                hint="is it an inference server, and is it idle? --base-url names another",
+            ) from error
+        server = await identify(http, options.base_url, _identity(listed, model), failures.wording)
+        return OpenAISession(http, options, model, server=server, failures=failures)
+    except BaseException:
+        await http.close()
+        raise
+
+
+def _connections(options: OpenAIOptions) -> aiohttp.ClientSession:
+    headers = {
+        "Accept": "text/event-stream, application/json",
+        "Accept-Encoding": "identity",  # a proxy that compresses holds tokens back
+        "Content-Type": "application/json",
+        "User-Agent": f"kitt-engines/{own_version() or '0'}",
+    }
+    if options.api_key:
+        headers["Authorization"] = f"Bearer {options.api_key}"
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=0,  # how many requests are in flight is the load's business
+            resolver=DaemonResolver(),
+            ttl_dns_cache=None,  # no look-up in the middle of a measurement
+            keepalive_timeout=_KEPT_ALIVE,
+        ),
+        headers=headers,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, connect=options.connect_timeout, sock_read=options.read_timeout),
+        trust_env=False,  # a proxy would be measured with the server
+        auto_decompress=True,
+    )
+
+
+async def _list_models(http: aiohttp.ClientSession, options: OpenAIOptions, failures: Failures) -> _Listed:
+    try:
+        response = await http.get(f"{options.base_url}/models", allow_redirects=False)
+        body = await capped_body(response, _LIST_LIMIT)
+    except aiohttp.SocketTimeoutError as error:  # a read_timeout below the patience
+        raise TimeoutError from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise _unreachable(failures.of_connection(error), error) from error
+    header = response.headers.get("Server", "")
+    needed = options.check_model or not options.model
+    if response.status in _NO_LIST or (response.status >= 500 and not needed):
+        return _Listed(None, header)
+    if response.status != 200:
+        raise _not_ready(response, body, failures)
+    try:
+        found = json.loads(body)
+        models = [entry for entry in found["data"] if isinstance(entry["id"], str)]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise EngineError(
+            f"{failures.server} is no OpenAI-compatible server: what it has at /models is no list of models",
+            hint="--base-url names another server; its URL usually ends in /v1",
+        ) from error
+    return _Listed(tuple(models), header)
+
+
+def _unreachable(found: EngineError, error: BaseException) -> EngineError:
+    """Before the first request nothing is lost: the plain error ends the run without a result."""
+    if isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)) and type(found) is EngineError:
+        return EngineError(found.message, hint=found.hint or "does the server speak HTTP, or HTTPS?")
+    return EngineError(found.message, hint=found.hint)
+
+
+def _not_ready(response: aiohttp.ClientResponse, body: bytes, failures: Failures) -> EngineError:
+    found = failures.of_status(response.status, body)
+    hint = found.hint
+    if 300 <= response.status < 400:
+        target = failures.wording(response.headers.get("Location", "elsewhere"))
+        return EngineError(f"{failures.server} redirects to {target}", hint="name that URL with --base-url")
+    if response.status in {429, 503}:
+        hint = "a server that is still loading its model is ready later"
+    elif response.status >= 500:
+        hint = "name the model with -m and give --engine-option check_model=false to do without the list"
+    return EngineError(f"{failures.server} does not list its models: {found.message}", hint=hint)
+
+
+def _choose(options: OpenAIOptions, listed: _Listed, failures: Failures) -> str:
+    names = [] if listed.models is None else [model["id"] for model in listed.models]
+    if options.model:
+        # Who lists nothing loads a model when it is asked for.
+        if options.check_model and listed.models:
+            _check(options.model, listed.models, failures)
+        return options.model
+    if len(names) == 1:
+        return str(names[0])
+    if not names:
+        what = "has no list of models" if listed.models is None else "has no model"
+        raise ConfigurationError(f"{failures.server} {what}", hint="name the model with -m")
+    raise ConfigurationError(
+        f"{failures.server} has {len(names)} models: {_shown(names, failures.wording)}",
+        hint="name one of them with -m",
+    )
+
+
+def _check(model: str, models: tuple[dict[str, Any], ...], failures: Failures) -> None:
+    names = [str(entry["id"]) for entry in models]
+    known = {*names, *(alias for entry in models for alias in _aliases(entry))}
+    # Ollama takes a name without its tag for the newest.
+    if model in known or f"{model}:latest" in known:
+        return
+    nearest = difflib.get_close_matches(model, names, n=1)
+    raise EngineError(
+        f"{failures.server} has no model {failures.wording(model)[:_NAME_SHOWN]!r}; it has: "
+        f"{_shown(names, failures.wording)}",
+        hint=(f"did you mean {failures.wording(nearest[0])}? " if nearest else "")
+        + "--engine-option check_model=false asks for it all the same",
+    )
+
+
+def _aliases(entry: dict[str, Any]) -> list[str]:
+    found = entry.get("aliases")
+    return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
+
+
+def _shown(names: list[str], wording: Wording) -> str:
+    shown = ", ".join(wording(name)[:_NAME_SHOWN] for name in names[:_NAMES_SHOWN])
+    return f"{shown} and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else shown
+
+
+def _identity(listed: _Listed, model: str) -> ServerIdentity:
+    models = listed.models or ()
+    entry = next((entry for entry in models if entry["id"] == model), models[0] if models else {})
+    return ServerIdentity(header=listed.header, entry=entry)

@@ -1,0 +1,158 @@
+"""What the test server does: times, tokens, refusals and faults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any
+
+import attrs
+from attrs import field, frozen, validators
+
+__all__ = ["Behaviour", "Fault", "fault_for"]
+
+
+class Fault(StrEnum):
+    """A way to fail. Those that begin with ``mid-`` come after some chunks of the answer."""
+
+    UNAUTHORIZED = "401"
+    NO_MODEL = "404"
+    BUSY = "429"
+    ERROR = "500"
+    UNAVAILABLE = "503"
+    RESET = "reset"
+    """The connection is reset before anything is answered."""
+    NEVER = "never"
+    """Nothing is ever answered."""
+    NOT_STREAMED = "not-streamed"
+    """The whole answer as one JSON object."""
+    NOT_STREAMED_ERROR = "not-streamed-error"
+    """Success, and an error as one JSON object."""
+    WEB_PAGE = "web-page"
+    EMPTY = "empty"
+    """A stream without any event."""
+    DONE_ONLY = "done-only"
+    """A stream with nothing but its end."""
+    MID_ERROR = "mid-error"
+    """An event that reports an error."""
+    MID_500 = "mid-500"
+    """The text that a failing web framework writes, then the end of the response."""
+    MID_MALFORMED = "mid-malformed"
+    """An event that is no JSON."""
+    MID_RESET = "mid-reset"
+    MID_SILENCE = "mid-silence"
+    MID_COMMENTS = "mid-comments"
+    """No further event, but a comment again and again, as proxies send them."""
+    MID_ENDLESS = "mid-endless"
+    """The same token again and again."""
+    MID_CUT = "mid-cut"
+    """The response ends properly, the answer does not."""
+
+
+def _as_tuple(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
+def _options(help_text: str) -> dict[str, str]:
+    return {"help": help_text}
+
+
+@frozen(kw_only=True)
+class Behaviour:
+    """What the server does.
+
+    Attributes:
+        ttft: Seconds from the arrival of a request to the first token.
+        gap: Seconds between two chunks, by a schedule that is fixed when the request arrives: what comes late
+            does not delay what comes after it, and what is late together is sent together.
+        tokens: Length of an answer, unless ``max_tokens`` is less or ``ignore_eos`` is set.
+        tokens_per_chunk: Tokens in each chunk.
+        usage: Where the count of tokens stands, if the request asks for it: ``final`` (a chunk of its own at the
+            end), ``every`` (in every chunk) or ``none``.
+        reasoning: So many of the first tokens are reasoning.
+        models: The models that it has.
+        no_model_list: Whether ``/v1/models`` is missing.
+        api_key: The key that requests must have; empty for none.
+        refuse: Fields of a request that are refused.
+        refusal: How: ``openai`` (400 that names the field), ``fastapi`` (422) or ``plain`` (400 without a reason).
+        faults: Each ``WHEN=WHAT``: a request's number from 1, a text in its prompt or ``*``, and a `Fault`.
+        fault_after: Chunks before a fault in mid-stream.
+        retry_after: Seconds in the header ``Retry-After`` of 429 and 503.
+        identity: The server that it says it is: ``vllm``, ``sglang``, ``llama.cpp``, ``ollama``, ``tgi``.
+        version: The version that it says it has.
+        line_end: ``lf``, ``cr`` or ``crlf``.
+        record: Whether what is received is kept for ``/control/requests``.
+    """
+
+    ttft: float = field(default=0.0, validator=validators.ge(0), metadata=_options("seconds to the first token"))
+    gap: float = field(default=0.0, validator=validators.ge(0), metadata=_options("seconds between two chunks"))
+    tokens: int = field(default=64, validator=validators.ge(1), metadata=_options("length of an answer"))
+    tokens_per_chunk: int = field(default=1, validator=validators.ge(1), metadata=_options("tokens in each chunk"))
+    usage: str = field(
+        default="final",
+        validator=validators.in_({"final", "every", "none"}),
+        metadata=_options("where the count of tokens stands: final, every or none"),
+    )
+    reasoning: int = field(
+        default=0, validator=validators.ge(0), metadata=_options("first tokens that are reasoning")
+    )
+    models: tuple[str, ...] = field(
+        default=("test-model",), converter=_as_tuple, metadata=_options("a model that it has; repeatable")
+    )
+    no_model_list: bool = field(default=False, metadata=_options("/v1/models is missing"))
+    api_key: str = field(default="", metadata=_options("the key that requests must have"))
+    refuse: tuple[str, ...] = field(
+        default=(), converter=_as_tuple, metadata=_options("a field of requests that is refused; repeatable")
+    )
+    refusal: str = field(
+        default="openai",
+        validator=validators.in_({"openai", "fastapi", "plain"}),
+        metadata=_options("how it is refused: openai, fastapi or plain"),
+    )
+    faults: tuple[str, ...] = field(
+        default=(),
+        converter=_as_tuple,
+        metadata=_options("WHEN=WHAT, a request's number, a text in its prompt or *, and a fault; repeatable"),
+    )
+    fault_after: int = field(
+        default=3, validator=validators.ge(0), metadata=_options("chunks before a fault in mid-stream")
+    )
+    retry_after: float = field(
+        default=0.05, validator=validators.ge(0), metadata=_options("seconds in Retry-After of 429 and 503")
+    )
+    identity: str = field(
+        default="",
+        validator=validators.in_({"", "vllm", "sglang", "llama.cpp", "ollama", "tgi"}),
+        metadata=_options("the server that it says it is"),
+    )
+    version: str = field(default="1.2.3", metadata=_options("the version that it says it has"))
+    line_end: str = field(
+        default="lf", validator=validators.in_({"lf", "cr", "crlf"}), metadata=_options("lf, cr or crlf")
+    )
+    record: bool = field(default=True, metadata=_options("keep what is received"))
+
+    @faults.validator
+    def _check_faults(self, attribute: object, value: tuple[str, ...]) -> None:
+        del attribute
+        for fault in value:
+            when, _, what = fault.rpartition("=")
+            if not when or what not in set(Fault):
+                raise ValueError(f"fault {fault!r}, expected WHEN=WHAT with one of: {', '.join(Fault)}")
+
+    def changed(self, changes: Mapping[str, Any]) -> Behaviour:
+        """Return this behaviour with some fields changed.
+
+        Raises:
+            TypeError: There is no such field.
+            ValueError: A value cannot be used.
+        """
+        return attrs.evolve(self, **changes)
+
+
+def fault_for(behaviour: Behaviour, number: int, prompt: str) -> Fault | None:
+    """Return the fault of a request: the first that was asked for its number, its prompt or all."""
+    for fault in behaviour.faults:
+        when, _, what = fault.rpartition("=")
+        if when == "*" or (when.isdigit() and int(when) == number) or (not when.isdigit() and when in prompt):
+            return Fault(what)
+    return None

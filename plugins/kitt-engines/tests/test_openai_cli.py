@@ -1,0 +1,192 @@
+"""``kitt run -e openai`` from end to end, as a user calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kitt_engines.testing import RunningServer
+
+KEY = "sk-very-secret-0123456789"
+
+
+class Kitt:
+    """Calls ``kitt`` in a process of its own, on a fresh machine."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("KITT_")}
+        self.environment.pop("OPENAI_API_KEY", None)
+        self.environment |= {"KITT_HOME": str(home / "kitt"), "NO_COLOR": "1"}
+
+    def __call__(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "kitt_core", *arguments],
+            cwd=self.home,
+            env=self.environment | variables,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def document(self) -> dict[str, Any]:
+        (path,) = self.home.glob("kitt-results/*/*/*/metrics.json")
+        found: dict[str, Any] = json.loads(path.read_bytes())
+        return found
+
+
+@pytest.fixture
+def kitt(tmp_path: Path) -> Kitt:
+    return Kitt(tmp_path)
+
+
+def test_an_interrupted_run_keeps_what_it_has_and_leaves_no_request_behind(
+    kitt: Kitt, server: RunningServer
+) -> None:
+    server.configure(gap=0.01, faults=["4=mid-silence"])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kitt_core", "run", "-e", "openai", "--base-url", server.url],
+        cwd=kitt.home,
+        env=kitt.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while server.state()["requests"] < 4 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert kitt.document()["stopped"]
+    while server.state()["in_flight"] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [each["outcome"] for each in server.requests()] == [*["answered"] * 3, "broken off"]
+
+
+def everything_written(directory: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in directory.rglob("*") if path.is_file())
+
+
+def test_a_run_is_stored_and_says_what_it_measured(kitt: Kitt, server: RunningServer) -> None:
+    server.configure(ttft=0.01, gap=0.001, identity="vllm", version="0.11.0")
+    done = kitt("run", "-e", "openai", "--base-url", server.root, "--runs", "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    document = kitt.document()
+    assert (document["engine"], document["model"], document["passed"]) == ("openai", "test-model", True)
+    assert document["engine_info"]["server"]["name"] == "vllm"
+    assert document["engine_info"]["server"]["version"] == "0.11.0"
+    assert document["engine_info"]["base_url"] == server.url
+    assert document["config"]["engine_options"]["api"] == "chat"
+    assert document["config"]["engine_options"]["api_key"] is None
+    for entry in document["results"]:
+        for name in ("ttft_ms", "tpot_ms", "itl_ms", "e2e_latency_ms"):
+            assert name not in entry["metrics"] or entry["metrics"][name]["p50"] > 0
+    latency = next(entry for entry in document["results"] if entry["test_name"] == "latency")
+    assert latency["metrics"]["ttft_ms"]["min"] >= 9.9
+    listed = json.loads(kitt("storage", "list", "--format", "json").stdout)
+    assert [(row["engine"], row["passed"]) for row in listed] == [("openai", True)]
+
+
+@pytest.mark.parametrize("faults", [[], ["*=500"]])
+def test_the_key_is_nowhere(kitt: Kitt, server: RunningServer, faults: list[str]) -> None:
+    server.configure(api_key=KEY, faults=faults)
+    done = kitt("-v", "run", "-e", "openai", "--base-url", server.url, OPENAI_API_KEY=KEY, KITT_DEBUG="1")
+    assert done.returncode == (1 if faults else 0)
+    assert kitt.document()["config"]["engine_options"]["api_key"] == "***"
+    assert KEY.encode() not in everything_written(kitt.home)
+    assert KEY not in done.stdout + done.stderr
+    assert all(received["has_key"] for received in server.requests())
+
+
+def test_a_wrong_key_is_one_line_without_it(kitt: Kitt, server: RunningServer) -> None:
+    server.configure(api_key="sk-right")
+    done = kitt("run", "-e", "openai", "--base-url", server.url, OPENAI_API_KEY=KEY)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [
+        f"error: {server.root} does not list its models: HTTP 401: Incorrect API key provided: ***",
+        "hint: give the server's key in OPENAI_API_KEY",
+    ]
+    assert not (kitt.home / "kitt-results").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (["--base-url", "http://127.0.0.1:1"], 1, "error: http://127.0.0.1:1 refuses the connection"),
+        (["--base-url", "http://no-such-host.invalid"], 1, "error: http://no-such-host.invalid"),
+        (["--base-url", "http://me:pw-7@127.0.0.1:1"], 2, "give api_key instead"),
+        (["--engine-option", "api=soap"], 2, "expected one of chat, completions"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_stored(
+    kitt: Kitt, arguments: list[str], code: int, expected: str
+) -> None:
+    started = time.monotonic()
+    done = kitt("run", "-e", "openai", *arguments)
+    assert time.monotonic() - started < 10 + 5, "ten seconds, and what the interpreter takes to start"
+    assert (done.returncode, done.stdout) == (code, "")
+    error, *hint = done.stderr.splitlines()
+    assert expected in error
+    assert len(hint) <= 1
+    assert "pw-7" not in done.stderr
+    assert not (kitt.home / "kitt-results").exists()
+
+
+def test_a_model_that_the_server_lacks(kitt: Kitt, server: RunningServer) -> None:
+    done = kitt("run", "-e", "openai", "--base-url", server.url, "-m", "test-modle")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"error: {server.root} has no model 'test-modle'; it has: test-model",
+        "hint: did you mean test-model? --engine-option check_model=false asks for it all the same",
+    ]
+
+
+@pytest.mark.parametrize("fault", ["404", "mid-reset"])
+def test_a_server_that_fails_every_request_ends_the_run_with_its_reason(
+    kitt: Kitt, server: RunningServer, fault: str
+) -> None:
+    server.configure(faults=[f"*={fault}"])
+    done = kitt("run", "-e", "openai", "--base-url", server.url)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    document = kitt.document()
+    assert not document["passed"]
+    measured = [entry for entry in document["results"] if "skipped" not in entry]
+    assert measured
+    assert all(entry["errors"] for entry in measured)
+
+
+def test_the_server_can_be_started_by_hand() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kitt_engines.testing.server", "--port", "0", "--ttft", "0.01", "--model", "a"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("http://127.0.0.1:")
+    finally:
+        process.terminate()
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_a_wrong_option_of_the_server_is_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "kitt_engines.testing.server", "--faults", "3=nonsense"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "fault '3=nonsense', expected WHEN=WHAT" in done.stderr

@@ -1,0 +1,250 @@
+"""Finding the server and the model: one line for whatever is wrong, and soon."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from kitt_core.engine import EngineSession
+from kitt_core.errors import ConfigurationError, EngineError, EngineLostError, KittError
+from kitt_engines.openai import discovery
+from kitt_engines.testing import RunningServer
+
+With = Callable[..., Any]
+PATIENCE = 10.0
+
+
+async def the_model(session: EngineSession) -> str:
+    return session.model
+
+
+async def the_server(session: EngineSession) -> dict[str, Any]:
+    found: dict[str, Any] = session.describe()["server"]
+    return found
+
+
+def refused(with_session: With, **options: Any) -> KittError:
+    started = time.monotonic()
+    with pytest.raises(KittError) as caught:
+        with_session(the_model, **options)
+    assert time.monotonic() - started < PATIENCE
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+@contextmanager
+def listener(answer: bytes | None) -> Iterator[str]:
+    """A port whose owner says ``answer`` to whoever connects; with None it says nothing and stays."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        held: list[socket.socket] = []
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                held.append(connection)
+                if answer is not None:
+                    connection.recv(65_536)
+                    connection.sendall(answer)
+                    connection.close()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for connection in held:
+                connection.close()
+
+
+def response(status: str, body: str = "", headers: str = "") -> bytes:
+    return f"HTTP/1.1 {status}\r\n{headers}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()
+
+
+def test_the_only_model_is_taken(with_session: With, server: RunningServer) -> None:
+    assert with_session(the_model) == "test-model"
+    server.configure(models=["a/b"])
+    assert with_session(the_model) == "a/b"
+
+
+def test_of_several_models_one_has_to_be_named(with_session: With, server: RunningServer) -> None:
+    server.configure(models=["one", "two"])
+    error = refused(with_session)
+    assert isinstance(error, ConfigurationError)
+    assert "has 2 models: one, two" in error.message
+    assert "-m" in str(error.hint)
+    assert with_session(the_model, model="two") == "two"
+
+
+def test_many_models_are_shown_in_part(with_session: With, server: RunningServer) -> None:
+    server.configure(models=[f"model-{i}" for i in range(50)])
+    assert "model-4 and 45 more" in refused(with_session).message
+
+
+def test_a_model_that_the_server_does_not_have(with_session: With, server: RunningServer) -> None:
+    server.configure(models=["llama-3-8b", "qwen"])
+    error = refused(with_session, model="llama-3-8")
+    assert type(error) is EngineError
+    assert "has no model 'llama-3-8'; it has: llama-3-8b, qwen" in error.message
+    assert "did you mean llama-3-8b?" in str(error.hint)
+    assert with_session(the_model, model="llama-3-8", check_model="false") == "llama-3-8"
+
+
+def test_a_model_without_its_tag_is_the_newest(with_session: With, server: RunningServer) -> None:
+    server.configure(models=["llama3:latest", "llama3:70b"])
+    assert with_session(the_model, model="llama3") == "llama3"
+
+
+def test_a_server_without_a_list_needs_a_name(with_session: With, server: RunningServer) -> None:
+    server.configure(no_model_list=True)
+    assert "has no list of models" in refused(with_session).message
+    assert with_session(the_model, model="anything") == "anything"
+    server.configure(no_model_list=False, models=[])
+    assert "has no model" in refused(with_session).message
+    assert with_session(the_model, model="anything") == "anything", "it may load what it is asked for"
+
+
+def test_a_list_that_fails_can_be_done_without(with_session: With) -> None:
+    with listener(response("500 Internal Server Error", "no cache")) as url:
+        assert "check_model=false" in str(refused(with_session, base_url=url, model="m").hint)
+        assert "HTTP 500" in refused(with_session, base_url=url, check_model="false").message
+        assert with_session(the_model, base_url=url, model="m", check_model="false") == "m"
+
+
+@pytest.mark.parametrize("key", ["", "sk-wrong-key-0123456789"])
+def test_a_key_that_is_refused_is_not_shown(with_session: With, server: RunningServer, key: str) -> None:
+    server.configure(api_key="sk-right-key-9876543210")
+    error = refused(with_session, api_key=key)
+    assert type(error) is EngineError
+    assert "HTTP 401" in error.message
+    assert "OPENAI_API_KEY" in str(error.hint)
+    assert "0123456789" not in str(error)
+
+
+def test_nobody_listens(with_session: With) -> None:
+    error = refused(with_session, base_url="http://127.0.0.1:1")
+    assert type(error) is EngineError, "nothing is lost before the first request"
+    assert error.message == "http://127.0.0.1:1 refuses the connection"
+    assert "--base-url" in str(error.hint)
+
+
+def test_a_name_that_nobody_knows(with_session: With, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    error = refused(with_session, base_url="http://no-such-host.invalid:8000/v1")
+    assert error.message == "http://no-such-host.invalid:8000: no address is known for no-such-host.invalid"
+
+
+def test_a_name_server_that_does_not_answer_delays_nothing(
+    with_session: With, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+
+    def hang(*_: Any, **__: Any) -> Any:
+        release.wait(60)
+        raise OSError
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    error = refused(with_session, base_url="http://slow.invalid", connect_timeout=0.2)
+    release.set()
+    assert error.message == "http://slow.invalid accepts no connection within 0.2 s"
+
+
+def test_a_server_that_never_answers(with_session: With, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "_PATIENCE", 0.3)
+    with listener(None) as url:
+        assert "takes a connection but does not answer within 0.3 s" in refused(with_session, base_url=url).message
+        error = refused(with_session, base_url=url, read_timeout=0.1)
+        assert "does not answer" in error.message
+
+
+def test_the_promise_of_ten_seconds_is_kept_by_the_constants() -> None:
+    from kitt_engines.openai import server_identity
+
+    assert discovery._PATIENCE <= PATIENCE - 1
+    assert server_identity._PATIENCE < 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "does not speak HTTP"),
+        (b"", "broke the connection off before it answered"),
+        (response("200 OK", "<html>hello</html>"), "is no OpenAI-compatible server"),
+        (response("200 OK", '{"data": 3}'), "is no OpenAI-compatible server"),
+        (response("200 OK", "[]"), "is no OpenAI-compatible server"),
+        (
+            response("503 Service Unavailable", '{"error": {"message": "Loading model"}}'),
+            "HTTP 503: Loading model",
+        ),
+        (response("500 Oh", "boom"), "HTTP 500: boom"),
+        (response("301 Moved", "", "Location: https://elsewhere/v1\r\n"), "redirects to https://elsewhere/v1"),
+        (response("404 Not Found"), "has no list of models"),
+    ],
+)
+def test_what_is_no_inference_server_is_named(with_session: With, answer: bytes, expected: str) -> None:
+    with listener(answer) as url:
+        assert expected in refused(with_session, base_url=url).message
+
+
+def test_a_server_without_tls(with_session: With, server: RunningServer) -> None:
+    error = refused(with_session, base_url=server.root.replace("http://", "https://"))
+    assert "no TLS connection" in error.message
+    assert "http://" in str(error.hint)
+
+
+@pytest.mark.parametrize("name", ["vllm", "sglang", "llama.cpp", "ollama", "tgi"])
+def test_a_server_that_tells_its_name_and_version(with_session: With, server: RunningServer, name: str) -> None:
+    server.configure(identity=name, version="0.9.1")
+    found = with_session(the_server)
+    assert (found["name"], found["version"]) == (name, "0.9.1")
+
+
+def test_a_server_that_tells_nothing(with_session: With, server: RunningServer) -> None:
+    found = with_session(the_server)
+    assert found.keys() == {"header", "max_model_len"}
+    assert found["header"].startswith("Python/")
+
+
+def test_the_name_of_a_server_that_does_not_list_is_asked_all_the_same(
+    with_session: With, server: RunningServer
+) -> None:
+    server.configure(identity="tgi", no_model_list=True)
+    assert with_session(the_server, model="m")["name"] == "tgi"
+
+
+def test_proxies_of_the_environment_are_not_used(
+    with_session: With, server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert with_session(the_model, base_url=server.url) == "test-model"
+
+
+def test_loading_the_plugin_and_its_options_imports_no_aiohttp() -> None:
+    code = (
+        "import sys, kitt_engines.plugin as p\n"
+        "p.OpenAIOptions(base_url='http://localhost')\n"
+        "print('aiohttp' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_the_class_of_a_lost_engine_is_an_engine_error() -> None:
+    assert issubclass(EngineLostError, EngineError)
+    assert EngineLostError.exit_code == 1
