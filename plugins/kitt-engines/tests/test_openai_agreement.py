@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from kitt_core.benchmarking.latency import Latency
 from kitt_core.benchmarking.load import ClosedLoop, LoadResult
 from kitt_core.benchmarking.runner import SuiteRun, run_suite
+from kitt_core.benchmarking.streaming_latency import StreamingLatency
 from kitt_core.benchmarking.suites import PlannedBenchmark, Suite
 from kitt_core.benchmarking.throughput import Throughput
 from kitt_core.benchmarking.workload import Workload
@@ -100,7 +100,9 @@ def test_the_role_that_comes_first_is_no_token(with_session: With, server: Runni
 def test_a_suite_gives_these_figures(with_session: With, server: RunningServer, concurrency: int) -> None:
     server.configure(ttft=TTFT, gap=GAP)
     workload = Workload(iterations=2 * concurrency, warmups=1, max_tokens=TOKENS, concurrency=concurrency)
-    suite = Suite("test", "", (PlannedBenchmark(Throughput(workload)), PlannedBenchmark(Latency(workload))))
+    suite = Suite(
+        "test", "", (PlannedBenchmark(Throughput(workload)), PlannedBenchmark(StreamingLatency(workload)))
+    )
 
     async def run(session: EngineSession) -> SuiteRun:
         return await run_suite(session, suite)
@@ -127,7 +129,7 @@ def test_a_suite_gives_these_figures(with_session: With, server: RunningServer, 
 def test_failed_requests_are_in_the_errors_and_in_no_metric(with_session: With, server: RunningServer) -> None:
     server.configure(faults=["2=500", "4=mid-cut"])
     workload = Workload(iterations=5, warmups=0, max_tokens=4)
-    suite = Suite("test", "", (PlannedBenchmark(Latency(workload)),))
+    suite = Suite("test", "", (PlannedBenchmark(StreamingLatency(workload)),))
 
     async def run(session: EngineSession) -> SuiteRun:
         return await run_suite(session, suite)
