@@ -72,3 +72,12 @@ def test_a_quote_that_is_never_closed_hides_the_rest() -> None:
 def test_a_url_that_lost_a_part_hides_who_is_meant(text: str) -> None:
     assert "s3cr3t" not in without_secrets(text)
     assert "@h" in without_secrets(text)
+
+
+@pytest.mark.parametrize(
+    "piece", ["a://", "a:", "://", "a@", ".", "a://a:", "?", "password", "password=", " a://b:", "x"]
+)
+def test_long_texts_take_no_more_than_their_length(piece: str) -> None:
+    # What grows with the square of the length would take minutes here.
+    for text in (piece * (400_000 // len(piece)), piece * (400_000 // len(piece)) + "@h c://d"):
+        assert len(without_secrets(text)) <= 4 * len(text)
