@@ -38,8 +38,8 @@ __all__ = ["StoreConcurrencyContract", "assert_whole", "together"]
 _PATIENCE: Final = 300  # seconds after which a process that hangs is a failure and not a hang of the tests
 _PROCESSES: Final = 4
 _RUNS: Final = 12
-_KILLS: Final = pytest.mark.parametrize("kills", [10, pytest.param(50, marks=pytest.mark.long)])
-_FEWER_KILLS: Final = pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.long)])
+_KILLS: Final = pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.long)])
+_FEWER_KILLS: Final = pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.long)])
 
 
 class StoreConcurrencyContract:

@@ -24,7 +24,7 @@ def database(postgres_databases: Databases) -> Iterator[Database]:
     postgres_databases.drop(database)
 
 
-@pytest.mark.each_postgres(always=True)
+@pytest.mark.each_postgres
 class TestPostgres(StoreContract):
     @pytest.fixture
     def store(self, database: Database) -> Iterator[ResultStore]:

@@ -109,7 +109,7 @@ def _fail_everywhere(
     return fail_at
 
 
-EVERY = pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.long)])
+EVERY = pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.long)])
 
 
 @EVERY

@@ -5,24 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import pytest
+
 from kitt_core.testing.concurrency import assert_whole, together
 from kitt_core.testing.target import StoreTarget
 
 if TYPE_CHECKING:
     from kitt_postgres.testing import Database
 
-WRITERS, RUNS, READERS = 16, 50, 4
+FEW = (6, 20, 2)
+MANY = (16, 50, 4)
 
 
-def test_sixteen_machines_save_while_four_read(new_database: Callable[[], Database]) -> None:
+@pytest.mark.parametrize(("machines", "runs", "readers"), [FEW, pytest.param(*MANY, marks=pytest.mark.long)])
+def test_machines_save_while_others_read(
+    new_database: Callable[[], Database], machines: int, runs: int, readers: int
+) -> None:
     database = new_database()
     with database.open() as store:
         store.initialize()
-    writers = [("save_many", f"m{n}", str(RUNS)) for n in range(WRITERS)]
-    readers = [("read_until", str(WRITERS * RUNS))] * READERS
-    said = together(StoreTarget(database.dsn, dict(database.options)), [*writers, *readers])
-    assert said[WRITERS:] == [[]] * READERS
-    assert said[:WRITERS] == [[f"m{n}-{i}" for i in range(RUNS)] for n in range(WRITERS)]
+    writers = [("save_many", f"m{n}", str(runs)) for n in range(machines)]
+    reading = [("read_until", str(machines * runs))] * readers
+    said = together(StoreTarget(database.dsn, dict(database.options)), [*writers, *reading])
+    assert said[machines:] == [[]] * readers
+    assert said[:machines] == [[f"m{n}-{i}" for i in range(runs)] for n in range(machines)]
     with database.open() as store:
-        assert store.count() == WRITERS * RUNS
+        assert store.count() == machines * runs
         assert_whole(store)

@@ -103,7 +103,9 @@ def _only(rows: list[dict[str, Any]], names: list[str]) -> list[Any]:
     return sorted(([row[name] for name in names] for row in rows), key=repr)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    "version", [n if n in {1, len(VERSIONS)} else pytest.param(n, marks=pytest.mark.long) for n in VERSIONS]
+)
 def test_a_failure_at_any_statement_from_any_version_changes_nothing(
     path: Path, make_own: Callable[[int], Contents], version: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,6 @@ from kitt_sql.sqlite.engine import SQLiteFile
 from kitt_sql.tables import SCHEMA_VERSION
 from kitt_sql.testing import LegacyRun, insert_run, legacy_runs
 
-KILLS: Final = 20
 RUNS: Final = 120
 
 _MIGRATE: Final = """
@@ -84,7 +83,10 @@ def _assert_whole(path: Path) -> SchemaState:
         return status.state
 
 
-def test_kills_at_random_moments_leave_the_old_or_the_new_database(large: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [8, pytest.param(20, marks=pytest.mark.long)])
+def test_kills_at_random_moments_leave_the_old_or_the_new_database(
+    large: Path, tmp_path: Path, kills: int
+) -> None:
     pristine = tmp_path / "pristine"
     shutil.copyfile(large, pristine)
     undisturbed = _started(large)
@@ -93,7 +95,7 @@ def test_kills_at_random_moments_leave_the_old_or_the_new_database(large: Path, 
     assert undisturbed.returncode == 0
     takes = time.monotonic() - began
     states = []
-    for _ in range(KILLS):
+    for _ in range(kills):
         for file in tmp_path.glob("old.db*"):
             file.unlink()
         shutil.copyfile(pristine, large)
@@ -106,7 +108,7 @@ def test_kills_at_random_moments_leave_the_old_or_the_new_database(large: Path, 
             store.migrate()
             assert store.count() == RUNS + 7
         assert list(tmp_path.glob("*.part*")) == []
-    assert states.count(SchemaState.OLD) >= KILLS // 4, "the kills came too late"
+    assert states.count(SchemaState.OLD) >= kills // 4, "the kills came too late"
     with SQLiteStore(SQLiteFile(large)) as store:
         assert [f for f in store.verify() if f.severity is Severity.DAMAGE] == []
 
