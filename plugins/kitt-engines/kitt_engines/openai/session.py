@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import aiohttp
@@ -17,6 +15,7 @@ from kitt_engines.openai.answer import Answer
 from kitt_engines.openai.body import RequestBodies
 from kitt_engines.openai.failures import Failures, is_connection_failure
 from kitt_engines.openai.options import OpenAIOptions
+from kitt_engines.openai.pauses import pause_seconds
 from kitt_engines.openai.wording import Wording, message_in
 from kitt_engines.own_version import own_version
 
@@ -26,9 +25,6 @@ _log = logging.getLogger(__name__)
 
 _PATHS: Final = {"chat": "/chat/completions", "completions": "/completions"}
 _RETRIES: Final = 2
-_PAUSE: Final = 0.5
-"""Seconds before a retry, twice as long before a later one."""
-_LONGEST_PAUSE: Final = 5.0
 _BUSY: Final = (429, 503)
 _REFUSED: Final = (400, 422)
 _BODY_LIMIT: Final = 65_536
@@ -162,7 +158,7 @@ class OpenAISession(EngineSession):
 
     async def _pause(self, times: int, retry_after: str | None = None) -> None:
         self._retries += 1
-        await asyncio.sleep(_pause_seconds(times, retry_after))
+        await asyncio.sleep(pause_seconds(times, retry_after))
 
     async def _check_stream(self, response: aiohttp.ClientResponse) -> None:
         kind = response.content_type
@@ -228,20 +224,3 @@ async def _ended(response: aiohttp.ClientResponse) -> bool:
     except (aiohttp.ClientError, OSError):
         return False
     return True
-
-
-def _pause_seconds(times: int, retry_after: str | None) -> float:
-    """Return how long to wait: what the server wishes, within bounds, or so many times our own pause."""
-    wanted = None if retry_after is None else _wished(retry_after)
-    return min(max(_PAUSE * times if wanted is None else wanted, 0.0), _LONGEST_PAUSE)
-
-
-def _wished(retry_after: str) -> float | None:
-    """Read the header ``Retry-After``: seconds, or a date (RFC 9110, section 10.2.3)."""
-    if retry_after.strip().lstrip("-").replace(".", "", 1).isdecimal():
-        return float(retry_after)
-    try:
-        moment = parsedate_to_datetime(retry_after)
-    except ValueError:
-        return None
-    return (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
