@@ -15,8 +15,9 @@ from kitt_core.errors import ConfigurationError, EngineError
 from kitt_engines.openai.failures import Failures
 from kitt_engines.openai.options import OpenAIOptions
 from kitt_engines.openai.resolver import DaemonResolver
+from kitt_engines.openai.responses import capped_body
 from kitt_engines.openai.server_identity import ServerIdentity, identify
-from kitt_engines.openai.session import OpenAISession, capped_body
+from kitt_engines.openai.session import OpenAISession
 from kitt_engines.openai.wording import Wording
 from kitt_engines.own_version import own_version
 

@@ -16,10 +16,11 @@ from kitt_engines.openai.body import RequestBodies
 from kitt_engines.openai.failures import Failures, is_connection_failure
 from kitt_engines.openai.options import OpenAIOptions
 from kitt_engines.openai.pauses import pause_seconds
+from kitt_engines.openai.responses import Goodbyes, capped_body
 from kitt_engines.openai.wording import Wording, message_in
 from kitt_engines.own_version import own_version
 
-__all__ = ["OpenAISession", "capped_body"]
+__all__ = ["OpenAISession"]
 
 _log = logging.getLogger(__name__)
 
@@ -28,8 +29,6 @@ _RETRIES: Final = 2
 _BUSY: Final = (429, 503)
 _REFUSED: Final = (400, 422)
 _BODY_LIMIT: Final = 65_536
-_GOODBYE: Final = 0.05
-"""Seconds in which a server that has sent ``[DONE]`` ends the response, so that its connection can be kept."""
 
 
 class OpenAISession(EngineSession):
@@ -63,6 +62,7 @@ class OpenAISession(EngineSession):
         self._failures = failures
         self._wording: Wording = failures.wording
         self._bodies = RequestBodies(options, model)
+        self._goodbyes = Goodbyes()
         self._retries = 0
         self._ended_early = 0
 
@@ -96,7 +96,7 @@ class OpenAISession(EngineSession):
             if answer.usage is not None:
                 yield Chunk(text="", usage=answer.usage)
             self._note_end(request, answer)
-            whole = await _ended(response)
+            whole = await self._goodbyes.ended(response)
         finally:
             # A connection on which something may still come must not serve the next request.
             if whole:
@@ -135,7 +135,6 @@ class OpenAISession(EngineSession):
                 if response.status == 200:
                     self._bodies.accept(body, without)
                     return response
-                said = await capped_body(response, _BODY_LIMIT)
             except (aiohttp.ClientError, OSError) as error:
                 if retries == _RETRIES or not is_connection_failure(error):
                     raise self._failures.of_connection(error) from error
@@ -143,6 +142,7 @@ class OpenAISession(EngineSession):
                 await self._pause(retries)
                 retries += 1
                 continue
+            said = await self._reason(response)
             if dispensable := self._dispensable(response.status, said, body) - without:
                 without |= dispensable
                 continue
@@ -150,6 +150,12 @@ class OpenAISession(EngineSession):
                 raise self._failures.of_status(response.status, said)
             retries += 1
             await self._pause(retries, response.headers.get("Retry-After"))
+
+    async def _reason(self, response: aiohttp.ClientResponse) -> bytes:
+        try:
+            return await capped_body(response, _BODY_LIMIT)
+        except (aiohttp.ClientError, OSError):  # the status has been said, and says more than the lost body
+            return b""
 
     def _dispensable(self, status: int, said: bytes, body: dict[str, Any]) -> frozenset[str]:
         if status not in _REFUSED:
@@ -191,36 +197,3 @@ class OpenAISession(EngineSession):
             if not self._ended_early:
                 _log.warning("answers end before %d tokens; the server decides their length", request.max_tokens)
             self._ended_early += 1
-
-
-async def capped_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """Return at most ``limit`` bytes of the body and give the connection up if there is more.
-
-    Raises:
-        aiohttp.ClientError: The connection failed.
-    """
-    parts: list[bytes] = []
-    missing = limit
-    try:
-        while missing > 0 and (part := await response.content.read(missing)):
-            parts.append(part)
-            missing -= len(part)
-        return b"".join(parts)
-    finally:
-        if response.content.at_eof():
-            response.release()
-        else:
-            response.close()
-
-
-async def _ended(response: aiohttp.ClientResponse) -> bool:
-    """Return whether the response has ended, or ends within a moment."""
-    if response.content.at_eof():
-        return True
-    try:
-        async with asyncio.timeout(_GOODBYE):
-            while await response.content.readany():
-                pass
-    except (aiohttp.ClientError, OSError):
-        return False
-    return True
