@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
 import aiohttp
 
 from kitt_core.engine import Chunk, EngineSession, GenerationRequest
-from kitt_core.errors import EngineError
+from kitt_core.errors import EngineError, EngineLostError
 from kitt_engines.openai.answer import Answer
 from kitt_engines.openai.body import RequestBodies
 from kitt_engines.openai.failures import Failures, is_connection_failure
+from kitt_engines.openai.happenings import BROKEN, Happenings
 from kitt_engines.openai.options import OpenAIOptions
 from kitt_engines.openai.pauses import pause_seconds
 from kitt_engines.openai.responses import Goodbyes, capped_body
@@ -21,8 +21,6 @@ from kitt_engines.openai.wording import Wording, message_in
 from kitt_engines.own_version import own_version
 
 __all__ = ["OpenAISession"]
-
-_log = logging.getLogger(__name__)
 
 _PATHS: Final = {"chat": "/chat/completions", "completions": "/completions"}
 _RETRIES: Final = 2
@@ -63,8 +61,8 @@ class OpenAISession(EngineSession):
         self._wording: Wording = failures.wording
         self._bodies = RequestBodies(options, model)
         self._goodbyes = Goodbyes()
-        self._retries = 0
-        self._ended_early = 0
+        self._happenings = Happenings()
+        self._signs_of_life = 0
 
     async def stream(self, request: GenerationRequest) -> AsyncIterator[Chunk]:
         """Send the request, and give a chunk for each event with text and a last one with the server's count.
@@ -95,7 +93,7 @@ class OpenAISession(EngineSession):
             answer.check_content()
             if answer.usage is not None:
                 yield Chunk(text="", usage=answer.usage)
-            self._note_end(request, answer)
+            self._happenings.ended(request, answer)
             whole = await self._goodbyes.ended(response)
         finally:
             # A connection on which something may still come must not serve the next request.
@@ -116,10 +114,14 @@ class OpenAISession(EngineSession):
             "temperature": self._options.temperature,
             "extra_body": self._options.extra,
             "refused_fields": sorted(self._bodies.refused),
-            "answers_ended_early": self._ended_early,
-            "retries": self._retries,
+            "answers_ended_early": self._happenings.ended_early,
+            "retries": self._happenings.retries,
             "http_client": f"aiohttp {aiohttp.__version__}",
         }
+
+    def notices(self) -> Sequence[str]:
+        """Return what has happened since the last call that a reader of the figures must know, a line each."""
+        return self._happenings.told()
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -127,29 +129,45 @@ class OpenAISession(EngineSession):
 
     async def _send(self, request: GenerationRequest) -> aiohttp.ClientResponse:
         without: frozenset[str] = frozenset()
-        retries = 0
+        reasons: list[str] = []
+        signs_of_life = self._signs_of_life
         while True:
             body = self._bodies.make(request, without=without)
             try:
                 response = await self._http.post(self._url, data=self._bodies.encode(body), allow_redirects=False)
-                if response.status == 200:
-                    self._bodies.accept(body, without)
-                    return response
             except (aiohttp.ClientError, OSError) as error:
-                if retries == _RETRIES or not is_connection_failure(error):
-                    raise self._failures.of_connection(error) from error
+                if len(reasons) == _RETRIES or not is_connection_failure(error):
+                    raise self._failed(error, signs_of_life) from error
                 # At once the first time: a connection that was kept may have been ended by the server just now.
-                await self._pause(retries)
-                retries += 1
+                await self._pause(len(reasons))
+                reasons.append(BROKEN)
                 continue
+            self._signs_of_life += 1
+            if response.status == 200:
+                self._accept(body, without, reasons)
+                return response
             said = await self._reason(response)
             if dispensable := self._dispensable(response.status, said, body) - without:
                 without |= dispensable
                 continue
-            if response.status not in _BUSY or retries == _RETRIES:
+            if response.status not in _BUSY or len(reasons) == _RETRIES:
                 raise self._failures.of_status(response.status, said)
-            retries += 1
-            await self._pause(retries, response.headers.get("Retry-After"))
+            reasons.append(str(response.status))
+            await self._pause(len(reasons), response.headers.get("Retry-After"))
+
+    def _accept(self, body: dict[str, Any], without: frozenset[str], reasons: list[str]) -> None:
+        self._bodies.accept(body, without)
+        if reasons:
+            self._happenings.sent_again(reasons)
+        if without:
+            self._happenings.asked_without(without)
+
+    def _failed(self, error: BaseException, signs_of_life: int) -> EngineError:
+        """Say what ``error`` means: a server that has said something in the meantime, to whomever, is not lost."""
+        found = self._failures.of_connection(error)
+        if isinstance(found, EngineLostError) and self._signs_of_life != signs_of_life:
+            return EngineError(found.message, hint=found.hint)
+        return found
 
     async def _reason(self, response: aiohttp.ClientResponse) -> bytes:
         try:
@@ -163,7 +181,7 @@ class OpenAISession(EngineSession):
         return self._bodies.dispensable(status, message_in(said), body)
 
     async def _pause(self, times: int, retry_after: str | None = None) -> None:
-        self._retries += 1
+        self._happenings.retries += 1
         await asyncio.sleep(pause_seconds(times, retry_after))
 
     async def _check_stream(self, response: aiohttp.ClientResponse) -> None:
@@ -186,14 +204,9 @@ class OpenAISession(EngineSession):
 
     async def _receive(self, response: aiohttp.ClientResponse) -> bytes:
         try:
-            return await response.content.readany()
+            received = await response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
             raise self._failures.of_connection(error, answered=True) from error
-
-    def _note_end(self, request: GenerationRequest, answer: Answer) -> None:
-        if not request.ignore_eos or answer.usage is None:
-            return
-        if answer.usage.completion_tokens < request.max_tokens:
-            if not self._ended_early:
-                _log.warning("answers end before %d tokens; the server decides their length", request.max_tokens)
-            self._ended_early += 1
+        if received:
+            self._signs_of_life += 1
+        return received
