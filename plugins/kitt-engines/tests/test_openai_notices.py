@@ -25,22 +25,18 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pauses, "_PAUSE", 0.01)
 
 
-async def told(session: Any) -> list[str]:
-    return list(session.notices())
-
-
 def notices(with_session: With, *, requests: int = 1, max_tokens: int = 4, **options: Any) -> list[list[str]]:
     """What is told before, after some requests and once more."""
 
-    async def run(session: EngineSession) -> list[list[str]]:
-        lines = [await told(session)]
+    async def run(session: Any) -> list[list[str]]:
+        lines = [[*session.notices()]]
         for _ in range(requests):
             try:
                 async for _ in session.stream(GenerationRequest("hello", max_tokens, seed=1)):
                     pass
             except EngineError:
                 pass
-        return [*lines, await told(session), await told(session)]
+        return [*lines, [*session.notices()], [*session.notices()]]
 
     found: list[list[str]] = with_session(run, **options)
     return found
@@ -80,8 +76,8 @@ def test_refused_fields_are_told(with_session: With, server: RunningServer) -> N
 
 def test_short_answers_are_told(with_session: With, server: RunningServer) -> None:
     server.configure(tokens=2)
-    options = {"requests": 2, "ignore_eos": "false"}
-    assert notices(with_session, **options)[1] == ["2 answers ended before the length that was asked for"]
+    told = notices(with_session, requests=2, ignore_eos="false")
+    assert told[1] == ["2 answers ended before the length that was asked for"]
 
 
 @pytest.mark.parametrize(("reason", "expected"), [("stop", 1), ("length", 0), (None, None)])

@@ -12,6 +12,7 @@ import aiohttp
 from attrs import evolve, frozen
 
 from kitt_core.errors import ConfigurationError, EngineError
+from kitt_engines.openai.client_tokenizer import load_tokenizer
 from kitt_engines.openai.failures import Failures
 from kitt_engines.openai.options import OpenAIOptions
 from kitt_engines.openai.resolver import DaemonResolver
@@ -49,8 +50,10 @@ async def open_session(options: OpenAIOptions) -> OpenAISession:
 
     Raises:
         EngineError: The server cannot be reached, refuses the key, does not have the model, or is none.
-        ConfigurationError: No model is named, and the server does not leave only one.
+        ConfigurationError: No model is named, and the server does not leave only one; or the tokenizer that is
+            named cannot be used.
     """
+    tokenizer = load_tokenizer(options.tokenizer) if options.tokenizer else None
     parts = urlsplit(options.base_url)
     failures = Failures(
         server=f"{parts.scheme}://{parts.netloc}",
@@ -68,7 +71,7 @@ async def open_session(options: OpenAIOptions) -> OpenAISession:
         except TimeoutError as error:
             raise _silent(failures, _PATIENCE) from error
         server = await identify(http, options.base_url, _identity(listed, model), failures.wording)
-        return OpenAISession(http, options, model, server=server, failures=failures)
+        return OpenAISession(http, options, model, server=server, failures=failures, tokenizer=tokenizer)
     except BaseException:
         await http.close()
         raise

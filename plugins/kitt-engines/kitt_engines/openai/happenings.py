@@ -79,9 +79,8 @@ class Happenings:
         lines = []
         if counts.again:
             why = _or(sorted(counts.reasons))
-            lines.append(
-                f"{_were(counts.again)} sent again after {why}; {_their(counts.again)} pauses are in TTFT"
-            )
+            whose = _their(counts.again)
+            lines.append(f"{_were(counts.again)} sent again after {why}; {whose} pauses are in TTFT")
         for fields, times in sorted(counts.without.items()):
             lines.append(
                 f"{_were(times)} asked again without {', '.join(fields)}; that is in {_their(times)} TTFT"

@@ -12,6 +12,7 @@ from kitt_core.engine import Chunk, EngineSession, GenerationRequest
 from kitt_core.errors import EngineError, EngineLostError
 from kitt_engines.openai.answer import Answer
 from kitt_engines.openai.body import RequestBodies
+from kitt_engines.openai.client_tokenizer import ClientTokenizer
 from kitt_engines.openai.failures import Failures, is_connection_failure
 from kitt_engines.openai.happenings import BROKEN, Happenings
 from kitt_engines.openai.options import OpenAIOptions
@@ -38,6 +39,7 @@ class OpenAISession(EngineSession):
         model: The model's name.
         server: What is known of the server.
         failures: Puts errors into words.
+        tokenizer: Counts the tokens where the server does not.
     """
 
     concurrent = True
@@ -51,6 +53,7 @@ class OpenAISession(EngineSession):
         *,
         server: Mapping[str, Any],
         failures: Failures,
+        tokenizer: ClientTokenizer | None = None,
     ) -> None:
         self.model = model
         self._http = http
@@ -58,6 +61,7 @@ class OpenAISession(EngineSession):
         self._url = options.base_url + _PATHS[options.api]
         self._server = dict(server)
         self._failures = failures
+        self._tokenizer = tokenizer
         self._wording: Wording = failures.wording
         self._bodies = RequestBodies(options, model)
         self._goodbyes = Goodbyes()
@@ -65,7 +69,7 @@ class OpenAISession(EngineSession):
         self._signs_of_life = 0
 
     async def stream(self, request: GenerationRequest) -> AsyncIterator[Chunk]:
-        """Send the request, and give a chunk for each event with text and a last one with the server's count.
+        """Send the request, and give a chunk for each event with text and a last one with the count.
 
         Sent again, at most twice and only before anything of an answer has come: after a connection failure, and
         where the server says that it is busy (429, 503). The time of that is part of the request.
@@ -81,18 +85,24 @@ class OpenAISession(EngineSession):
             answer = Answer(self._wording, request.max_tokens)
             clock = asyncio.get_running_loop().time
             heard, events = clock(), 0
+            texts: list[str] = []
             while not answer.complete:
                 received = await self._receive(response)
                 for text in answer.feed(received) if received else answer.finish():
                     yield Chunk(text=text)
+                    if self._tokenizer is not None:
+                        texts.append(text)
                 if answer.events > events:
                     heard, events = clock(), answer.events
                 elif clock() - heard > self._options.read_timeout:
                     # Comments keep a connection alive for ever, but say nothing.
                     raise self._failures.of_connection(TimeoutError())
             answer.check_content()
-            if answer.usage is not None:
-                yield Chunk(text="", usage=answer.usage)
+            usage = answer.usage
+            if usage is None and self._tokenizer is not None:
+                usage = await self._tokenizer.count(request.prompt, "".join(texts))
+            if usage is not None:
+                yield Chunk(text="", usage=usage)
             self._happenings.ended(request, answer)
             whole = await self._goodbyes.ended(response)
         finally:
@@ -113,6 +123,7 @@ class OpenAISession(EngineSession):
             "server": self._server,
             "temperature": self._options.temperature,
             "extra_body": self._options.extra,
+            "tokenizer": None if self._tokenizer is None else self._tokenizer.identity,
             "refused_fields": sorted(self._bodies.refused),
             "answers_ended_early": self._happenings.ended_early,
             "retries": self._happenings.retries,
