@@ -13,7 +13,7 @@ import pytest
 
 from kitt_core.engine import Chunk, EngineSession, GenerationRequest
 from kitt_core.errors import EngineError, EngineLostError
-from kitt_engines.openai import session as session_module
+from kitt_engines.openai import pauses
 from kitt_engines.testing import Fault, RunningServer
 
 Ask = Callable[..., list[Chunk]]
@@ -23,7 +23,7 @@ KEY = "sk-secret-0123456789"
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "_PAUSE", 0.01)
+    monkeypatch.setattr(pauses, "_PAUSE", 0.01)
 
 
 FAILURES = [
@@ -97,18 +97,32 @@ def test_what_succeeds_when_it_is_sent_again_is_no_failure(
     assert seconds >= (0.01 if fault is Fault.RESET else 0.2), "the pauses are part of the request's time"
 
 
-@pytest.mark.parametrize(("given", "expected"), [("3600", 0.05), ("-5", 0.0), ("soon", None)])
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("3600", 0.05),
+        ("0.02", 0.02),
+        ("-5", 0.0),
+        ("soon", None),
+        ("", None),
+        ("--5", None),
+        ("1.2.3", None),
+        ("nan", None),
+        ("٣", None),
+        ("Wed, 21 Oct 99999999999999999999 07:28:00 GMT", None),
+    ],
+)
 def test_the_wish_of_a_server_to_be_left_alone_is_bounded(
     monkeypatch: pytest.MonkeyPatch, given: str, expected: float | None
 ) -> None:
-    monkeypatch.setattr(session_module, "_LONGEST_PAUSE", 0.05)
-    assert session_module._pause_seconds(1, given) == (0.01 if expected is None else expected)
+    monkeypatch.setattr(pauses, "_LONGEST_PAUSE", 0.05)
+    assert pauses.pause_seconds(1, given) == (0.01 if expected is None else expected)
 
 
 def test_a_date_to_come_back_at_is_read() -> None:
     past, future = "Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2065 07:28:00 GMT"
-    assert session_module._pause_seconds(1, past) == 0
-    assert session_module._pause_seconds(1, future) == session_module._LONGEST_PAUSE
+    assert pauses.pause_seconds(1, past) == 0
+    assert pauses.pause_seconds(1, future) == pauses._LONGEST_PAUSE
 
 
 def test_a_key_in_the_servers_answer_is_hidden(ask: Ask, server: RunningServer) -> None:

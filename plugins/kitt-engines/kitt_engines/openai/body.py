@@ -13,6 +13,7 @@ __all__ = ["RequestBodies"]
 
 _log = logging.getLogger(__name__)
 
+_BAD_REQUEST: Final = 400
 _CONSEQUENCES: Final = {
     "stream_options": "its own count of the tokens may be missing",
     "ignore_eos": "answers may end early",
@@ -72,6 +73,3 @@ class RequestBodies:
         for name in sorted(without - self.refused):
             _log.warning("the server refuses the field %s: %s", name, _CONSEQUENCES[name])
         self.refused |= without
-
-
-_BAD_REQUEST: Final = 400

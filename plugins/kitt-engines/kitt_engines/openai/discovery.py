@@ -9,14 +9,16 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
-from attrs import frozen
+from attrs import evolve, frozen
 
 from kitt_core.errors import ConfigurationError, EngineError
+from kitt_engines.openai.client_tokenizer import load_tokenizer
 from kitt_engines.openai.failures import Failures
 from kitt_engines.openai.options import OpenAIOptions
 from kitt_engines.openai.resolver import DaemonResolver
+from kitt_engines.openai.responses import capped_body
 from kitt_engines.openai.server_identity import ServerIdentity, identify
-from kitt_engines.openai.session import OpenAISession, capped_body
+from kitt_engines.openai.session import OpenAISession
 from kitt_engines.openai.wording import Wording
 from kitt_engines.own_version import own_version
 
@@ -24,6 +26,8 @@ __all__ = ["open_session"]
 
 _PATIENCE: Final = 9.0
 """Seconds in which a server must be found; its user is promised an answer within ten."""
+_LONGEST_CONNECT: Final = _PATIENCE - 1
+"""Seconds for the connection, whatever the options allow later: of the two limits this one knows the cause."""
 _LIST_LIMIT: Final = 4_194_304
 _KEPT_ALIVE: Final = 4.0
 """Seconds for which an unused connection is kept. Many servers end it after five, and a request that is under way
@@ -46,8 +50,10 @@ async def open_session(options: OpenAIOptions) -> OpenAISession:
 
     Raises:
         EngineError: The server cannot be reached, refuses the key, does not have the model, or is none.
-        ConfigurationError: No model is named, and the server does not leave only one.
+        ConfigurationError: No model is named, and the server does not leave only one; or the tokenizer that is
+            named cannot be used.
     """
+    tokenizer = load_tokenizer(options.tokenizer) if options.tokenizer else None
     parts = urlsplit(options.base_url)
     failures = Failures(
         server=f"{parts.scheme}://{parts.netloc}",
@@ -55,19 +61,17 @@ async def open_session(options: OpenAIOptions) -> OpenAISession:
         connect_timeout=options.connect_timeout,
         read_timeout=options.read_timeout,
     )
+    at_first = evolve(failures, connect_timeout=min(options.connect_timeout, _LONGEST_CONNECT))
     http = _connections(options)
     try:
         try:
             async with asyncio.timeout(_PATIENCE):
-                listed = await _list_models(http, options, failures)
+                listed = await _list_models(http, options, at_first)
                 model = _choose(options, listed, failures)
         except TimeoutError as error:
-            raise EngineError(
-                f"{failures.server} takes a connection but does not answer within {_PATIENCE:g} s",
-                hint="is it an inference server, and is it idle? --base-url names another",
-            ) from error
+            raise _silent(failures, _PATIENCE) from error
         server = await identify(http, options.base_url, _identity(listed, model), failures.wording)
-        return OpenAISession(http, options, model, server=server, failures=failures)
+        return OpenAISession(http, options, model, server=server, failures=failures, tokenizer=tokenizer)
     except BaseException:
         await http.close()
         raise
@@ -91,18 +95,26 @@ def _connections(options: OpenAIOptions) -> aiohttp.ClientSession:
         ),
         headers=headers,
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, connect=options.connect_timeout, sock_read=options.read_timeout),
+        timeout=_timeouts(options.connect_timeout, options.read_timeout),
         trust_env=False,  # a proxy would be measured with the server
         auto_decompress=True,
     )
 
 
+def _timeouts(connect: float, read: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, connect=connect, sock_read=read)
+
+
 async def _list_models(http: aiohttp.ClientSession, options: OpenAIOptions, failures: Failures) -> _Listed:
     try:
-        response = await http.get(f"{options.base_url}/models", allow_redirects=False)
+        response = await http.get(
+            f"{options.base_url}/models",
+            allow_redirects=False,
+            timeout=_timeouts(failures.connect_timeout, failures.read_timeout),
+        )
         body = await capped_body(response, _LIST_LIMIT)
     except aiohttp.SocketTimeoutError as error:  # a read_timeout below the patience
-        raise TimeoutError from error
+        raise _silent(failures, failures.read_timeout) from error
     except (aiohttp.ClientError, OSError) as error:
         raise _unreachable(failures.of_connection(error), error) from error
     header = response.headers.get("Server", "")
@@ -120,6 +132,13 @@ async def _list_models(http: aiohttp.ClientSession, options: OpenAIOptions, fail
             hint="--base-url names another server; its URL usually ends in /v1",
         ) from error
     return _Listed(tuple(models), header)
+
+
+def _silent(failures: Failures, seconds: float) -> EngineError:
+    return EngineError(
+        f"{failures.server} takes a connection but does not answer within {seconds:g} s",
+        hint="is it an inference server, and is it idle? --base-url names another",
+    )
 
 
 def _unreachable(found: EngineError, error: BaseException) -> EngineError:

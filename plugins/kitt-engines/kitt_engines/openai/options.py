@@ -62,6 +62,10 @@ class OpenAIOptions:
         default=True, metadata={"help": "Ask for answers of full length; needs vLLM, SGLang or llama.cpp."}
     )
     extra_body: str = field(default="", metadata={"help": "A JSON object that is added to each request's body."})
+    tokenizer: str = field(
+        default="",
+        metadata={"help": "A file tokenizer.json that counts tokens where the server does not."},
+    )
     check_model: bool = field(default=True, metadata={"help": "Refuse a model that the server does not list."})
 
     @api_key.validator

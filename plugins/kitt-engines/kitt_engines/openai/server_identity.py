@@ -14,6 +14,7 @@ from typing import Any, Final
 import aiohttp
 from attrs import field, frozen
 
+from kitt_engines.openai.responses import capped_body
 from kitt_engines.openai.wording import Wording
 
 __all__ = ["ServerIdentity", "identify"]
@@ -107,7 +108,7 @@ async def _ask(http: aiohttp.ClientSession, url: str) -> dict[str, Any]:
         async with asyncio.timeout(_PATIENCE), http.get(url, allow_redirects=False) as response:
             if response.status != 200:
                 return {}
-            found = json.loads(await response.content.read(_LIMIT))
+            found = json.loads(await capped_body(response, _LIMIT))
     except (aiohttp.ClientError, OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

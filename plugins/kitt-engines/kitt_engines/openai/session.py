@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
 import aiohttp
 
 from kitt_core.engine import Chunk, EngineSession, GenerationRequest
-from kitt_core.errors import EngineError
+from kitt_core.errors import EngineError, EngineLostError
 from kitt_engines.openai.answer import Answer
 from kitt_engines.openai.body import RequestBodies
+from kitt_engines.openai.client_tokenizer import ClientTokenizer
 from kitt_engines.openai.failures import Failures, is_connection_failure
+from kitt_engines.openai.happenings import BROKEN, Happenings
 from kitt_engines.openai.options import OpenAIOptions
+from kitt_engines.openai.pauses import pause_seconds
+from kitt_engines.openai.responses import Goodbyes, capped_body
 from kitt_engines.openai.wording import Wording, message_in
 from kitt_engines.own_version import own_version
 
-__all__ = ["OpenAISession", "capped_body"]
-
-_log = logging.getLogger(__name__)
+__all__ = ["OpenAISession"]
 
 _PATHS: Final = {"chat": "/chat/completions", "completions": "/completions"}
 _RETRIES: Final = 2
-_PAUSE: Final = 0.5
-"""Seconds before a retry, twice as long before a later one."""
-_LONGEST_PAUSE: Final = 5.0
 _BUSY: Final = (429, 503)
 _REFUSED: Final = (400, 422)
 _BODY_LIMIT: Final = 65_536
-_GOODBYE: Final = 0.05
-"""Seconds in which a server that has sent ``[DONE]`` ends the response, so that its connection can be kept."""
 
 
 class OpenAISession(EngineSession):
@@ -45,6 +39,7 @@ class OpenAISession(EngineSession):
         model: The model's name.
         server: What is known of the server.
         failures: Puts errors into words.
+        tokenizer: Counts the tokens where the server does not.
     """
 
     concurrent = True
@@ -58,6 +53,7 @@ class OpenAISession(EngineSession):
         *,
         server: Mapping[str, Any],
         failures: Failures,
+        tokenizer: ClientTokenizer | None = None,
     ) -> None:
         self.model = model
         self._http = http
@@ -65,13 +61,15 @@ class OpenAISession(EngineSession):
         self._url = options.base_url + _PATHS[options.api]
         self._server = dict(server)
         self._failures = failures
+        self._tokenizer = tokenizer
         self._wording: Wording = failures.wording
         self._bodies = RequestBodies(options, model)
-        self._retries = 0
-        self._ended_early = 0
+        self._goodbyes = Goodbyes()
+        self._happenings = Happenings()
+        self._signs_of_life = 0
 
     async def stream(self, request: GenerationRequest) -> AsyncIterator[Chunk]:
-        """Send the request, and give a chunk for each event with text and a last one with the server's count.
+        """Send the request, and give a chunk for each event with text and a last one with the count.
 
         Sent again, at most twice and only before anything of an answer has come: after a connection failure, and
         where the server says that it is busy (429, 503). The time of that is part of the request.
@@ -87,20 +85,26 @@ class OpenAISession(EngineSession):
             answer = Answer(self._wording, request.max_tokens)
             clock = asyncio.get_running_loop().time
             heard, events = clock(), 0
+            texts: list[str] = []
             while not answer.complete:
                 received = await self._receive(response)
                 for text in answer.feed(received) if received else answer.finish():
                     yield Chunk(text=text)
+                    if self._tokenizer is not None:
+                        texts.append(text)
                 if answer.events > events:
                     heard, events = clock(), answer.events
                 elif clock() - heard > self._options.read_timeout:
                     # Comments keep a connection alive for ever, but say nothing.
                     raise self._failures.of_connection(TimeoutError())
             answer.check_content()
-            if answer.usage is not None:
-                yield Chunk(text="", usage=answer.usage)
-            self._note_end(request, answer)
-            whole = await _ended(response)
+            usage = answer.usage
+            if usage is None and self._tokenizer is not None:
+                usage = await self._tokenizer.count(request.prompt, "".join(texts))
+            if usage is not None:
+                yield Chunk(text="", usage=usage)
+            self._happenings.ended(request, answer)
+            whole = await self._goodbyes.ended(response)
         finally:
             # A connection on which something may still come must not serve the next request.
             if whole:
@@ -119,11 +123,16 @@ class OpenAISession(EngineSession):
             "server": self._server,
             "temperature": self._options.temperature,
             "extra_body": self._options.extra,
+            "tokenizer": None if self._tokenizer is None else self._tokenizer.identity,
             "refused_fields": sorted(self._bodies.refused),
-            "answers_ended_early": self._ended_early,
-            "retries": self._retries,
+            "answers_ended_early": self._happenings.ended_early,
+            "retries": self._happenings.retries,
             "http_client": f"aiohttp {aiohttp.__version__}",
         }
+
+    def notices(self) -> Sequence[str]:
+        """Return what has happened since the last call that a reader of the figures must know, a line each."""
+        return self._happenings.told()
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -131,29 +140,51 @@ class OpenAISession(EngineSession):
 
     async def _send(self, request: GenerationRequest) -> aiohttp.ClientResponse:
         without: frozenset[str] = frozenset()
-        retries = 0
+        reasons: list[str] = []
+        signs_of_life = self._signs_of_life
         while True:
             body = self._bodies.make(request, without=without)
             try:
                 response = await self._http.post(self._url, data=self._bodies.encode(body), allow_redirects=False)
-                if response.status == 200:
-                    self._bodies.accept(body, without)
-                    return response
-                said = await capped_body(response, _BODY_LIMIT)
             except (aiohttp.ClientError, OSError) as error:
-                if retries == _RETRIES or not is_connection_failure(error):
-                    raise self._failures.of_connection(error) from error
+                if len(reasons) == _RETRIES or not is_connection_failure(error):
+                    raise self._failed(error, signs_of_life) from error
                 # At once the first time: a connection that was kept may have been ended by the server just now.
-                await self._pause(retries)
-                retries += 1
+                await self._pause(len(reasons))
+                reasons.append(BROKEN)
                 continue
+            self._signs_of_life += 1
+            if response.status == 200:
+                self._accept(body, without, reasons)
+                return response
+            said = await self._reason(response)
             if dispensable := self._dispensable(response.status, said, body) - without:
                 without |= dispensable
                 continue
-            if response.status not in _BUSY or retries == _RETRIES:
+            if response.status not in _BUSY or len(reasons) == _RETRIES:
                 raise self._failures.of_status(response.status, said)
-            retries += 1
-            await self._pause(retries, response.headers.get("Retry-After"))
+            reasons.append(str(response.status))
+            await self._pause(len(reasons), response.headers.get("Retry-After"))
+
+    def _accept(self, body: dict[str, Any], without: frozenset[str], reasons: list[str]) -> None:
+        self._bodies.accept(body, without)
+        if reasons:
+            self._happenings.sent_again(reasons)
+        if without:
+            self._happenings.asked_without(without)
+
+    def _failed(self, error: BaseException, signs_of_life: int) -> EngineError:
+        """Say what ``error`` means: a server that has said something in the meantime, to whomever, is not lost."""
+        found = self._failures.of_connection(error)
+        if isinstance(found, EngineLostError) and self._signs_of_life != signs_of_life:
+            return EngineError(found.message, hint=found.hint)
+        return found
+
+    async def _reason(self, response: aiohttp.ClientResponse) -> bytes:
+        try:
+            return await capped_body(response, _BODY_LIMIT)
+        except (aiohttp.ClientError, OSError):  # the status has been said, and says more than the lost body
+            return b""
 
     def _dispensable(self, status: int, said: bytes, body: dict[str, Any]) -> frozenset[str]:
         if status not in _REFUSED:
@@ -161,8 +192,8 @@ class OpenAISession(EngineSession):
         return self._bodies.dispensable(status, message_in(said), body)
 
     async def _pause(self, times: int, retry_after: str | None = None) -> None:
-        self._retries += 1
-        await asyncio.sleep(_pause_seconds(times, retry_after))
+        self._happenings.retries += 1
+        await asyncio.sleep(pause_seconds(times, retry_after))
 
     async def _check_stream(self, response: aiohttp.ClientResponse) -> None:
         kind = response.content_type
@@ -184,64 +215,9 @@ class OpenAISession(EngineSession):
 
     async def _receive(self, response: aiohttp.ClientResponse) -> bytes:
         try:
-            return await response.content.readany()
+            received = await response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
             raise self._failures.of_connection(error, answered=True) from error
-
-    def _note_end(self, request: GenerationRequest, answer: Answer) -> None:
-        if not request.ignore_eos or answer.usage is None:
-            return
-        if answer.usage.completion_tokens < request.max_tokens:
-            if not self._ended_early:
-                _log.warning("answers end before %d tokens; the server decides their length", request.max_tokens)
-            self._ended_early += 1
-
-
-async def capped_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """Return at most ``limit`` bytes of the body and give the connection up if there is more.
-
-    Raises:
-        aiohttp.ClientError: The connection failed.
-    """
-    parts: list[bytes] = []
-    missing = limit
-    try:
-        while missing > 0 and (part := await response.content.read(missing)):
-            parts.append(part)
-            missing -= len(part)
-        return b"".join(parts)
-    finally:
-        if response.content.at_eof():
-            response.release()
-        else:
-            response.close()
-
-
-async def _ended(response: aiohttp.ClientResponse) -> bool:
-    """Return whether the response has ended, or ends within a moment."""
-    if response.content.at_eof():
-        return True
-    try:
-        async with asyncio.timeout(_GOODBYE):
-            while await response.content.readany():
-                pass
-    except (aiohttp.ClientError, OSError):
-        return False
-    return True
-
-
-def _pause_seconds(times: int, retry_after: str | None) -> float:
-    """Return how long to wait: what the server wishes, within bounds, or so many times our own pause."""
-    wanted = None if retry_after is None else _wished(retry_after)
-    return min(max(_PAUSE * times if wanted is None else wanted, 0.0), _LONGEST_PAUSE)
-
-
-def _wished(retry_after: str) -> float | None:
-    """Read the header ``Retry-After``: seconds, or a date (RFC 9110, section 10.2.3)."""
-    if retry_after.strip().lstrip("-").replace(".", "", 1).isdecimal():
-        return float(retry_after)
-    try:
-        moment = parsedate_to_datetime(retry_after)
-    except ValueError:
-        return None
-    return (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+        if received:
+            self._signs_of_life += 1
+        return received

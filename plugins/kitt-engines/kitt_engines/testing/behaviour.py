@@ -78,6 +78,7 @@ class Behaviour:
         faults: Each ``WHEN=WHAT``: a request's number from 1, a text in its prompt or ``*``, and a `Fault`.
         fault_after: Chunks before a fault in mid-stream.
         retry_after: Seconds in the header ``Retry-After`` of 429 and 503.
+        linger: Seconds for which a response stays open after ``[DONE]``.
         identity: The server that it says it is: ``vllm``, ``sglang``, ``llama.cpp``, ``ollama``, ``tgi``.
         version: The version that it says it has.
         line_end: ``lf``, ``cr`` or ``crlf``.
@@ -119,6 +120,11 @@ class Behaviour:
     )
     retry_after: float = field(
         default=0.05, validator=validators.ge(0), metadata=_options("seconds in Retry-After of 429 and 503")
+    )
+    linger: float = field(
+        default=0.0,
+        validator=validators.ge(0),
+        metadata=_options("seconds for which a response stays open after [DONE]"),
     )
     identity: str = field(
         default="",

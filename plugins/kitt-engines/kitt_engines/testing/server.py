@@ -207,6 +207,8 @@ async def _stream(
             await asyncio.sleep(0)
     if fault is not None:
         await _fail_in_mid_stream(request, response, fault)
+    elif behaviour.linger:
+        await asyncio.sleep(behaviour.linger)
     return response
 
 

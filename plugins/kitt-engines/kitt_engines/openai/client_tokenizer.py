@@ -1,0 +1,86 @@
+"""Counting tokens here, for servers that do not count."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from kitt_core.engine import Usage
+from kitt_core.errors import ConfigurationError, EngineError
+from kitt_engines.openai.wording import Wording
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+__all__ = ["ClientTokenizer", "load_tokenizer"]
+
+_IN_ONE_LINE: Final = Wording()
+
+
+class ClientTokenizer:
+    """Counts the tokens of texts as a model's tokenizer makes them, special tokens left out.
+
+    Args:
+        tokenizer: Neither cuts texts off nor pads them.
+        identity: What says which one it is, for the document.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, identity: Mapping[str, str]) -> None:
+        self.identity = dict(identity)
+        self._tokenizer = tokenizer
+
+    async def count(self, prompt: str, answer: str) -> Usage | None:
+        """Return the count; None for an answer without any token. Other requests go on meanwhile.
+
+        Raises:
+            EngineError: The tokenizer cannot read the text.
+        """
+        prompt_tokens, completion_tokens = await asyncio.to_thread(self._lengths, [prompt, answer])
+        if not completion_tokens:
+            return None
+        return Usage(prompt_tokens, completion_tokens, source="client_tokenizer")
+
+    def _lengths(self, texts: list[str]) -> list[int]:
+        # Half a character of UTF-16, as some servers send it in two events, is no text that can be encoded.
+        whole = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
+        try:
+            # Only a batch is encoded without the interpreter's lock, which the measurement needs.
+            return [len(found) for found in self._tokenizer.encode_batch(whole, add_special_tokens=False)]
+        except Exception as error:  # the library raises nothing more exact
+            raise EngineError(f"the tokenizer cannot read the text: {_IN_ONE_LINE(str(error))}") from error
+
+
+def load_tokenizer(given: str) -> ClientTokenizer:
+    """Read a file ``tokenizer.json``.
+
+    Raises:
+        ConfigurationError: The package ``tokenizers`` or the file is missing, or it holds no tokenizer.
+    """
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise ConfigurationError(
+            "the option tokenizer needs the package tokenizers", hint="pip install 'kitt-engines[tokenizer]'"
+        ) from error
+    path = Path(given).expanduser()
+    try:
+        content = path.read_bytes()
+        tokenizer = Tokenizer.from_str(content.decode())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise _unusable(given, str(reason)) from error
+    except Exception as error:  # the library raises nothing more exact
+        raise _unusable(given, str(error)) from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return ClientTokenizer(tokenizer, {"file": path.name, "sha256": hashlib.sha256(content).hexdigest()})
+
+
+def _unusable(given: str, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the tokenizer {given!r} cannot be used: {_IN_ONE_LINE(reason)}",
+        hint="give the file tokenizer.json of the model that is measured",
+    )
