@@ -27,7 +27,7 @@ from kitt_core.errors import ConfigurationError, KittError
 __all__ = ["cli", "main"]
 
 _INTERRUPTED: Final = 128 + 2
-_TERMINATED: Final = 128 + 15
+_TERMINATING: Final = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
 _BROKEN_PIPE: Final = 128 + 13  # what a shell reports of a program that SIGPIPE ended
 _LONGEST: Final = 300
 _COMPLETE: Final = "_KITT_COMPLETE"
@@ -151,7 +151,7 @@ def main(argv: Sequence[str] | None = None, *, state: State | None = None) -> in
     with _terminable() as received:
         code = _guarded(list(sys.argv[1:] if argv is None else argv), state or State())
     if code == _INTERRUPTED and received:
-        return _TERMINATED
+        return 128 + received[0]
     return code
 
 
@@ -254,7 +254,10 @@ def _collect_seldom() -> None:
 
 @contextmanager
 def _terminable() -> Iterator[list[int]]:
-    """Let SIGTERM end a command as Ctrl-C does; the list is not empty if it came."""
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does; the list holds what came.
+
+    A SIGHUP that is ignored, as `nohup` does, stays ignored.
+    """
     received: list[int] = []
 
     def terminate(number: int, frame: FrameType | None) -> None:
@@ -266,12 +269,16 @@ def _terminable() -> Iterator[list[int]]:
         else:
             raise KeyboardInterrupt
 
+    before = {}
     try:
-        before = signal.signal(signal.SIGTERM, terminate)
+        for number in _TERMINATING:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, terminate)
     except ValueError:  # not the main thread: signals are somebody else's
         yield received
         return
     try:
         yield received
     finally:
-        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)

@@ -42,7 +42,12 @@ sys.exit(main(["sleep"], state=state))
 
 @pytest.mark.parametrize(
     ("number", "extra", "code"),
-    [(signal.SIGINT, "", 130), (signal.SIGTERM, "", 143), (signal.SIGTERM, "ignore", 143)],
+    [
+        (signal.SIGINT, "", 130),
+        (signal.SIGTERM, "", 143),
+        (signal.SIGTERM, "ignore", 143),
+        (signal.SIGHUP, "", 129),
+    ],
 )
 def test_signals_end_a_command_with_their_exit_code(number: signal.Signals, extra: str, code: int) -> None:
     process = subprocess.Popen(

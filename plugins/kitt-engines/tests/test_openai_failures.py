@@ -98,6 +98,8 @@ def test_reasoning_is_read_under_both_names_once(delta: dict[str, Any]) -> None:
         {"prompt_tokens": "1", "completion_tokens": 2},
         {"prompt_tokens": True, "completion_tokens": True},
         {"prompt_tokens": -1, "completion_tokens": 2},
+        {"prompt_tokens": 1, "completion_tokens": 10**400},
+        {"prompt_tokens": 1 << 31, "completion_tokens": 2},
     ],
 )
 def test_a_count_that_is_none_is_not_taken(usage: Any) -> None:

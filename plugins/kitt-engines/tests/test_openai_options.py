@@ -69,6 +69,7 @@ def test_what_is_no_url_of_a_server_is_refused_without_its_secrets(given: str) -
         {"temperature": "-1"},
         {"temperature": "inf"},
         {"extra_body": "{"},
+        {"extra_body": "[" * 100_000},
         {"extra_body": "[1]"},
         {"extra_body": '{"stream": false}'},
         {"check_model": "perhaps"},

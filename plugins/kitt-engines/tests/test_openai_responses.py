@@ -131,3 +131,22 @@ def test_requests_to_a_server_that_keeps_responses_open_succeed(with_session: Wi
 
     assert with_session(thrice) == [5, 5, 5]
     assert [each["outcome"] for each in server.requests()] == ["broken off"] * 3
+
+
+def test_a_head_that_comes_drop_by_drop_is_silence() -> None:
+    drops = [b"HTTP/1.1 200 OK\r\nX-Endless: "] + [b"x"] * 200  # ten seconds of it
+
+    async def ask() -> None:
+        async with raw_server({"/v1/chat/completions": drops}) as url:
+            options = OpenAIOptions(
+                base_url=url, model="m", check_model=False, connect_timeout=0.2, read_timeout=0.4
+            )
+            session = await open_session(options)
+            try:
+                with pytest.raises(EngineError, match=r"was silent for 0\.4 s"):
+                    async for _ in session.stream(GenerationRequest("hello", 1)):
+                        pass
+            finally:
+                await session.aclose()
+
+    asyncio.run(ask())

@@ -15,6 +15,7 @@ __all__ = ["Answer"]
 
 _DONE: Final = "[DONE]"
 _SHOWN: Final = 80
+_MOST_TOKENS: Final = 1 << 31
 _EVENTS_PER_TOKEN: Final = 16
 """Some servers send each character in an event of its own."""
 _EVENTS_MORE: Final = 256
@@ -136,10 +137,12 @@ def _text(holder: dict[str, Any], name: str) -> str:
 
 
 def _usage(found: Any) -> Usage | None:
-    """Return the count; None if it is none, such as the zeros of servers that do not count."""
+    """Return the count; None if it is none, such as the zeros of servers that do not count, or beyond sense."""
     if not isinstance(found, dict):
         return None
     prompt, completion = found.get("prompt_tokens"), found.get("completion_tokens")
-    if type(prompt) is not int or type(completion) is not int or prompt < 0 or completion < 1:
+    if type(prompt) is not int or type(completion) is not int:
+        return None
+    if not (0 <= prompt < _MOST_TOKENS and 1 <= completion < _MOST_TOKENS):
         return None
     return Usage(prompt, completion, source="server_usage")

@@ -96,7 +96,7 @@ class OpenAIOptions:
         """
         try:
             found = json.loads(self.extra_body) if self.extra_body.strip() else {}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError('extra_body is no JSON, expected an object like {"top_k": 1}') from error
         if not isinstance(found, dict):
             raise ValueError('extra_body is no JSON object, expected one like {"top_k": 1}')  # noqa: TRY004 - read by `build_options`

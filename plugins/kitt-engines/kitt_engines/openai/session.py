@@ -58,6 +58,7 @@ class OpenAISession(EngineSession):
         self.model = model
         self._http = http
         self._options = options
+        self._head_timeout = options.connect_timeout + options.read_timeout
         self._url = options.base_url + _PATHS[options.api]
         self._server = dict(server)
         self._failures = failures
@@ -145,7 +146,10 @@ class OpenAISession(EngineSession):
         while True:
             body = self._bodies.make(request, without=without)
             try:
-                response = await self._http.post(self._url, data=self._bodies.encode(body), allow_redirects=False)
+                async with asyncio.timeout(self._head_timeout):  # a head that comes drop by drop is silence, too
+                    response = await self._http.post(
+                        self._url, data=self._bodies.encode(body), allow_redirects=False
+                    )
             except (aiohttp.ClientError, OSError) as error:
                 if len(reasons) == _RETRIES or not is_connection_failure(error):
                     raise self._failed(error, signs_of_life) from error

@@ -13,6 +13,8 @@ from kitt_core.redaction import without_secrets
 __all__ = ["Wording", "message_in"]
 
 _LONGEST: Final = 180
+_READ: Final = 4096
+"""Characters that are looked at: a server may say megabytes, and other requests are waiting."""
 
 
 @frozen
@@ -30,7 +32,8 @@ class Wording:
         if self.api_key:
             # Before anything is cut off: half a key is a secret as well.
             text = text.replace(self.api_key, REDACTED).replace(json.dumps(self.api_key)[1:-1], REDACTED)
-        line = " ".join("".join(c if c.isprintable() else " " for c in without_secrets(text)).split())
+        shown = without_secrets(text[:_READ])
+        line = " ".join("".join(c if c.isprintable() else " " for c in shown).split())
         return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 
