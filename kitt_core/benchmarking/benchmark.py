@@ -129,6 +129,10 @@ class Benchmark(abc.ABC):
         """Return the benchmark with what the user wants otherwise."""
         return evolve(self, workload=changes.applied(self.workload, overlapping=self.overlapping))
 
+    def failure_lines(self, samples: Sequence[RequestSample]) -> list[str]:
+        """Return a line for each measured request that failed, for a benchmark that was cut short."""
+        return failure_lines(samples)
+
     @abc.abstractmethod
     async def run(
         self,
@@ -166,7 +170,7 @@ class Benchmark(abc.ABC):
 
 def token_count_source(samples: Sequence[RequestSample]) -> str | None:
     """Return who counted the output tokens, several joined by commas, None if no request succeeded."""
-    return ",".join(sorted({sample.token_count_source for sample in samples})) or None
+    return ",".join(sorted({sample.token_count_source or "" for sample in samples} - {""})) or None
 
 
 def not_measured_for_failures(names: Sequence[str]) -> dict[str, str]:

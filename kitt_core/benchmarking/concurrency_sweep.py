@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final, Self
 
 from attrs import evolve, field, frozen, validators
@@ -15,7 +16,7 @@ from kitt_core.benchmarking.benchmark import (
     token_count_source,
 )
 from kitt_core.benchmarking.client import client_metrics, client_warnings
-from kitt_core.benchmarking.load import ClosedLoop, LoadResult
+from kitt_core.benchmarking.load import ClosedLoop, LoadResult, failure_lines
 from kitt_core.benchmarking.rates import load_rates
 from kitt_core.benchmarking.samples import RequestSample, SampleObserver
 from kitt_core.benchmarking.streaming import streaming_metrics
@@ -70,6 +71,10 @@ class ConcurrencySweep(Benchmark):
             self, workload=changes.applied(self.workload, overlapping=False), levels=levels, rounds=rounds
         )
 
+    def failure_lines(self, samples: Sequence[RequestSample]) -> list[str]:
+        """Return a line for each measured request that failed, with its level."""
+        return [_at(sample.concurrency) + line for sample in samples for line in failure_lines([sample])]
+
     async def run(
         self, load: ClosedLoop, *, warm_up: bool = True, on_sample: SampleObserver, on_warmup: SampleObserver
     ) -> BenchmarkOutcome:
@@ -96,6 +101,10 @@ class ConcurrencySweep(Benchmark):
         return evolve(self.workload, iterations=self.requests_at(level), salt=f"{self.workload.salt}c{level}")
 
 
+def _at(level: int) -> str:
+    return f"concurrency {level}: "
+
+
 class _Levels:
     """What was found at each level, as it comes."""
 
@@ -117,7 +126,7 @@ class _Levels:
         streaming, missing = streaming_metrics(measured.successful)
         self._metrics[name] = rates | streaming | client_metrics(measured.client_busy_share)
         self._missing |= {f"{name}.{metric}": why for metric, why in (uncounted | missing).items()}
-        where = f"concurrency {level}: "
+        where = _at(level)
         self._warnings += client_warnings(measured.client_busy_share, where=where)
         self._samples += measured.successful
         rate = rates.get("output_token_throughput")

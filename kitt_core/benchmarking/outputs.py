@@ -23,11 +23,13 @@ from kitt_core.model import Attachment
 __all__ = ["OutputWriter", "output_line"]
 
 _CHUNK_BYTES: Final = 50 * 1024 * 1024
-_PROMPT_CHARACTERS: Final = 100
 
 
 def output_line(benchmark: str, run_number: int, iteration: int, sample: RequestSample) -> dict[str, Any]:
     """Return what is kept of one measured request.
+
+    ``concurrency`` and ``request`` are the load that it belongs to and its number there, which error lines name; a
+    sweep has a load per level.
 
     Args:
         benchmark: The benchmark's name.
@@ -46,7 +48,9 @@ def output_line(benchmark: str, run_number: int, iteration: int, sample: Request
         "benchmark": benchmark,
         "run_number": run_number,
         "iteration": iteration,
-        "prompt": sample.request.prompt[:_PROMPT_CHARACTERS],
+        "concurrency": sample.concurrency,
+        "request": sample.number,
+        "prompt": sample.prompt,
         "output_length": sample.output_length,
         "started_at_seconds": rounded(sample.started_at),
         "metrics": numbers

@@ -19,7 +19,7 @@ from attrs import evolve, field, frozen, validators
 
 from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome
 from kitt_core.benchmarking.distribution import rounded
-from kitt_core.benchmarking.load import ClosedLoop, failure_lines
+from kitt_core.benchmarking.load import ClosedLoop
 from kitt_core.benchmarking.outputs import OutputWriter, output_line
 from kitt_core.benchmarking.samples import Clock, RequestSample
 from kitt_core.benchmarking.suites import Suite
@@ -212,7 +212,7 @@ class _Run:
             if not self._answered:
                 raise
             stop = _stop(cause)
-            outcome = BenchmarkOutcome(errors=[*failure_lines(_sent_order(samples)), stop.reason])
+            outcome = BenchmarkOutcome(errors=[*benchmark.failure_lines(_sent_order(samples)), stop.reason])
         if outcome.gave_up is not None and self._answered == answered_before:
             stop = _StoppedError(f"{benchmark.name}: no request was answered; {outcome.gave_up}")
         self._planned += benchmark.total_requests(warm_up=not self._options.skip_warmup)
@@ -268,7 +268,7 @@ def _stop(cause: BaseException) -> _StoppedError:
 
 
 def _sent_order(samples: list[RequestSample]) -> list[RequestSample]:
-    return sorted(samples, key=lambda sample: sample.started_at)
+    return sorted(samples, key=lambda sample: (sample.started_at, sample.number))
 
 
 def _entry(

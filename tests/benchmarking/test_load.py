@@ -24,7 +24,8 @@ def test_requests_overlap_up_to_the_concurrency() -> None:
     session = ScriptedSession(clock, concurrent=True)
     result = run(session, clock, 3)
     assert session.most_in_flight == 3
-    assert [sample.request for sample in result.samples] == REQUESTS
+    assert [sample.prompt for sample in result.samples] == [request.prompt for request in REQUESTS]
+    assert [(sample.number, sample.concurrency) for sample in result.samples] == [(n, 3) for n in range(1, 8)]
 
 
 def test_a_session_that_cannot_overlap_is_asked_one_by_one() -> None:
@@ -105,6 +106,27 @@ def test_no_requests_take_no_time() -> None:
     clock = VirtualClock()
     result = asyncio.run(ClosedLoop(ScriptedSession(clock), clock).run([]))
     assert result == LoadResult((), 0.0)
+
+
+def test_a_load_that_is_empty_or_over_at_once_says_nothing_of_the_load_generator() -> None:
+    clock = VirtualClock()
+    load = ClosedLoop(ScriptedSession(clock, words(1), remote=True), clock, busy_clock=clock)
+    ticking = ClosedLoop(load.session, Ticking(1.0), busy_clock=Ticking(1.0))
+    assert asyncio.run(ticking.run([])).client_busy_share is None, "its clocks run even without requests"
+    assert asyncio.run(load.run(REQUESTS)).client_busy_share is None
+    assert asyncio.run(load.run(REQUESTS * 2)).client_busy_share == 1.0
+
+
+class Ticking:
+    """A clock that moves on at each look."""
+
+    def __init__(self, step: float) -> None:
+        self.seconds = 0.0
+        self.step = step
+
+    def __call__(self) -> float:
+        self.seconds += self.step
+        return self.seconds
 
 
 def test_prompts_differ_from_their_first_characters_on_and_have_the_length_asked_for() -> None:

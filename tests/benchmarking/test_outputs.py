@@ -8,11 +8,10 @@ import pytest
 
 from kitt_core.benchmarking.outputs import OutputWriter, output_line
 from kitt_core.benchmarking.samples import RequestSample
-from kitt_core.engine import GenerationRequest
 from kitt_core.errors import StoreUnavailableError
 
 SAMPLE = RequestSample(
-    GenerationRequest("p" * 300, max_tokens=3),
+    "p" * 100,
     started_at=1.5,
     finished_at=1.6,
     ttft_ms=50.0,
@@ -23,6 +22,8 @@ SAMPLE = RequestSample(
     completion_tokens=3,
     token_count_source="engine",
     output_length=6,
+    number=4,
+    concurrency=8,
 )
 
 
@@ -36,6 +37,8 @@ def test_a_line_holds_the_request_and_what_was_measured() -> None:
         "benchmark": "latency",
         "run_number": 2,
         "iteration": 7,
+        "concurrency": 8,
+        "request": 4,
         "prompt": "p" * 100,
         "output_length": 6,
         "started_at_seconds": 1.5,
