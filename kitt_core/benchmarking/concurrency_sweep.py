@@ -14,6 +14,7 @@ from kitt_core.benchmarking.benchmark import (
     Phases,
     not_measured_for_failures,
     token_count_source,
+    token_warnings,
 )
 from kitt_core.benchmarking.client import client_metrics, client_warnings
 from kitt_core.benchmarking.load import ClosedLoop, LoadResult, failure_lines
@@ -38,10 +39,11 @@ class ConcurrencySweep(Benchmark):
     """The same load at one level of concurrency after the other; each level's metrics are named after it.
 
     Attributes:
-        workload: Of each level: a level sends ``iterations`` requests, twice its concurrency at least, no longer
-            than ``seconds``. Its concurrency is not used; its warm-ups come once, before the first level.
+        workload: Of each level: a level sends ``iterations`` requests, ``rounds`` times its concurrency at least,
+            no longer than ``seconds``. Its concurrency is not used; its warm-ups come once, before all levels.
         levels: Requests in flight, rising.
-        rounds: A level sends so many times its concurrency at least.
+        rounds: How often every slot of a level is used at least: twice, or once if the user says how many requests
+            there are to be.
     """
 
     name: ClassVar[str] = "concurrency_sweep"
@@ -64,7 +66,11 @@ class ConcurrencySweep(Benchmark):
         return sum(map(self.requests_at, self.levels)) + (self.workload.warmups if warm_up else 0)
 
     def changed(self, changes: WorkloadChanges) -> Self:
-        """Return the benchmark with what the user wants otherwise; a concurrency is the highest level."""
+        """Return the benchmark with what the user wants otherwise.
+
+        A concurrency is the highest level. A number of requests is that of each level, but for those with more
+        in flight: they send as many as that, or they would not be what they are called.
+        """
         levels = self.levels if changes.concurrency is None else levels_up_to(changes.concurrency)
         rounds = self.rounds if changes.requests is None else 1
         return evolve(
@@ -152,7 +158,7 @@ class _Levels:
             metrics=metrics | self._metrics,
             errors=self._errors,
             not_measured=missing,
-            warnings=self._warnings,
+            warnings=[*self._warnings, *token_warnings(self._samples)],
             token_count_source=token_count_source(self._samples),
             gave_up=self.gave_up,
         )

@@ -2,8 +2,9 @@
 
 The runner decides what happens when something goes wrong: a request that fails is a line in its benchmark's
 errors; what stops a benchmark (an interruption, an engine that is lost) ends the run, and so does a benchmark
-that gives up without an answer. What was measured until then is the result. Before anything was answered there is
-no result, and the exception passes.
+that gives up without an answer. What was measured until then is the result. If a benchmark is stopped before
+anything was answered there is no result, and the exception passes; one that gave up is a result all the same: the
+failures.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ class SuiteRun:
         total_time_seconds: How long it took.
         entries: The document's ``results``, one object per benchmark and run number.
         salt: Stands in every prompt; equal salts give equal prompts.
-        stopped: Why the run ended before its time, None if it did not. The last entry has not passed then.
+        stopped: Why the run ended before its time, None if it did not. The last entry has not passed then, unless
+            the interruption came when all of it was measured and only its samples were to be written.
         interrupted: Whether the user was the reason (a signal or cancellation); the command line exits 130 or 143.
         outputs_incomplete: Why samples are missing in the outputs, None if all are there.
     """

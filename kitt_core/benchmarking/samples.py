@@ -20,11 +20,13 @@ from attrs import evolve, field, frozen
 from kitt_core.engine import Chunk, EngineSession, GenerationRequest, Usage
 from kitt_core.errors import EngineLostError, KittError
 
-__all__ = ["Clock", "RequestSample", "SampleObserver", "closing", "measure_request"]
+__all__ = ["CHUNKS", "Clock", "RequestSample", "SampleObserver", "closing", "measure_request"]
 
 Clock = Callable[[], float]
 """Gives seconds that never run backwards, such as `time.perf_counter`."""
 
+CHUNKS: Final = "chunks"
+"""The source of a count that is none: each content chunk is taken for one token."""
 _PROMPT_CHARACTERS: Final = 100
 """So much of a prompt is kept: thousands of long ones would fill the memory."""
 _NO_CONTENT: Final = "the engine ended the stream without any text"
@@ -119,7 +121,7 @@ class _Arrivals:
             return 0, None
         if not self.uncounted:
             return self.tokens, "engine"
-        return len(self.content_times), "chunks"
+        return len(self.content_times), CHUNKS
 
 
 async def measure_request(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kitt_core.benchmarking.limits import LEAST_PROMPT_CHARACTERS
 from kitt_core.cli.cells import printable
 from kitt_core.cli.pairs import as_pairs
 from kitt_core.cli.progress import progress_bar
@@ -33,7 +34,6 @@ logger = logging.getLogger(__name__)
 _INTERRUPTED = 130
 _KARR = "karr"
 _MACHINES_OWN = ""  # --store-karr without a path
-_LEAST_PROMPT_CHARACTERS = 16  # that of `kitt_core.benchmarking.workload`, without importing it for --help
 _MOST = 1_000_000
 _MOST_CONCURRENT = 10_000
 
@@ -111,7 +111,7 @@ def _complete_benchmark(ctx: click.Context, parameter: click.Parameter, incomple
 @click.option("--max-tokens", type=click.IntRange(min=1, max=_MOST), help="Output tokens per request.")
 @click.option(
     "--prompt-characters",
-    type=click.IntRange(min=_LEAST_PROMPT_CHARACTERS, max=_MOST),
+    type=click.IntRange(min=LEAST_PROMPT_CHARACTERS, max=_MOST),
     help="Length of each prompt.",
 )
 @click.option(

@@ -15,7 +15,7 @@ import pytest
 from attrs import frozen
 
 from kitt_core.backend import StorageBackend
-from kitt_core.benchmarking.workload import LEAST_PROMPT_CHARACTERS
+from kitt_core.benchmarking.limits import LEAST_PROMPT_CHARACTERS
 from kitt_core.cli.app import main
 from kitt_core.cli.state import State
 from kitt_core.config import RUN_DEFAULTS
@@ -293,7 +293,7 @@ def test_an_engine_that_cannot_be_reached_is_exit_1_and_nothing_is_stored(kitt: 
         (["--concurrency", "-1"], "-1 is not in the range"),
         (["--concurrency", "100000"], "100000 is not in the range"),
         (["--max-tokens", "0"], "0 is not in the range"),
-        (["--prompt-characters", "15"], "15 is not in the range"),
+        (["--prompt-characters", "31"], "31 is not in the range"),
         (["--seconds", "0"], "0.0 is not in the range"),
         (["--seconds", "nan"], "nan is no number of seconds"),
         (["--seconds", "inf"], "inf is no number of seconds"),
