@@ -189,7 +189,7 @@ def token_warnings(samples: Sequence[RequestSample]) -> list[str]:
     if not any(sample.token_count_source == CHUNKS for sample in samples):
         return []
     return [
-        "nobody counted the tokens, each chunk was taken for one token: TPOT and token rates hold only if that is so"
+        "nobody counted the tokens: each chunk was taken for one; TPOT and token rates hold only if that is so"
     ]
 
 

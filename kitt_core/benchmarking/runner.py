@@ -240,6 +240,7 @@ class _Run:
             # After the benchmark, not in it: compressing would delay the requests in flight.
             for iteration, sample in enumerate(samples, 1):
                 self._outputs.write(output_line(benchmark.name, run_number, iteration, sample))
+            self._outputs.complete()
         except StoreUnavailableError as error:
             self._outputs_incomplete = error.message
             _log.warning("%s; the run goes on without them", error.message)
