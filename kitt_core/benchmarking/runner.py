@@ -217,6 +217,7 @@ class _Run:
             outcome = BenchmarkOutcome(errors=[*benchmark.failure_lines(_sent_order(samples)), stop.reason])
         if outcome.gave_up is not None and self._answered == answered_before:
             stop = _StoppedError(f"{benchmark.name}: no request was answered; {outcome.gave_up}")
+        outcome = evolve(outcome, warnings=[*outcome.warnings, *self._notices()])
         self._planned += benchmark.total_requests(warm_up=not self._options.skip_warmup)
         self._done = self._planned  # where time was up before the requests were
         settings = benchmark.settings_for(self._load)
@@ -228,6 +229,13 @@ class _Run:
             stop = _StoppedError(INTERRUPTED, interrupted=True)
         if stop is not None:
             raise stop
+
+    def _notices(self) -> list[str]:
+        try:
+            return [" ".join(line.split()) for line in self._load.session.notices()]
+        except Exception as error:  # noqa: BLE001 - engines are third-party code, and the figures are had already
+            _log.warning("what the engine noticed cannot be had: it raised %s", type(error).__name__)
+            return []
 
     def _report(self, benchmark: Benchmark, run_number: int) -> None:
         if self._on_progress is not None:

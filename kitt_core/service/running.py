@@ -148,7 +148,7 @@ def perform(
         run = check_run(encode(_document(plan, measured)), run_id=new_run_id(), attachments=attachments)
         directory = _keep(run, store, plan.results_dir, interruptions)
         copy = None if second is None else _copied(run, second, interruptions)
-    plugins.announce_saved(evolve(run, attachments=()), store.location)
+        _announce(run, store, plugins, interruptions)
     return FinishedRun(
         run,
         measured.suite,
@@ -157,6 +157,15 @@ def perform(
         copy,
         measured.suite.interrupted or interruptions.received > 0,
     )
+
+
+def _announce(run: CheckedRun, store: ResultStore, plugins: PluginManager, interruptions: Interruptions) -> None:
+    """Tell the listeners; who interrupts one that takes too long must still hear where the run is."""
+    try:
+        with interruptions.escapable():
+            plugins.announce_saved(evolve(run, attachments=()), store.location)
+    except KeyboardInterrupt:
+        logger.warning("a listener was interrupted; the run is stored")
 
 
 @contextmanager

@@ -130,6 +130,37 @@ def test_outputs_hold_each_measured_request(tmp_path: Path) -> None:
     ]
 
 
+class Noticing(ScriptedSession):
+    """Has something to say once, and then raises."""
+
+    told = 0
+
+    def notices(self) -> list[str]:
+        self.told += 1
+        if self.told == 1:
+            return ["2 requests were\nsent again"]
+        if self.told == 2:
+            return []
+        raise RuntimeError("https://user:secret@host")
+
+
+def test_what_the_engine_noticed_stands_in_the_entry_that_it_concerns(caplog: pytest.LogCaptureFixture) -> None:
+    clock = VirtualClock()
+    result = asyncio.run(run_suite(Noticing(clock, GOOD), SMALL, clock=clock))
+    assert result.passed
+    assert [entry.get("warnings") for entry in result.entries] == [["2 requests were sent again"], None, None]
+    assert [record.getMessage() for record in caplog.records] == [
+        "what the engine noticed cannot be had: it raised RuntimeError"
+    ]
+
+
+def test_a_benchmark_that_was_cut_short_has_its_notices_too() -> None:
+    clock = VirtualClock()
+    session = Noticing(clock, GOOD, GOOD, [Step(1, error=EngineLostError("gone"))])
+    result = asyncio.run(run_suite(session, SMALL, clock=clock))
+    assert (result.stopped, result.entries[0]["warnings"]) == ("gone", ["2 requests were sent again"])
+
+
 class FullWriter(OutputWriter):
     """The disk is full at the sixth line."""
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -157,6 +158,29 @@ def test_listeners_hear_of_the_run_once(bench: Bench) -> None:
     bench.plugins.register(Listener())
     finished = bench.run()
     assert heard == [(finished.run.id, "memory:")]
+
+
+@pytest.mark.parametrize(("signals", "reached"), [(1, True), (2, False)])
+def test_a_signal_in_a_listener_does_not_hide_where_the_run_is(
+    bench: Bench, caplog: pytest.LogCaptureFixture, signals: int, reached: bool
+) -> None:
+    ended: list[str] = []
+
+    class Slow:
+        @hookimpl
+        def kitt_run_saved(self, run: CheckedRun) -> None:
+            for _ in range(signals):
+                signal.raise_signal(signal.SIGINT)
+            ended.append(run.id)
+
+    bench.plugins.register(Slow())
+    finished = bench.run()
+    assert (finished.interrupted, finished.measured.interrupted) == (True, False)
+    assert bench.store.get_document(finished.run.id) == finished.run.document
+    assert ended == [finished.run.id] * reached
+    assert [record.getMessage() for record in caplog.records] == (
+        [] if reached else ["a listener was interrupted; the run is stored"]
+    )
 
 
 def test_a_store_over_the_same_tree_writes_the_run_once(bench: Bench) -> None:
