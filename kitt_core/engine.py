@@ -102,8 +102,8 @@ class EngineSession(abc.ABC):
     def notices(self) -> Sequence[str]:
         """Return what happened since it was last called that a reader of the figures must know, a line each.
 
-        None by default. It is asked after each benchmark, and its lines stand in the entry's ``warnings``: requests
-        that were sent again, fields that the server did not know.
+        None by default. It is asked after each benchmark, and its lines stand in the entry's ``warnings``:
+        requests that were sent again, fields that the server did not know.
         """
         return ()
 
