@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import functools
+import json
 import re
 from typing import Any
 
@@ -313,7 +313,7 @@ def test_nothing_found_is_a_valid_answer() -> None:
         ("ram_gb", 31.4, "$.system_info.ram_gb is 31.4, expected an integer"),
         ("cpu", "EPYC", '$.system_info.cpu is "EPYC", expected an object'),
         ("gpu", {"model": 5}, "$.system_info.gpu.model is 5, expected text"),
-        ("odd", functools.reduce(lambda inner, _: [inner], range(600), []), "nested"),
+        ("odd", json.loads("[" * 600 + "]" * 600), "nested"),
     ],
 )
 def test_a_section_that_no_store_takes_is_left_out_with_a_note(section: str, value: Any, why: str) -> None:

@@ -125,7 +125,7 @@ class Full(OutputWriter):
                 raise self.error
             return write(line)
 
-        packed.write = limited  # type: ignore[method-assign]
+        packed.write = limited  # type: ignore[method-assign, assignment]
         return packed
 
 
