@@ -8,7 +8,7 @@ one request at a time; everything that is measured (time to first token, gaps, p
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -98,6 +98,14 @@ class EngineSession(abc.ABC):
     def describe(self) -> Mapping[str, Any]:
         """Return what identifies the engine (version, size, dtype), for the document's ``engine_info``."""
         return {}
+
+    def notices(self) -> Sequence[str]:
+        """Return what happened since it was last called that a reader of the figures must know, a line each.
+
+        None by default. It is asked after each benchmark, and its lines stand in the entry's ``warnings``:
+        requests that were sent again, fields that the server did not know.
+        """
+        return ()
 
     async def aclose(self) -> None:
         """Release what the session holds; may be called twice."""

@@ -20,6 +20,9 @@ from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
+from kitt_core.checking import check_run
+from kitt_core.errors import InvalidDocumentError
+
 __all__ = [
     "FINGERPRINT_API_VERSION",
     "FingerprintSource",
@@ -190,9 +193,23 @@ def _asked(source: FingerprintSource, notes: list[str]) -> dict[str, Any]:
         try:
             # One value that is not JSON would make the whole run impossible to store.
             kept[str(key)] = json.loads(json.dumps(value, allow_nan=False))
+            _check(str(key), kept[str(key)])
+        except InvalidDocumentError as error:
+            del kept[str(key)]
+            notes.append(f"{source.name}: {key} is left out: {error.message}")
         except (TypeError, ValueError, RecursionError) as error:
             notes.append(f"{source.name}: {key} is left out, it is not JSON: {' '.join(str(error).split())}")
     return kept
+
+
+def _check(key: str, value: Any) -> None:
+    """Find out whether a run with this section can be stored: a value that no column holds would cost the run.
+
+    Raises:
+        InvalidDocumentError: It cannot.
+    """
+    if key != _REMARKS:
+        check_run({"model": "", "engine": "", "system_info": {key: value}})
 
 
 def _merge(into: dict[str, Any], found: Mapping[str, Any]) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import pytest
 
+from kitt_core.checking import check_run
 from kitt_core.fingerprint import (
     FingerprintSource,
     collect_system_info,
@@ -302,3 +304,25 @@ def test_a_value_that_is_not_json_is_left_out_alone() -> None:
 def test_nothing_found_is_a_valid_answer() -> None:
     info = collect_system_info([])
     assert info.sections == {"gpu": None, "cuda_version": None, "driver_version": None, "fingerprint": ""}
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "why"),
+    [
+        ("ram_gb", "64", '$.system_info.ram_gb is "64", expected an integer'),
+        ("ram_gb", 31.4, "$.system_info.ram_gb is 31.4, expected an integer"),
+        ("cpu", "EPYC", '$.system_info.cpu is "EPYC", expected an object'),
+        ("gpu", {"model": 5}, "$.system_info.gpu.model is 5, expected text"),
+        ("odd", json.loads("[" * 600 + "]" * 600), "nested"),
+    ],
+)
+def test_a_section_that_no_store_takes_is_left_out_with_a_note(section: str, value: Any, why: str) -> None:
+    wrong = FingerprintSource(name="wrong", collect=lambda: {section: value, "kernel": "6.1"})
+    right = FingerprintSource(name="right", collect=lambda: {"ram_gb": 64, "cpu": {"model": "EPYC"}})
+    found = collect_system_info([wrong, right])
+    (note,) = found.notes
+    assert note.startswith(f"wrong: {section} is left out: ")
+    assert why in note
+    assert (found.sections["kernel"], found.sections["ram_gb"]) == ("6.1", 64)
+    assert found.sections["cpu"] == {"model": "EPYC"}
+    check_run({"model": "m", "engine": "e", "system_info": found.sections})

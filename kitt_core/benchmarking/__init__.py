@@ -17,6 +17,7 @@ Import from the modules; this page imports nothing, so that the catalogue can be
     samples      one streamed request, measured
     load         how requests follow each other
     workload     the prompts, and what a user changes of them
+    limits       what a user may ask of them
     distribution percentiles
     catalogue    unit, direction and definition of every metric
 """

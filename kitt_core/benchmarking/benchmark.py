@@ -11,10 +11,18 @@ from attrs import Factory, evolve, frozen
 from kitt_core.benchmarking.client import client_metrics, client_warnings
 from kitt_core.benchmarking.distribution import rounded
 from kitt_core.benchmarking.load import ClosedLoop, LoadResult, failure_lines
-from kitt_core.benchmarking.samples import RequestSample, SampleObserver
+from kitt_core.benchmarking.samples import CHUNKS, RequestSample, SampleObserver
 from kitt_core.benchmarking.workload import Workload, WorkloadChanges
 
-__all__ = ["Benchmark", "BenchmarkOutcome", "Metrics", "Phases", "not_measured_for_failures", "token_count_source"]
+__all__ = [
+    "Benchmark",
+    "BenchmarkOutcome",
+    "Metrics",
+    "Phases",
+    "not_measured_for_failures",
+    "token_count_source",
+    "token_warnings",
+]
 
 Metric = float | Mapping[str, "Metric"]
 Metrics = dict[str, Metric]
@@ -86,7 +94,10 @@ class Phases:
             errors=self.errors,
             warmup_times=[rounded(sample.finished_at - sample.started_at) for sample in self.warmups.samples],
             not_measured=not_measured or {},
-            warnings=client_warnings(share),
+            warnings=[
+                *client_warnings(share),
+                *(token_warnings(self.measured.successful) if counts_tokens else ()),
+            ],
             token_count_source=token_count_source(self.measured.successful) if counts_tokens else None,
             gave_up=self.gave_up,
         )
@@ -129,6 +140,10 @@ class Benchmark(abc.ABC):
         """Return the benchmark with what the user wants otherwise."""
         return evolve(self, workload=changes.applied(self.workload, overlapping=self.overlapping))
 
+    def failure_lines(self, samples: Sequence[RequestSample]) -> list[str]:
+        """Return a line for each measured request that failed, for a benchmark that was cut short."""
+        return failure_lines(samples)
+
     @abc.abstractmethod
     async def run(
         self,
@@ -166,7 +181,16 @@ class Benchmark(abc.ABC):
 
 def token_count_source(samples: Sequence[RequestSample]) -> str | None:
     """Return who counted the output tokens, several joined by commas, None if no request succeeded."""
-    return ",".join(sorted({sample.token_count_source for sample in samples})) or None
+    return ",".join(sorted({sample.token_count_source or "" for sample in samples} - {""})) or None
+
+
+def token_warnings(samples: Sequence[RequestSample]) -> list[str]:
+    """Return a warning if output tokens of one of the requests were counted by nobody."""
+    if not any(sample.token_count_source == CHUNKS for sample in samples):
+        return []
+    return [
+        "nobody counted the tokens: each chunk was taken for one; TPOT and token rates hold only if that is so"
+    ]
 
 
 def not_measured_for_failures(names: Sequence[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final, Self
 
 from attrs import evolve, field, frozen, validators
@@ -13,9 +14,10 @@ from kitt_core.benchmarking.benchmark import (
     Phases,
     not_measured_for_failures,
     token_count_source,
+    token_warnings,
 )
 from kitt_core.benchmarking.client import client_metrics, client_warnings
-from kitt_core.benchmarking.load import ClosedLoop, LoadResult
+from kitt_core.benchmarking.load import ClosedLoop, LoadResult, failure_lines
 from kitt_core.benchmarking.rates import load_rates
 from kitt_core.benchmarking.samples import RequestSample, SampleObserver
 from kitt_core.benchmarking.streaming import streaming_metrics
@@ -37,10 +39,11 @@ class ConcurrencySweep(Benchmark):
     """The same load at one level of concurrency after the other; each level's metrics are named after it.
 
     Attributes:
-        workload: Of each level: a level sends ``iterations`` requests, twice its concurrency at least, no longer
-            than ``seconds``. Its concurrency is not used; its warm-ups come once, before the first level.
+        workload: Of each level: a level sends ``iterations`` requests, ``rounds`` times its concurrency at least,
+            no longer than ``seconds``. Its concurrency is not used; its warm-ups come once, before all levels.
         levels: Requests in flight, rising.
-        rounds: A level sends so many times its concurrency at least.
+        rounds: How often every slot of a level is used at least: twice, or once if the user says how many requests
+            there are to be.
     """
 
     name: ClassVar[str] = "concurrency_sweep"
@@ -63,12 +66,20 @@ class ConcurrencySweep(Benchmark):
         return sum(map(self.requests_at, self.levels)) + (self.workload.warmups if warm_up else 0)
 
     def changed(self, changes: WorkloadChanges) -> Self:
-        """Return the benchmark with what the user wants otherwise; a concurrency is the highest level."""
+        """Return the benchmark with what the user wants otherwise.
+
+        A concurrency is the highest level. A number of requests is that of each level, but for those with more
+        in flight: they send as many as that, or they would not be what they are called.
+        """
         levels = self.levels if changes.concurrency is None else levels_up_to(changes.concurrency)
         rounds = self.rounds if changes.requests is None else 1
         return evolve(
             self, workload=changes.applied(self.workload, overlapping=False), levels=levels, rounds=rounds
         )
+
+    def failure_lines(self, samples: Sequence[RequestSample]) -> list[str]:
+        """Return a line for each measured request that failed, with its level."""
+        return [_at(sample.concurrency) + line for sample in samples for line in failure_lines([sample])]
 
     async def run(
         self, load: ClosedLoop, *, warm_up: bool = True, on_sample: SampleObserver, on_warmup: SampleObserver
@@ -96,6 +107,10 @@ class ConcurrencySweep(Benchmark):
         return evolve(self.workload, iterations=self.requests_at(level), salt=f"{self.workload.salt}c{level}")
 
 
+def _at(level: int) -> str:
+    return f"concurrency {level}: "
+
+
 class _Levels:
     """What was found at each level, as it comes."""
 
@@ -117,7 +132,7 @@ class _Levels:
         streaming, missing = streaming_metrics(measured.successful)
         self._metrics[name] = rates | streaming | client_metrics(measured.client_busy_share)
         self._missing |= {f"{name}.{metric}": why for metric, why in (uncounted | missing).items()}
-        where = f"concurrency {level}: "
+        where = _at(level)
         self._warnings += client_warnings(measured.client_busy_share, where=where)
         self._samples += measured.successful
         rate = rates.get("output_token_throughput")
@@ -143,7 +158,7 @@ class _Levels:
             metrics=metrics | self._metrics,
             errors=self._errors,
             not_measured=missing,
-            warnings=self._warnings,
+            warnings=[*self._warnings, *token_warnings(self._samples)],
             token_count_source=token_count_source(self._samples),
             gave_up=self.gave_up,
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from functools import partial
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -22,6 +21,8 @@ from kitt_core.errors import EngineLostError
 __all__ = ["ClosedLoop", "LoadResult", "failure_lines"]
 
 _FEWEST_FAILURES: Final = 3
+_SHORTEST_WATCHED: Final = 0.01
+"""Seconds of a load below which its busy share is the start and the end of it, and no property of the machine."""
 
 
 @frozen
@@ -34,7 +35,8 @@ class LoadResult:
         gave_up_after: So many requests failed one after the other that no more were sent; None if that did not
             happen.
         client_busy_share: What part of the time this thread had something to do, 0 to 1; None where tokens are
-            made in this process, so that it says nothing of the load generator.
+            made in this process, so that it says nothing of the load generator, and for a load without requests or
+            of less than 10 ms.
     """
 
     samples: tuple[RequestSample, ...] = field(repr=False)
@@ -91,19 +93,21 @@ class ClosedLoop:
             EngineLostError: The engine is gone; requests in flight were cancelled.
         """
         workers = self.concurrency(concurrency)
-        waiting = enumerate(requests)
+        waiting = enumerate(requests, 1)
         answers = _Answers(on_sample, most_failures=max(_FEWEST_FAILURES, workers))
         started, busy_before = self.clock(), self.busy_clock()
 
         async def work() -> None:
             # The iterator is shared: each worker takes the next request as soon as its own is answered.
-            for index, request in waiting:
+            for number, request in waiting:
                 await measure_request(
                     self.session,
                     request,
                     clock=self.clock,
                     origin=self.origin,
-                    on_sample=partial(answers.add, index),
+                    number=number,
+                    concurrency=workers,
+                    on_sample=answers.add,
                 )
                 if answers.hopeless or (seconds is not None and self.clock() - started >= seconds):
                     return
@@ -118,11 +122,15 @@ class ClosedLoop:
             samples=samples,
             duration_seconds=_duration(samples),
             gave_up_after=answers.most_failures if answers.hopeless else None,
-            client_busy_share=self._busy_share(self.clock() - started, self.busy_clock() - busy_before),
+            client_busy_share=(
+                self._busy_share(self.clock() - started, self.busy_clock() - busy_before) if samples else None
+            ),
         )
 
     def _busy_share(self, seconds: float, busy_seconds: float) -> float | None:
-        return min(1.0, busy_seconds / seconds) if self.session.remote and seconds > 0 else None
+        if not self.session.remote or seconds < _SHORTEST_WATCHED:
+            return None
+        return min(1.0, busy_seconds / seconds)
 
 
 class _Answers:
@@ -132,18 +140,18 @@ class _Answers:
         self.most_failures = most_failures
         self.hopeless = False
         self._observer = observer
-        self._samples: dict[int, RequestSample] = {}
+        self._samples: list[RequestSample] = []
         self._failures_in_a_row = 0
 
-    def add(self, index: int, sample: RequestSample) -> None:
-        self._samples[index] = sample
+    def add(self, sample: RequestSample) -> None:
+        self._samples.append(sample)
         self._failures_in_a_row = 0 if sample.error is None else self._failures_in_a_row + 1
         self.hopeless = self.hopeless or self._failures_in_a_row >= self.most_failures
         if self._observer is not None:
             self._observer(sample)
 
     def in_order(self) -> tuple[RequestSample, ...]:
-        return tuple(self._samples[index] for index in sorted(self._samples))
+        return tuple(sorted(self._samples, key=lambda sample: sample.number))
 
 
 async def _side_by_side(work: Callable[[], Coroutine[Any, Any, None]], workers: int) -> None:
@@ -158,10 +166,8 @@ async def _side_by_side(work: Callable[[], Coroutine[Any, Any, None]], workers: 
 
 
 def failure_lines(samples: Sequence[RequestSample], *, kind: str = "request") -> list[str]:
-    """Return a line for each failed request, with its number from 1; ``kind`` says what it is called."""
-    return [
-        f"{kind} {number}: {sample.error}" for number, sample in enumerate(samples, 1) if sample.error is not None
-    ]
+    """Return a line for each failed request, with its number in its load; ``kind`` says what it is called."""
+    return [f"{kind} {sample.number}: {sample.error}" for sample in samples if sample.error is not None]
 
 
 def _duration(samples: Sequence[RequestSample]) -> float:

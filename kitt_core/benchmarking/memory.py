@@ -34,7 +34,8 @@ class Memory(Benchmark):
         self, load: ClosedLoop, *, warm_up: bool = True, on_sample: SampleObserver, on_warmup: SampleObserver
     ) -> BenchmarkOutcome:
         """Send the workload and evaluate it; see `Benchmark.run`."""
-        if not load.session.memory_gb():
+        reported = load.session.memory_gb()
+        if not reported:
             return BenchmarkOutcome(skipped="the engine reports no memory figures")
         before = await self._warm_up(load, wanted=warm_up, on_warmup=on_warmup)
         watched = _WatchedSession(load.session, load.clock)
@@ -43,7 +44,13 @@ class Memory(Benchmark):
         for name, readings in watched.readings.items():
             metrics[f"overall_peak_{name}"] = rounded(max(readings))
             metrics[f"overall_avg_{name}"] = rounded(mean(readings))
-        missing = {name: why for name, why in _EXPECTED.items() if name not in watched.readings}
+        reasons = _EXPECTED | dict.fromkeys(reported, "nothing was read, since no request was answered")
+        missing = {
+            f"overall_{statistic}_{name}": why
+            for name, why in reasons.items()
+            if name not in watched.readings
+            for statistic in ("peak", "avg")
+        }
         return phases.outcome(metrics, missing, counts_tokens=False)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -23,11 +24,13 @@ from kitt_core.model import Attachment
 __all__ = ["OutputWriter", "output_line"]
 
 _CHUNK_BYTES: Final = 50 * 1024 * 1024
-_PROMPT_CHARACTERS: Final = 100
 
 
 def output_line(benchmark: str, run_number: int, iteration: int, sample: RequestSample) -> dict[str, Any]:
     """Return what is kept of one measured request.
+
+    ``concurrency`` and ``request`` are the load that it belongs to and its number there, which error lines name; a
+    sweep has a load per level.
 
     Args:
         benchmark: The benchmark's name.
@@ -46,7 +49,9 @@ def output_line(benchmark: str, run_number: int, iteration: int, sample: Request
         "benchmark": benchmark,
         "run_number": run_number,
         "iteration": iteration,
-        "prompt": sample.request.prompt[:_PROMPT_CHARACTERS],
+        "concurrency": sample.concurrency,
+        "request": sample.number,
+        "prompt": sample.prompt,
         "output_length": sample.output_length,
         "started_at_seconds": rounded(sample.started_at),
         "metrics": numbers
@@ -60,8 +65,9 @@ def output_line(benchmark: str, run_number: int, iteration: int, sample: Request
 class OutputWriter:
     """Writes lines to numbered chunks in a directory; holds one line in memory, never a chunk.
 
-    A context manager; leaving it closes the last chunk. A chunk that cannot be written whole is removed: nobody
-    could read it to its end, and on a full disk the run's own files need its space.
+    A context manager; leaving it closes the last chunk. Of a chunk that cannot be written whole only the lines up
+    to the last `complete` stay: nobody could read the others to their end, and on a full disk the run's own files
+    need their space.
 
     Args:
         directory: Where the chunks go; made if it is missing.
@@ -77,6 +83,7 @@ class OutputWriter:
         self._raw: IO[bytes] | None = None
         self._packed: gzip.GzipFile | None = None
         self._filled = 0
+        self._kept = 0
 
     def write(self, item: Mapping[str, Any]) -> None:
         """Write one line.
@@ -86,7 +93,7 @@ class OutputWriter:
         """
         line = json.dumps(item, separators=(",", ":")).encode("ascii") + b"\n"
         try:
-            if self._packed is not None and self._filled + len(line) > self._chunk_bytes:
+            if self._raw is not None and self._filled + len(line) > self._chunk_bytes:
                 self._finish()
             packed = self._packed or self._begin()
             packed.write(line)
@@ -97,6 +104,21 @@ class OutputWriter:
             self._drop()
             raise
         self._filled += len(line)
+
+    def complete(self) -> None:
+        """Make sure of the lines until here: whatever goes wrong with later ones, these stay.
+
+        Raises:
+            StoreUnavailableError: They can't be written.
+        """
+        try:
+            self._end_member()
+        except OSError as error:
+            self._drop()
+            raise self._failure(error) from error
+        except BaseException:
+            self._drop()
+            raise
 
     def close(self) -> list[Attachment]:
         """Close the last chunk and return all chunks, none if nothing was written; may be called twice.
@@ -120,34 +142,52 @@ class OutputWriter:
         self.close()
 
     def _begin(self) -> gzip.GzipFile:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        self._path = self._directory / f"results_chunk_{len(self._chunks):04d}.jsonl.gz"
-        self._raw = self._path.open("wb")
+        if self._raw is None:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._path = self._directory / f"results_chunk_{len(self._chunks):04d}.jsonl.gz"
+            self._raw = self._path.open("wb")
+            self._filled = self._kept = 0
+        # A file may hold several gzip streams, one behind the other; readers see one text.
         self._packed = gzip.GzipFile(filename="", mode="wb", fileobj=self._raw, mtime=0)
-        self._filled = 0
         return self._packed
 
+    def _end_member(self) -> None:
+        packed, self._packed = self._packed, None
+        if packed is not None and self._raw is not None:
+            packed.close()
+            self._raw.flush()
+            self._kept = self._raw.tell()
+
     def _finish(self) -> None:
-        packed, raw = self._packed, self._raw
-        self._packed = self._raw = None
         try:
-            if packed is not None:
-                packed.close()
+            self._end_member()
         finally:
+            raw, self._raw = self._raw, None
             if raw is not None:
                 raw.close()
-        if self._path is not None:
-            opener = cast("Callable[[], BinaryIO]", partial(self._path.open, "rb"))
-            self._chunks.append(Attachment(self._path.name, self._path.stat().st_size, opener))
-            self._path = None
+        self._list()
+
+    def _list(self) -> None:
+        path, self._path = self._path, None
+        if path is not None:
+            opener = cast("Callable[[], BinaryIO]", partial(path.open, "rb"))
+            self._chunks.append(Attachment(path.name, path.stat().st_size, opener))
 
     def _drop(self) -> None:
-        path, self._path = self._path, None
-        with suppress(OSError):
-            self._finish()
-        if path is not None:
+        """Close the open chunk and cut it down to what is complete, or remove it if nothing is."""
+        packed, raw = self._packed, self._raw
+        self._packed = self._raw = None
+        for file in (packed, raw):
             with suppress(OSError):
-                path.unlink()
+                if file is not None:
+                    file.close()
+        with suppress(OSError):
+            if self._path is not None and self._kept:
+                os.truncate(self._path, self._kept)
+                self._list()
+            elif self._path is not None:
+                self._path.unlink()
+        self._path = None
 
     def _failure(self, error: OSError) -> StoreUnavailableError:
         reason = error.strerror or type(error).__name__

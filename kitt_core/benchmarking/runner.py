@@ -2,8 +2,9 @@
 
 The runner decides what happens when something goes wrong: a request that fails is a line in its benchmark's
 errors; what stops a benchmark (an interruption, an engine that is lost) ends the run, and so does a benchmark
-that gives up without an answer. What was measured until then is the result. Before anything was answered there is
-no result, and the exception passes.
+that gives up without an answer. What was measured until then is the result. If a benchmark is stopped before
+anything was answered there is no result, and the exception passes; one that gave up is a result all the same: the
+failures.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from attrs import evolve, field, frozen, validators
 
 from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome
 from kitt_core.benchmarking.distribution import rounded
-from kitt_core.benchmarking.load import ClosedLoop, failure_lines
+from kitt_core.benchmarking.load import ClosedLoop
 from kitt_core.benchmarking.outputs import OutputWriter, output_line
 from kitt_core.benchmarking.samples import Clock, RequestSample
 from kitt_core.benchmarking.suites import Suite
@@ -74,7 +75,8 @@ class SuiteRun:
         total_time_seconds: How long it took.
         entries: The document's ``results``, one object per benchmark and run number.
         salt: Stands in every prompt; equal salts give equal prompts.
-        stopped: Why the run ended before its time, None if it did not. The last entry has not passed then.
+        stopped: Why the run ended before its time, None if it did not. The last entry has not passed then, unless
+            the interruption came when all of it was measured and only its samples were to be written.
         interrupted: Whether the user was the reason (a signal or cancellation); the command line exits 130 or 143.
         outputs_incomplete: Why samples are missing in the outputs, None if all are there.
     """
@@ -212,9 +214,10 @@ class _Run:
             if not self._answered:
                 raise
             stop = _stop(cause)
-            outcome = BenchmarkOutcome(errors=[*failure_lines(_sent_order(samples)), stop.reason])
+            outcome = BenchmarkOutcome(errors=[*benchmark.failure_lines(_sent_order(samples)), stop.reason])
         if outcome.gave_up is not None and self._answered == answered_before:
             stop = _StoppedError(f"{benchmark.name}: no request was answered; {outcome.gave_up}")
+        outcome = evolve(outcome, warnings=[*outcome.warnings, *self._notices()])
         self._planned += benchmark.total_requests(warm_up=not self._options.skip_warmup)
         self._done = self._planned  # where time was up before the requests were
         settings = benchmark.settings_for(self._load)
@@ -227,6 +230,13 @@ class _Run:
         if stop is not None:
             raise stop
 
+    def _notices(self) -> list[str]:
+        try:
+            return [" ".join(line.split()) for line in self._load.session.notices()]
+        except Exception as error:  # noqa: BLE001 - engines are third-party code, and the figures are had already
+            _log.warning("what the engine noticed cannot be had: it raised %s", type(error).__name__)
+            return []
+
     def _report(self, benchmark: Benchmark, run_number: int) -> None:
         if self._on_progress is not None:
             self._on_progress(RunProgress(benchmark.name, run_number, self._done, self._total))
@@ -238,6 +248,7 @@ class _Run:
             # After the benchmark, not in it: compressing would delay the requests in flight.
             for iteration, sample in enumerate(samples, 1):
                 self._outputs.write(output_line(benchmark.name, run_number, iteration, sample))
+            self._outputs.complete()
         except StoreUnavailableError as error:
             self._outputs_incomplete = error.message
             _log.warning("%s; the run goes on without them", error.message)
@@ -268,7 +279,7 @@ def _stop(cause: BaseException) -> _StoppedError:
 
 
 def _sent_order(samples: list[RequestSample]) -> list[RequestSample]:
-    return sorted(samples, key=lambda sample: sample.started_at)
+    return sorted(samples, key=lambda sample: (sample.started_at, sample.number))
 
 
 def _entry(

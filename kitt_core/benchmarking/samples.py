@@ -1,27 +1,34 @@
 """One streamed request and what was measured of it.
 
-The definitions are those of the catalogue: T0 is the moment at which the request is sent, T1 that of the
-first chunk with text; chunks without text (a role, a finish reason, a usage report) are no content.
+The definitions are those of the catalogue: T0 is the moment at which the request is sent, T1 and Tn are those of
+the first and the last chunk with text. Chunks without text (a role, a finish reason, a usage report) are no
+content, and what follows Tn is in no latency: servers and engines take their time to clean up.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from array import array
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from kitt_core.engine import Chunk, EngineSession, GenerationRequest, Usage
 from kitt_core.errors import EngineLostError, KittError
 
-__all__ = ["Clock", "RequestSample", "SampleObserver", "closing", "measure_request"]
+__all__ = ["CHUNKS", "Clock", "RequestSample", "SampleObserver", "closing", "measure_request"]
 
 Clock = Callable[[], float]
 """Gives seconds that never run backwards, such as `time.perf_counter`."""
 
+CHUNKS: Final = "chunks"
+"""The source of a count that is none: each content chunk is taken for one token."""
+_PROMPT_CHARACTERS: Final = 100
+"""So much of a prompt is kept: thousands of long ones would fill the memory."""
 _NO_CONTENT: Final = "the engine ended the stream without any text"
 
 _log = logging.getLogger(__name__)
@@ -32,33 +39,40 @@ class RequestSample:
     """What one request took. Times in milliseconds are None where the request did not get so far.
 
     Attributes:
-        request: What was asked.
+        prompt: The beginning of what was asked, 100 characters at most.
         started_at: T0 in seconds after the origin that the load was given.
-        finished_at: End of the response, or of the failure, on the same scale.
+        finished_at: When the response was over, or had failed, on the same scale; whatever came after the last
+            text included.
         ttft_ms: First content chunk minus T0 (``ttft.client``).
         gaps_ms: Each gap between consecutive content chunks (``itl.gap``).
-        tpot_ms: (E2E - TTFT) / (n - 1); None for fewer than two output tokens (``tpot.excl_first``).
-        e2e_latency_ms: End of the response minus T0 (``e2e.client``).
+        tpot_ms: (E2E - TTFT) / (n - 1) (``tpot.excl_first``); None for fewer than two output tokens, and where all
+            of them came in one chunk.
+        e2e_latency_ms: Last content chunk minus T0 (``e2e.client``); None if the request failed.
         prompt_tokens: Input tokens, None if nobody counted them.
         completion_tokens: Output tokens n.
         token_count_source: Who counted n: the source of the engine's `Usage`; ``engine`` if its chunks say
-            how many tokens they hold; else ``chunks``, which takes each content chunk for one token.
+            how many tokens they hold; else ``chunks``, which takes each content chunk for one token. None if
+            nothing came that could be counted.
         output_length: Characters of text that arrived.
         error: Why the request failed, in one line; None if it did not.
+        number: Which request of its load it is, from 1, in the order in which they are sent.
+        concurrency: Requests in flight in its load, at most.
     """
 
-    request: GenerationRequest = field(repr=False)
+    prompt: str = field(repr=False)
     started_at: float
     finished_at: float
     ttft_ms: float | None = None
-    gaps_ms: tuple[float, ...] = field(default=(), repr=False)
+    gaps_ms: Sequence[float] = field(default=(), repr=False, hash=False)
     tpot_ms: float | None = None
     e2e_latency_ms: float | None = None
     prompt_tokens: int | None = None
     completion_tokens: int = 0
-    token_count_source: str = "chunks"  # noqa: S105 - a token of text
+    token_count_source: str | None = None
     output_length: int = 0
     error: str | None = None
+    number: int = 1
+    concurrency: int = 1
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -100,12 +114,14 @@ class _Arrivals:
                 if chunk.usage is not None:
                     self.usage = chunk.usage
 
-    def count(self) -> tuple[int, str]:
+    def count(self) -> tuple[int, str | None]:
         if self.usage is not None:
             return self.usage.completion_tokens, self.usage.source
+        if not self.content_times and not self.tokens:
+            return 0, None
         if not self.uncounted:
             return self.tokens, "engine"
-        return len(self.content_times), "chunks"
+        return len(self.content_times), CHUNKS
 
 
 async def measure_request(
@@ -114,18 +130,23 @@ async def measure_request(
     *,
     clock: Clock,
     origin: float = 0.0,
+    number: int = 1,
+    concurrency: int = 1,
     on_sample: SampleObserver | None = None,
 ) -> RequestSample:
     """Stream one request to its end and measure it.
 
     A request that fails gives a sample with ``error``: whatever the engine raises, be it a defect of its
-    plugin, concerns this request only. Cancellation passes.
+    plugin, concerns this request only. Cancellation of the task passes; a `CancelledError` that nobody asked for
+    is the engine's own, and a failure like any other.
 
     Args:
         session: The open engine.
         request: What to ask.
         clock: Where the time comes from.
         origin: The clock's reading that ``started_at`` counts from.
+        number: Which request of its load it is, for the sample.
+        concurrency: How many the load keeps in flight, for the sample.
         on_sample: Told of the sample, before `EngineLostError` is raised too.
 
     Raises:
@@ -140,19 +161,32 @@ async def measure_request(
     except KittError as failure:
         error = failure.message
         lost = failure if isinstance(failure, EngineLostError) else None
+    except asyncio.CancelledError as failure:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        error = _defect(failure)
     except Exception as failure:  # noqa: BLE001 - engines are third-party code
-        # Only the type is kept: the text of a foreign exception may quote an URL with a password.
-        _log.debug("the engine raised", exc_info=True)
-        error = f"the engine raised {type(failure).__name__}, which is a defect of its plugin"
+        error = _defect(failure)
     ended = clock()
     if error is None and not arrivals.content_times:
         error = _NO_CONTENT
-    sample = _sample(request, arrivals, sent=sent, ended=ended, origin=origin, error=error)
+    sample = evolve(
+        _sample(request, arrivals, sent=sent, ended=ended, origin=origin, error=error),
+        number=number,
+        concurrency=concurrency,
+    )
     if on_sample is not None:
         on_sample(sample)
     if lost is not None:
         raise lost
     return sample
+
+
+def _defect(failure: BaseException) -> str:
+    # Only the type is kept: the text of a foreign exception may quote an URL with a password.
+    _log.debug("the engine raised", exc_info=failure)
+    return f"the engine raised {type(failure).__name__}, which is a defect of its plugin"
 
 
 @asynccontextmanager
@@ -181,14 +215,15 @@ def _sample(
     times = arrivals.content_times
     tokens, source = arrivals.count()
     ttft = (times[0] - sent) * 1000 if times else None
-    e2e = (ended - sent) * 1000 if error is None else None
+    e2e = (times[-1] - sent) * 1000 if times and error is None else None
+    several = tokens > 1 and len(times) > 1  # one chunk says nothing of the time between its tokens
     return RequestSample(
-        request=request,
+        prompt=request.prompt[:_PROMPT_CHARACTERS],
         started_at=sent - origin,
         finished_at=ended - origin,
         ttft_ms=ttft,
-        gaps_ms=tuple((late - early) * 1000 for early, late in pairwise(times)),
-        tpot_ms=(e2e - ttft) / (tokens - 1) if e2e is not None and ttft is not None and tokens > 1 else None,
+        gaps_ms=array("d", ((late - early) * 1000 for early, late in pairwise(times))),
+        tpot_ms=(e2e - ttft) / (tokens - 1) if several and e2e is not None and ttft is not None else None,
         e2e_latency_ms=e2e,
         prompt_tokens=None if arrivals.usage is None else arrivals.usage.prompt_tokens,
         completion_tokens=tokens,

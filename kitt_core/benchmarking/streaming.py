@@ -26,7 +26,7 @@ def streaming_metrics(samples: Sequence[RequestSample]) -> tuple[Metrics, dict[s
         "e2e_latency_ms": [s.e2e_latency_ms for s in samples if s.e2e_latency_ms is not None],
     }
     reasons = {
-        "tpot_ms": "no request gave two output tokens",
+        "tpot_ms": "no request gave two output tokens in two chunks",
         "itl_ms": "no answer came in more than one chunk",
     }
     metrics: Metrics = {name: distribution(found) for name, found in values.items() if found}

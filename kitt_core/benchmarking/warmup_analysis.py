@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 from attrs import Factory, field, frozen, validators
 
 from kitt_core.aggregation import percentile
-from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome, Metrics
+from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome, Metrics, not_measured_for_failures
 from kitt_core.benchmarking.distribution import rounded
 from kitt_core.benchmarking.load import ClosedLoop, LoadResult
 from kitt_core.benchmarking.samples import RequestSample, SampleObserver
@@ -16,7 +16,8 @@ from kitt_core.benchmarking.workload import Workload
 
 __all__ = ["WarmupAnalysis"]
 
-_NAMES: Final = ("cold_latency_ms", "warm_latency_ms", "warmup_penalty_pct", "stabilized_after")
+_COLD: Final = "cold_latency_ms"
+_OF_WARM: Final = ("warm_latency_ms", "warmup_penalty_pct", "stabilized_after")
 
 
 @frozen
@@ -63,19 +64,28 @@ class WarmupAnalysis(Benchmark):
 def _analysis(samples: Sequence[RequestSample], tolerance_pct: float) -> tuple[Metrics, dict[str, str]]:
     latencies = [sample.e2e_latency_ms for sample in samples]
     steady = sorted(latency for latency in latencies[(len(latencies) + 1) // 2 :] if latency is not None)
-    warm = percentile(steady, 50) if steady else 0.0
-    if not warm:
-        reason = "no request of the second half succeeded"
-        return {}, dict.fromkeys(_NAMES, reason)
+    if all(latency is None for latency in latencies):
+        return {}, not_measured_for_failures((_COLD, *_OF_WARM))
     metrics: Metrics = {}
     missing: dict[str, str] = {}
     cold = latencies[0]
     if cold is None:
-        missing |= dict.fromkeys(("cold_latency_ms", "warmup_penalty_pct"), "the first request failed")
+        missing[_COLD] = "the first request failed"
     else:
-        metrics["cold_latency_ms"] = rounded(cold)
-        metrics["warmup_penalty_pct"] = rounded((cold - warm) / warm * 100)
+        metrics[_COLD] = rounded(cold)
+    warm = percentile(steady, 50) if steady else 0.0
+    if not warm:
+        reason = (
+            "no request of the second half succeeded"
+            if len(latencies) > 1
+            else "there is no second half of a single request"
+        )
+        return metrics, missing | dict.fromkeys(_OF_WARM, reason)
     metrics["warm_latency_ms"] = rounded(warm)
+    if cold is None:
+        missing["warmup_penalty_pct"] = missing[_COLD]
+    else:
+        metrics["warmup_penalty_pct"] = rounded((cold - warm) / warm * 100)
     limit = warm * (1 + tolerance_pct / 100)
     stabilized_after = max(
         (number for number, latency in enumerate(latencies, 1) if latency is not None and latency > limit),

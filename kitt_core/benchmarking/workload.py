@@ -8,12 +8,11 @@ from typing import Any, Final
 import attrs
 from attrs import evolve, field, frozen, validators
 
+from kitt_core.benchmarking.limits import LEAST_PROMPT_CHARACTERS
 from kitt_core.engine import GenerationRequest
 
-__all__ = ["LEAST_PROMPT_CHARACTERS", "ROUNDS", "Workload", "WorkloadChanges"]
+__all__ = ["ROUNDS", "Workload", "WorkloadChanges"]
 
-LEAST_PROMPT_CHARACTERS: Final = 16
-"""So that the numbers of two prompts differ."""
 ROUNDS: Final = 2
 """How often every slot of a concurrency is used at least, unless the user asks for fewer requests."""
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from kitt_core.benchmarking.limits import LEAST_PROMPT_CHARACTERS
 from kitt_core.cli.cells import printable
 from kitt_core.cli.pairs import as_pairs
 from kitt_core.cli.progress import progress_bar
@@ -33,7 +35,6 @@ logger = logging.getLogger(__name__)
 _INTERRUPTED = 130
 _KARR = "karr"
 _MACHINES_OWN = ""  # --store-karr without a path
-_LEAST_PROMPT_CHARACTERS = 16  # that of `kitt_core.benchmarking.workload`, without importing it for --help
 _MOST = 1_000_000
 _MOST_CONCURRENT = 10_000
 
@@ -111,7 +112,7 @@ def _complete_benchmark(ctx: click.Context, parameter: click.Parameter, incomple
 @click.option("--max-tokens", type=click.IntRange(min=1, max=_MOST), help="Output tokens per request.")
 @click.option(
     "--prompt-characters",
-    type=click.IntRange(min=_LEAST_PROMPT_CHARACTERS, max=_MOST),
+    type=click.IntRange(min=LEAST_PROMPT_CHARACTERS, max=_MOST),
     help="Length of each prompt.",
 )
 @click.option(
@@ -195,7 +196,7 @@ def run(
     plan = RunPlan(
         engine=selected,
         suite=chosen,
-        system_info=_system_info(state),
+        system_info=cache(lambda: _system_info(state)),
         results_dir=expanded(settings.run("results_dir", results_dir)),
         options=RunOptions(skip_warmup=skip_warmup, runs_override=runs),
         labels=labels,
@@ -215,6 +216,8 @@ def _system_info(state: State) -> Mapping[str, Any]:
     found = collect_system_info(state.plugins.all(FINGERPRINTS))
     for note in found.notes:
         logger.warning("the fingerprint is incomplete: %s", note)
+    for remark in found.remarks:
+        logger.info("the fingerprint: %s", remark)
     return found.sections
 
 
@@ -223,9 +226,9 @@ def _perform(state: State, plan: RunPlan, karr: str | None, output: Path | None)
 
     with ExitStack() as opened:
         store = opened.enter_context(state.open_store(output))
-        second = (
-            None if karr is None else opened.enter_context(_karr_repository(state, karr, plan.system_info, output))
-        )
+        second = None
+        if karr is not None:
+            second = opened.enter_context(_karr_repository(state, karr, plan.system_info, output))
         bar = opened.enter_context(progress_bar(state, "starting"))
 
         def report(progress: RunProgress) -> None:
@@ -235,14 +238,21 @@ def _perform(state: State, plan: RunPlan, karr: str | None, output: Path | None)
         return perform(plan, store, state.plugins, second=second, on_progress=report)
 
 
-def _karr_repository(state: State, path: str, system_info: Mapping[str, Any], output: Path | None) -> ResultStore:
-    """Open the repository; without a path the backend knows how this machine's is called."""
+def _karr_repository(
+    state: State, path: str, system_info: Callable[[], Mapping[str, Any]], output: Path | None
+) -> ResultStore:
+    """Open the repository; without a path the backend knows how this machine's is called.
+
+    The fingerprint is for that name and for a repository that is made. One that is there needs none.
+    """
     from kitt_core.service.output import check_output
     from kitt_core.stores import select_store
 
-    options = {"fingerprint": str(system_info.get("fingerprint") or "")}
+    options: dict[str, str] = {}
     if path != _MACHINES_OWN:
         options["path"] = path
+    if path == _MACHINES_OWN or not _holds_something(Path(path)):
+        options["fingerprint"] = str(system_info().get("fingerprint") or "")
     store = select_store(_KARR, options, state.configuration, state.plugins).open()
     if output is not None and str(output) != "-":
         try:
@@ -251,6 +261,13 @@ def _karr_repository(state: State, path: str, system_info: Mapping[str, Any], ou
             store.close()
             raise
     return store
+
+
+def _holds_something(directory: Path) -> bool:
+    try:
+        return any(directory.iterdir())
+    except OSError:  # the backend will say what is wrong with it
+        return False
 
 
 def _show(finished: FinishedRun, output_format: str | None, output: Path | None) -> None:
@@ -285,7 +302,8 @@ def _warn(finished: FinishedRun) -> None:
     """Pass on what the document warns of, in one line."""
     warned = [entry for entry in finished.measured.entries if entry.get("warnings")]
     if warned:
-        others = f" (and {len(warned) - 1} more benchmarks)" if len(warned) > 1 else ""
+        more = len(warned) - 1
+        others = f" (and {more} more benchmark{'s' * (more > 1)})" if more else ""
         logger.warning("%s: %s%s", warned[0]["test_name"], warned[0]["warnings"][0], others)
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during a run: the measurement ends, what was measured is stored, and nothing is lost.
+"""Ctrl-C, SIGTERM and SIGHUP during a run: the measurement ends, what was measured is stored, and nothing is lost.
 
 Inside an `Interruptions` block no signal raises KeyboardInterrupt where a result could be lost by it. The first
 one cancels the measurement. While results are stored signals are only noted, but a store that does not answer is
@@ -12,17 +12,20 @@ import signal
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 __all__ = ["Interruptions"]
 
 T = TypeVar("T")
 
+_SIGNALS: Final = [
+    number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
+]
 Handler = Callable[[int, FrameType | None], Any]
 
 
 class Interruptions:
-    """A context manager that takes SIGINT and SIGTERM over from Python handlers, in the main thread.
+    """A context manager that takes SIGINT, SIGTERM and SIGHUP over from Python handlers, in the main thread.
 
     What is ignored, or left to the system, stays so: a job in the background is not ended by a Ctrl-C that is not
     meant for it.
@@ -66,7 +69,7 @@ class Interruptions:
 
     def __enter__(self) -> Self:
         try:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in _SIGNALS:
                 handler = signal.getsignal(number)
                 if callable(handler):
                     signal.signal(number, self._taking_over(number))

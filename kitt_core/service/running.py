@@ -7,12 +7,9 @@ not possible, in a file of its own.
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import logging
-import os
 import secrets
-import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,13 +24,14 @@ from kitt_core.benchmarking.outputs import OutputWriter
 from kitt_core.benchmarking.runner import RunOptions, RunProgress, SuiteRun, run_suite
 from kitt_core.benchmarking.suites import Suite
 from kitt_core.engine import EngineSession
-from kitt_core.errors import EngineError, KittError, StoreUnavailableError
+from kitt_core.errors import EngineError, InvalidDocumentError, KittError, StoreUnavailableError
 from kitt_core.identity import new_run_id
 from kitt_core.model import Attachment, CheckedRun, SchemaState
 from kitt_core.plugins import PluginManager
 from kitt_core.service.engines import EngineSelection
 from kitt_core.service.interruption import Interruptions
 from kitt_core.service.places import obstacle
+from kitt_core.service.rescue import explained, import_later, kept_nowhere, reason_of, rescued
 from kitt_core.storage import Capability, ResultStore, check_run
 
 __all__ = ["FinishedRun", "RunCopy", "RunPlan", "check_places", "perform"]
@@ -41,7 +39,6 @@ __all__ = ["FinishedRun", "RunCopy", "RunPlan", "check_places", "perform"]
 logger = logging.getLogger(__name__)
 
 _GOODBYE_SECONDS: Final = 10
-_IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - mkstemp makes the file, and nobody else can read it
 
 
 @frozen
@@ -51,7 +48,8 @@ class RunPlan:
     Attributes:
         engine: The engine with its options.
         suite: The benchmarks.
-        system_info: The machine's fingerprint.
+        system_info: Gives the machine's fingerprint. It is asked when the engine is open: reading the hardware may
+            take long, and of a server that is not there the user hears at once.
         results_dir: The tree of run directories.
         options: What the user changed of the suite.
         labels: The user's labels.
@@ -59,7 +57,7 @@ class RunPlan:
 
     engine: EngineSelection
     suite: Suite
-    system_info: Mapping[str, Any] = field(repr=False)
+    system_info: Callable[[], Mapping[str, Any]] = field(repr=False)
     results_dir: Path
     options: RunOptions = Factory(RunOptions)
     labels: Mapping[str, str] = Factory(dict)
@@ -106,6 +104,7 @@ class _Measured:
     suite: SuiteRun
     model: str
     engine_info: dict[str, Any]
+    system_info: Mapping[str, Any]
 
 
 def perform(
@@ -134,6 +133,7 @@ def perform(
         EngineError: The engine cannot be used; nothing was measured and nothing is stored.
         KeyboardInterrupt: Interrupted before a request was answered, or while a store did not answer; a warning
             says then where the run is.
+        InvalidDocumentError: What the engine gave makes a document that no store takes; the hint says where it is.
         StoreUnavailableError: The store or the directory cannot be used. If something was measured by then,
             the message says where it is and the hint how to import it.
         SchemaError: The store's schema does not fit; nothing was measured.
@@ -145,10 +145,10 @@ def perform(
         with OutputWriter(scratch) as outputs:
             measured = interruptions.measure(_measure(plan, on_progress, outputs))
             measured, attachments = _with_outputs(measured, outputs)
-        run = check_run(encode(_document(plan, measured)), run_id=new_run_id(), attachments=attachments)
+        run = _checked(_document(plan, measured), attachments)
         directory = _keep(run, store, plan.results_dir, interruptions)
         copy = None if second is None else _copied(run, second, interruptions)
-    plugins.announce_saved(evolve(run, attachments=()), store.location)
+        _announce(run, store, plugins, interruptions)
     return FinishedRun(
         run,
         measured.suite,
@@ -157,6 +157,15 @@ def perform(
         copy,
         measured.suite.interrupted or interruptions.received > 0,
     )
+
+
+def _announce(run: CheckedRun, store: ResultStore, plugins: PluginManager, interruptions: Interruptions) -> None:
+    """Tell the listeners; who interrupts one that takes too long must still hear where the run is."""
+    try:
+        with interruptions.escapable():
+            plugins.announce_saved(evolve(run, attachments=()), store.location)
+    except KeyboardInterrupt:
+        logger.warning("a listener was interrupted; the run is stored")
 
 
 @contextmanager
@@ -205,6 +214,7 @@ async def _measure(
     try:
         session = await engine.open(plan.engine.options)
         try:
+            system_info = plan.system_info()
             suite = await run_suite(
                 session,
                 plan.suite,
@@ -213,14 +223,16 @@ async def _measure(
                 outputs=outputs,
                 salt=secrets.token_hex(4),
             )
-            return _Measured(suite, session.model, _described(session.describe, engine.name))
+            return _Measured(
+                suite, _model_of(session, engine.name), _described(session.describe, engine.name), system_info
+            )
         finally:
             await _close(session, engine.name)
     except KittError:
         raise
     except (Exception, SystemExit) as error:  # an engine is a stranger's code
         raise EngineError(
-            f"engine {engine.name} failed: {_reason(error)}", hint="KITT_DEBUG=1 shows the traceback"
+            f"engine {engine.name} failed: {reason_of(error)}", hint="KITT_DEBUG=1 shows the traceback"
         ) from error
 
 
@@ -233,15 +245,24 @@ async def _close(session: EngineSession, name: str) -> None:
     except (asyncio.CancelledError, KeyboardInterrupt):
         logger.warning("engine %s was interrupted while it closed", name)
     except Exception as error:  # noqa: BLE001 - what was measured counts more than a clean goodbye
-        logger.warning("engine %s did not close: %s", name, _reason(error))
+        logger.warning("engine %s did not close: %s", name, reason_of(error))
+
+
+def _model_of(session: EngineSession, name: str) -> str:
+    model = getattr(session, "model", None)
+    if isinstance(model, str):
+        return model
+    logger.warning("engine %s names its model with %s, not with text", name, type(model).__name__)
+    return "" if model is None else str(model)
 
 
 def _described(describe: Callable[[], Mapping[str, Any]], name: str) -> dict[str, Any]:
     """Return what the session says of itself; nothing that it says may cost the run."""
     try:
         facts: dict[str, Any] = json.loads(json.dumps(dict(describe()), default=str))
+        check_run({"model": "", "engine": name, "engine_info": facts})
     except Exception as error:  # noqa: BLE001 - an engine is a stranger's code
-        logger.warning("engine %s does not describe itself: %s", name, _reason(error))
+        logger.warning("engine %s does not describe itself: %s", name, reason_of(error))
         return {"name": name}
     return facts
 
@@ -262,22 +283,45 @@ def _document(plan: RunPlan, measured: _Measured) -> dict[str, Any]:
         engine=plan.engine.engine.name,
         model=measured.model,
         engine_info=measured.engine_info,
-        system_info=plan.system_info,
+        system_info=measured.system_info,
         labels=plan.labels,
         config={"engine_options": plan.engine.shown_options()},
     )
 
 
+def _checked(document: dict[str, Any], attachments: list[Attachment]) -> CheckedRun:
+    """Return the run as stores take it; a document that they don't take is kept in a file.
+
+    Raises:
+        InvalidDocumentError: A stranger's value made it one that cannot be stored; the hint names the file.
+        StoreUnavailableError: So it is, and there is no room for a file.
+    """
+    run_id = new_run_id()
+    try:
+        return check_run(encode(document), run_id=run_id, attachments=attachments)
+    except (TypeError, ValueError, RecursionError) as error:
+        reason = explained(error)[0]
+        try:
+            written = json.dumps(document, indent=2, default=str).encode("ascii") + b"\n"
+            place = rescued(run_id, written)
+        except OSError as full:
+            raise kept_nowhere(reason, full) from error
+        raise InvalidDocumentError(
+            f"the run was measured but cannot be stored: {reason}",
+            hint=f"its document is in {place}; {import_later(place)} once that is corrected",
+        ) from error
+
+
 def _keep(run: CheckedRun, store: ResultStore, results_dir: Path, interruptions: Interruptions) -> Path:
     """Write the run's files and store it; whatever fails, the run is somewhere and the error says where."""
     if _is_tree(store, results_dir):
-        _save(run, store, lambda: _rescued(run))
+        _save(run, store, lambda: rescued(run.id, run.document))
         found = rundir.locate(results_dir, {run.id}, trust_names=True)
         return results_dir if found is None else found[1].directory
     try:
         directory = rundir.write_run(results_dir, run)
     except KittError as error:
-        _save(run, store, lambda: _rescued(run))
+        _save(run, store, lambda: rescued(run.id, run.document))
         raise StoreUnavailableError(
             f"run {run.id} is in {store.location}, but its files are not written: {error.message}", hint=error.hint
         ) from error
@@ -285,7 +329,7 @@ def _keep(run: CheckedRun, store: ResultStore, results_dir: Path, interruptions:
         with interruptions.escapable():
             _save(run, store, lambda: directory)
     except KeyboardInterrupt:
-        logger.warning("%s has not taken the run yet; %s", store.location, _import_later(directory))
+        logger.warning("%s has not taken the run yet; %s", store.location, import_later(directory))
         raise
     return directory
 
@@ -302,7 +346,7 @@ def _copied(run: CheckedRun, second: ResultStore, interruptions: Interruptions) 
     except KeyboardInterrupt:
         return RunCopy(second.location, "interrupted")
     except Exception as error:  # noqa: BLE001 - as in `_save`
-        return RunCopy(second.location, *_explained(error))
+        return RunCopy(second.location, *explained(error))
     return RunCopy(second.location)
 
 
@@ -311,53 +355,16 @@ def _hand_over(run: CheckedRun, store: ResultStore) -> None:
     store.save_checked([run if keeps_files else evolve(run, attachments=())])
 
 
-def _explained(error: Exception) -> tuple[str, str | None]:
-    return (error.message, error.hint) if isinstance(error, KittError) else (_reason(error), None)
-
-
 def _save(run: CheckedRun, store: ResultStore, place: Callable[[], Path]) -> None:
     """Store the run; if that fails, say with what command ``place`` can be imported later."""
     try:
         _hand_over(run, store)
     except Exception as error:  # whatever a store raises, the user must hear where the run is
-        reason, cure = _explained(error)
+        reason, cure = explained(error)
         try:
-            later = _import_later(place())
+            later = import_later(place())
         except OSError as full:
-            raise StoreUnavailableError(
-                f"the run was measured but can be kept nowhere: {reason}; nor in a file: {_reason(full)}",
-                hint="free some space and measure again",
-            ) from error
+            raise kept_nowhere(reason, full) from error
         raise StoreUnavailableError(
             f"the run was measured but is not stored: {reason}", hint=later + (f"; {cure}" if cure else "")
         ) from error
-
-
-def _import_later(path: Path) -> str:
-    return f"`kitt storage import {shlex.quote(str(path))}` stores it later"
-
-
-def _rescued(run: CheckedRun) -> Path:
-    """Write the document to a file outside of the tree that failed; one in memory is better than none.
-
-    Raises:
-        OSError: There is no room anywhere.
-    """
-    for directory in (None, Path.home(), _IN_MEMORY):
-        try:
-            handle, name = tempfile.mkstemp(prefix=f"kitt-{run.id}-", suffix=".json", dir=directory)
-        except OSError:
-            continue
-        path = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(run.document)
-        except OSError:
-            path.unlink(missing_ok=True)
-            continue
-        return path
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeVar
 
 import attrs
@@ -143,6 +143,16 @@ class EngineContract(RecordContract):
 
         description = dict(self._with(record, describe))
         assert json.loads(json.dumps(description, allow_nan=False)) == description
+
+    def test_notices_are_lines_and_told_once(self, record: Engine) -> None:
+        async def listen(session: EngineSession) -> tuple[Sequence[str], Sequence[str]]:
+            await _answer(session, _PROMPT)
+            return session.notices(), session.notices()
+
+        first, second = self._with(record, listen)
+        assert not isinstance(first, str), "a text is no sequence of lines"
+        assert [line for line in first if not isinstance(line, str) or not line.strip() or "\n" in line] == []
+        assert list(second) == []
 
     def test_a_session_may_be_closed_twice(self, record: Engine) -> None:
         async def close(session: EngineSession) -> None:

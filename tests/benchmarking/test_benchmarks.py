@@ -18,7 +18,7 @@ from kitt_core.benchmarking.streaming_latency import StreamingLatency
 from kitt_core.benchmarking.throughput import Throughput
 from kitt_core.benchmarking.warmup_analysis import WarmupAnalysis
 from kitt_core.benchmarking.workload import Workload
-from kitt_core.engine import Usage
+from kitt_core.engine import Chunk, Usage
 from kitt_core.errors import EngineError
 from kitt_core.rows import derive_rows
 
@@ -119,7 +119,7 @@ def test_an_answer_in_one_chunk_has_no_gaps_and_does_not_fail() -> None:
     outcome = outcome_of(Latency(Workload(iterations=2, warmups=0)), words(10))
     assert not outcome.errors
     assert outcome.not_measured == {
-        "tpot_ms": "no request gave two output tokens",
+        "tpot_ms": "no request gave two output tokens in two chunks",
         "itl_ms": "no answer came in more than one chunk",
     }
     assert "tpot_ms" not in outcome.metrics
@@ -134,9 +134,18 @@ def test_memory_is_read_while_requests_are_answered_but_not_in_warm_ups() -> Non
     assert outcome.metrics["overall_peak_cache_gb"] == 3.0
     assert outcome.metrics["overall_avg_cache_gb"] == 2.0
     assert outcome.not_measured == {
-        "gpu_memory_gb": "the engine reports no GPU memory",
-        "host_memory_gb": "the engine reports no host memory",
+        "overall_peak_gpu_memory_gb": "the engine reports no GPU memory",
+        "overall_avg_gpu_memory_gb": "the engine reports no GPU memory",
+        "overall_peak_host_memory_gb": "the engine reports no host memory",
+        "overall_avg_host_memory_gb": "the engine reports no host memory",
     }
+    assert all(definition_of(name) for name in outcome.not_measured)
+
+
+def test_memory_that_was_never_read_is_missing_with_the_reason() -> None:
+    outcome = outcome_of(Memory(Workload(iterations=1, warmups=0)), FAILING, memory=Readings([9.0]))
+    reason = "nothing was read, since no request was answered"
+    assert outcome.not_measured["overall_peak_cache_gb"] == outcome.not_measured["overall_avg_cache_gb"] == reason
 
 
 def test_memory_is_skipped_with_a_reason_where_nothing_can_be_read() -> None:
@@ -163,6 +172,41 @@ def test_latency_that_never_settles_has_no_point_of_stability() -> None:
     )
     assert "stabilized_after" not in outcome.metrics
     assert "slower than warm" in outcome.not_measured["stabilized_after"]
+
+
+def test_a_single_request_is_cold_and_nothing_is_warm() -> None:
+    outcome = outcome_of(WarmupAnalysis(Workload(iterations=1, warmups=0)), words(100))
+    assert outcome.metrics == {"total_iterations": 1, "cold_latency_ms": pytest.approx(100)}
+    reason = "there is no second half of a single request"
+    assert outcome.not_measured == dict.fromkeys(
+        ("warm_latency_ms", "warmup_penalty_pct", "stabilized_after"), reason
+    )
+
+
+def test_a_cold_latency_is_kept_where_all_later_requests_failed() -> None:
+    outcome = outcome_of(WarmupAnalysis(Workload(iterations=2, warmups=0)), words(100), FAILING)
+    assert outcome.metrics["cold_latency_ms"] == pytest.approx(100)
+    assert outcome.not_measured["warm_latency_ms"] == "no request of the second half succeeded"
+
+
+def test_rates_of_a_load_without_duration_are_missing_with_the_reason() -> None:
+    hopeless = overlapped(Throughput(Workload(iterations=5, warmups=3)), FAILING)
+    assert hopeless.not_measured["output_token_throughput"] == "no request was sent"
+    at_once = overlapped(Throughput(Workload(iterations=5, warmups=0)), words(0))
+    assert at_once.not_measured["concurrency_achieved"] == "the load took no time"
+    for outcome in (hopeless, at_once):
+        assert {"request_throughput", "total_token_throughput"} <= set(outcome.not_measured)
+        assert not set(outcome.not_measured) & set(outcome.metrics)
+
+
+def test_tokens_that_nobody_counted_are_warned_of() -> None:
+    uncounted = [Step(10, Chunk("w ")), Step(10, Chunk("w "))]
+    for benchmark in (Throughput(), Latency(), ConcurrencySweep(levels=(1, 2))):
+        outcome = overlapped(benchmark, *[words(10, 5)] * 6, uncounted)
+        assert outcome.token_count_source == "chunks,engine"
+        assert [warning.partition(":")[0] for warning in outcome.warnings] == ["nobody counted the tokens"]
+        assert not overlapped(benchmark, words(10, 5)).warnings
+    assert not overlapped(Memory(), uncounted).warnings, "no metric of it counts tokens"
 
 
 def overlapped(benchmark: Benchmark, *scripts: list[Step], remote: bool = False) -> BenchmarkOutcome:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from kitt_core.benchmarking.limits import LEAST_PROMPT_CHARACTERS
 from kitt_core.benchmarking.load import ClosedLoop, LoadResult, failure_lines
 from kitt_core.benchmarking.samples import RequestSample
 from kitt_core.benchmarking.workload import Workload
@@ -24,7 +25,8 @@ def test_requests_overlap_up_to_the_concurrency() -> None:
     session = ScriptedSession(clock, concurrent=True)
     result = run(session, clock, 3)
     assert session.most_in_flight == 3
-    assert [sample.request for sample in result.samples] == REQUESTS
+    assert [sample.prompt for sample in result.samples] == [request.prompt for request in REQUESTS]
+    assert [(sample.number, sample.concurrency) for sample in result.samples] == [(n, 3) for n in range(1, 8)]
 
 
 def test_a_session_that_cannot_overlap_is_asked_one_by_one() -> None:
@@ -107,6 +109,27 @@ def test_no_requests_take_no_time() -> None:
     assert result == LoadResult((), 0.0)
 
 
+def test_a_load_that_is_empty_or_over_at_once_says_nothing_of_the_load_generator() -> None:
+    clock = VirtualClock()
+    load = ClosedLoop(ScriptedSession(clock, words(1), remote=True), clock, busy_clock=clock)
+    ticking = ClosedLoop(load.session, Ticking(1.0), busy_clock=Ticking(1.0))
+    assert asyncio.run(ticking.run([])).client_busy_share is None, "its clocks run even without requests"
+    assert asyncio.run(load.run(REQUESTS)).client_busy_share is None
+    assert asyncio.run(load.run(REQUESTS * 2)).client_busy_share == 1.0
+
+
+class Ticking:
+    """A clock that moves on at each look."""
+
+    def __init__(self, step: float) -> None:
+        self.seconds = 0.0
+        self.step = step
+
+    def __call__(self) -> float:
+        self.seconds += self.step
+        return self.seconds
+
+
 def test_prompts_differ_from_their_first_characters_on_and_have_the_length_asked_for() -> None:
     workload = Workload(iterations=12, warmups=3, prompt_characters=1000)
     prompts = [request.prompt for request in (*workload.warmup_requests(), *workload.measured_requests())]
@@ -114,3 +137,15 @@ def test_prompts_differ_from_their_first_characters_on_and_have_the_length_asked
     assert len({prompt[:16] for prompt in prompts}) == 15
     again = [request.prompt for request in workload.measured_requests()]
     assert again == prompts[3:]
+
+
+def test_the_shortest_prompts_still_differ_whatever_they_are_of() -> None:
+    prompts: list[str] = []
+    for salt in ("1a2b3c4d0", "1a2b3c4d12", "1a2b3c4d0c1", "1a2b3c4d0c10000", "1a2b3c4e0"):
+        workload = Workload(prompt_characters=LEAST_PROMPT_CHARACTERS, salt=salt)
+        numbers = (1, 2, 10, 999_999, 1_000_000)
+        prompts += [
+            workload._request(kind, number).prompt for kind in ("Warm-up", "Request") for number in numbers
+        ]
+    assert {len(prompt) for prompt in prompts} == {LEAST_PROMPT_CHARACTERS}
+    assert len(set(prompts)) == len(prompts)

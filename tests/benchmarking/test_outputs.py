@@ -3,16 +3,16 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kitt_core.benchmarking.outputs import OutputWriter, output_line
 from kitt_core.benchmarking.samples import RequestSample
-from kitt_core.engine import GenerationRequest
 from kitt_core.errors import StoreUnavailableError
 
 SAMPLE = RequestSample(
-    GenerationRequest("p" * 300, max_tokens=3),
+    "p" * 100,
     started_at=1.5,
     finished_at=1.6,
     ttft_ms=50.0,
@@ -23,6 +23,8 @@ SAMPLE = RequestSample(
     completion_tokens=3,
     token_count_source="engine",
     output_length=6,
+    number=4,
+    concurrency=8,
 )
 
 
@@ -36,6 +38,8 @@ def test_a_line_holds_the_request_and_what_was_measured() -> None:
         "benchmark": "latency",
         "run_number": 2,
         "iteration": 7,
+        "concurrency": 8,
+        "request": 4,
         "prompt": "p" * 100,
         "output_length": 6,
         "started_at_seconds": 1.5,
@@ -104,6 +108,52 @@ def test_a_chunk_that_the_disk_cannot_hold_goes_and_the_others_stay(tmp_path: Pa
         writer.close()
     assert [chunk.name for chunk in writer.close()] == ["results_chunk_0000.jsonl.gz"]
     assert [path.name for path in tmp_path.iterdir()] == ["results_chunk_0000.jsonl.gz"]
+
+
+class Full(OutputWriter):
+    """The disk is full, or a key is pressed, at the line ``last``."""
+
+    error: BaseException = OSError(28, "No space left on device")
+
+    def _begin(self) -> gzip.GzipFile:
+        packed = super()._begin()
+        write = packed.write
+
+        def limited(line: Any) -> int:
+            if line == b'{"last":1}\n':
+                write(line[:4])
+                raise self.error
+            return write(line)
+
+        packed.write = limited  # type: ignore[method-assign, assignment]
+        return packed
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_what_was_complete_stays_when_a_later_line_cannot_be_written(tmp_path: Path, error: BaseException) -> None:
+    writer = Full(tmp_path)
+    writer.error = error
+    writer.write({"a": 1})
+    writer.write({"a": 2})
+    writer.complete()
+    writer.complete()
+    writer.write({"lost": 1})
+    with pytest.raises((StoreUnavailableError, KeyboardInterrupt)):
+        writer.write({"last": 1})
+    (attachment,) = writer.close()
+    path = tmp_path / attachment.name
+    assert lines(path) == [{"a": 1}, {"a": 2}]
+    assert path.stat().st_size == attachment.size
+
+
+def test_completed_parts_are_one_text_and_count_as_one_chunk(tmp_path: Path) -> None:
+    with OutputWriter(tmp_path, chunk_bytes=30) as writer:
+        for number in range(6):
+            writer.write({"a": number})
+            writer.complete()
+        attachments = writer.close()
+    assert [a.name for a in attachments] == ["results_chunk_0000.jsonl.gz", "results_chunk_0001.jsonl.gz"]
+    assert [line for a in attachments for line in lines(tmp_path / a.name)] == [{"a": n} for n in range(6)]
 
 
 def test_a_directory_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:

@@ -130,6 +130,37 @@ def test_outputs_hold_each_measured_request(tmp_path: Path) -> None:
     ]
 
 
+class Noticing(ScriptedSession):
+    """Has something to say once, and then raises."""
+
+    told = 0
+
+    def notices(self) -> list[str]:
+        self.told += 1
+        if self.told == 1:
+            return ["2 requests were\nsent again"]
+        if self.told == 2:
+            return []
+        raise RuntimeError("https://user:secret@host")
+
+
+def test_what_the_engine_noticed_stands_in_the_entry_that_it_concerns(caplog: pytest.LogCaptureFixture) -> None:
+    clock = VirtualClock()
+    result = asyncio.run(run_suite(Noticing(clock, GOOD), SMALL, clock=clock))
+    assert result.passed
+    assert [entry.get("warnings") for entry in result.entries] == [["2 requests were sent again"], None, None]
+    assert [record.getMessage() for record in caplog.records] == [
+        "what the engine noticed cannot be had: it raised RuntimeError"
+    ]
+
+
+def test_a_benchmark_that_was_cut_short_has_its_notices_too() -> None:
+    clock = VirtualClock()
+    session = Noticing(clock, GOOD, GOOD, [Step(1, error=EngineLostError("gone"))])
+    result = asyncio.run(run_suite(session, SMALL, clock=clock))
+    assert (result.stopped, result.entries[0]["warnings"]) == ("gone", ["2 requests were sent again"])
+
+
 class FullWriter(OutputWriter):
     """The disk is full at the sixth line."""
 
@@ -155,10 +186,9 @@ def test_outputs_that_cannot_be_written_cost_no_result(tmp_path: Path, caplog: p
         assert len(gzip.decompress(content.read()).splitlines()) == 5
 
 
-@pytest.mark.parametrize("interruption", [asyncio.CancelledError(), KeyboardInterrupt()])
-def test_an_interrupted_run_keeps_what_was_measured(interruption: BaseException, tmp_path: Path) -> None:
+def test_an_interrupted_run_keeps_what_was_measured(tmp_path: Path) -> None:
     writer = OutputWriter(tmp_path)
-    result = run(*[GOOD] * 5, [*words(1), Step(1, error=interruption)], outputs=writer)
+    result = run(*[GOOD] * 5, [*words(1), Step(1, error=KeyboardInterrupt())], outputs=writer)
     assert [entry["passed"] for entry in result.entries] == [True, False]
     assert result.entries[1]["errors"] == ["interrupted"]
     assert (result.stopped, result.interrupted, result.passed) == ("interrupted", True, False)
@@ -230,20 +260,45 @@ def test_before_the_first_answer_there_is_no_result() -> None:
 LOST = [*words(1), Step(1, error=EngineLostError("the server is gone"))]
 
 
-@pytest.mark.parametrize(("concurrent", "number"), [(False, 3), (True, 1)])
-def test_a_lost_engine_ends_the_run_and_its_request_is_recorded(
-    concurrent: bool, number: int, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("concurrent", [False, True])
+def test_an_engine_that_cancels_itself_loses_a_request_and_no_worker(concurrent: bool) -> None:
+    itself = [*words(1), Step(1, error=asyncio.CancelledError())]
+    result = run(*[GOOD] * 7, itself, GOOD, concurrent=concurrent)
+    assert (result.stopped, result.interrupted) == (None, False)
+    assert result.entries[2]["errors"] == [
+        "request 2: the engine raised CancelledError, which is a defect of its plugin"
+    ]
+
+
+def test_a_sweep_that_is_cut_short_names_level_and_number_of_what_had_failed() -> None:
+    sweep = PlannedBenchmark(ConcurrencySweep(Workload(iterations=4, warmups=0), levels=(1, 2)))
+    failed, pressed = [Step(1, error=EngineError("no"))], [Step(1, error=KeyboardInterrupt())]
+    clock = VirtualClock()
+    session = ScriptedSession(clock, GOOD, failed, *[GOOD] * 3, failed, GOOD, pressed, concurrent=True)
+    with asyncio.Runner() as runner:
+        task = runner.get_loop().create_task(run_suite(session, Suite("s", "", (sweep,)), clock=clock))
+        with pytest.raises(KeyboardInterrupt):
+            runner.get_loop().run_until_complete(task)
+        result = runner.get_loop().run_until_complete(task)
+    assert result.entries[0]["errors"] == [
+        "concurrency 1: request 2: no",
+        "concurrency 2: request 2: no",
+        "interrupted",
+    ]
+
+
+@pytest.mark.parametrize("concurrent", [False, True])
+def test_a_lost_engine_ends_the_run_and_its_request_is_recorded(concurrent: bool, tmp_path: Path) -> None:
     writer = OutputWriter(tmp_path)
     result = run(*[GOOD] * 8, LOST, outputs=writer, concurrent=concurrent)
     assert [entry["passed"] for entry in result.entries] == [True, True, False]
-    assert result.entries[2]["errors"] == [f"request {number}: the server is gone", "the server is gone"]
+    assert result.entries[2]["errors"] == ["request 3: the server is gone", "the server is gone"]
     assert (result.stopped, result.interrupted) == ("the server is gone", False)
     (attachment,) = writer.close()
     with attachment.open() as content:
         lines = [json.loads(line) for line in gzip.decompress(content.read()).splitlines()]
-    failed = [(line["iteration"], line["error"]) for line in lines if line["error"]]
-    assert failed == [(number, "the server is gone")]
+    failed = [(line["request"], line["error"]) for line in lines if line["error"]]
+    assert failed == [(3, "the server is gone")]
 
 
 def test_an_engine_that_is_lost_before_it_answered_gives_no_result() -> None:

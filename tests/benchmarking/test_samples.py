@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 
 import pytest
 
@@ -40,8 +41,9 @@ def test_chunks_without_text_are_no_content() -> None:
     )
     assert sample.ttft_ms == pytest.approx(50)
     assert sample.gaps_ms == pytest.approx((20,))
-    assert sample.e2e_latency_ms == pytest.approx(100), "the response ends with the usage"
-    assert sample.tpot_ms == pytest.approx(50)
+    assert sample.e2e_latency_ms == pytest.approx(70), "the last chunk with text"
+    assert sample.tpot_ms == pytest.approx(20)
+    assert sample.finished_at - sample.started_at == pytest.approx(0.1), "the response ends with the usage"
 
 
 def test_tpot_counts_tokens_and_itl_counts_chunks() -> None:
@@ -60,7 +62,7 @@ def test_an_engine_that_cannot_count_is_counted_by_chunks() -> None:
 def test_one_token_has_no_tpot_and_no_gap() -> None:
     sample = measured(*words(10, usage=Usage(1, 1)))
     assert sample.tpot_ms is None
-    assert sample.gaps_ms == ()
+    assert list(sample.gaps_ms) == []
     assert sample.e2e_latency_ms == pytest.approx(10)
 
 
@@ -86,6 +88,25 @@ def test_an_empty_answer_is_a_failure() -> None:
     assert sample.ttft_ms is None
 
 
+def test_all_tokens_in_one_chunk_have_no_time_between_them() -> None:
+    sample = measured(Step(10, Chunk("a b c", tokens=3)), Step(30, Chunk("", usage=Usage(1, 3))))
+    assert sample.tpot_ms is None
+    assert sample.e2e_latency_ms == pytest.approx(10)
+
+
+def test_nothing_that_came_was_counted_by_nobody() -> None:
+    sample = measured(Step(5, error=EngineError("refused")))
+    assert (sample.completion_tokens, sample.token_count_source) == (0, None)
+
+
+def test_a_sample_keeps_the_beginning_of_its_prompt_and_its_gaps_in_eight_bytes_each() -> None:
+    clock = VirtualClock()
+    long = GenerationRequest("p" * 100_000, max_tokens=4)
+    sample = asyncio.run(measure_request(ScriptedSession(clock, words(1, 2, 3)), long, clock=clock))
+    assert sample.prompt == "p" * 100
+    assert isinstance(sample.gaps_ms, array)
+
+
 def test_a_lost_engine_fails_the_request_and_is_raised() -> None:
     clock = VirtualClock()
     session = ScriptedSession(clock, [*words(1), Step(4, error=EngineLostError("gone"))])
@@ -99,11 +120,19 @@ def test_a_lost_engine_fails_the_request_and_is_raised() -> None:
 
 def test_cancellation_passes_and_closes_the_stream() -> None:
     clock = VirtualClock()
-    session = ScriptedSession(clock, [*words(1), Step(1, error=asyncio.CancelledError())])
+    session = ScriptedSession(clock, words(*[1] * 1000))
 
     async def cancelled() -> None:
+        task = asyncio.create_task(measure_request(session, REQUEST, clock=clock))
+        await asyncio.sleep(0)
+        task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await measure_request(session, REQUEST, clock=clock)
+            await task
 
     asyncio.run(cancelled())
     assert session.closed_streams == 1
+
+
+def test_an_engine_that_cancels_itself_has_failed_the_request() -> None:
+    sample = measured(*words(1), Step(1, error=asyncio.CancelledError("a pool was closed")))
+    assert sample.error == "the engine raised CancelledError, which is a defect of its plugin"

@@ -78,11 +78,13 @@ def test_a_concurrency_brings_the_requests_that_it_needs() -> None:
     assert settings["latency"]["iterations"] == 20
     few = settings_of(suite_named("quick").with_changes(WorkloadChanges(concurrency=64, requests=10)))
     assert few["throughput"]["concurrency"] == 10, "there are never more in flight"
+    sweep = settings_of(suite_named("standard").with_changes(WorkloadChanges(concurrency=64, requests=10)))
+    assert sweep["concurrency_sweep"]["requests_per_level"] == [10, 10, 10, 10, 16, 32, 64]
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"requests": 0}, {"max_tokens": 0}, {"prompt_characters": 15}, {"concurrency": 0}, {"seconds": 0}],
+    [{"requests": 0}, {"max_tokens": 0}, {"prompt_characters": 31}, {"concurrency": 0}, {"seconds": 0}],
 )
 def test_changes_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be"):

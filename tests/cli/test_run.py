@@ -15,7 +15,7 @@ import pytest
 from attrs import frozen
 
 from kitt_core.backend import StorageBackend
-from kitt_core.benchmarking.workload import LEAST_PROMPT_CHARACTERS
+from kitt_core.benchmarking.limits import LEAST_PROMPT_CHARACTERS
 from kitt_core.cli.app import main
 from kitt_core.cli.state import State
 from kitt_core.config import RUN_DEFAULTS
@@ -195,6 +195,68 @@ def test_a_source_of_the_fingerprint_that_fails_is_a_warning(
     assert json.loads(run.document)["system_info"]["os"] == "Linux"
 
 
+class Hardware:
+    """A source of the fingerprint that counts how often it is asked."""
+
+    def __init__(self, **sections: Any) -> None:
+        self.asked = 0
+        self.sections = sections
+
+    def collect(self) -> dict[str, Any]:
+        self.asked += 1
+        return self.sections
+
+    @hookimpl
+    def kitt_register_fingerprint(self, registry: Registry[FingerprintSource]) -> None:
+        registry.add(FingerprintSource(name="hardware", collect=self.collect))
+
+
+def test_the_hardware_is_read_once_and_only_when_the_engine_is_there(
+    kitt: Kitt, plugin: Plugin, plugins: PluginManager
+) -> None:
+    hardware = Hardware(os="Linux")
+    plugins.register(hardware)
+    assert kitt("run", "-e", "gone").code != 0
+    assert hardware.asked == 0
+    assert kitt("run").code == 0
+    assert hardware.asked == 1
+
+
+def test_a_repository_that_is_there_needs_no_fingerprint_and_a_new_one_does(
+    kitt: Kitt, plugin: Plugin, plugins: PluginManager
+) -> None:
+    hardware = Hardware(os="Linux")
+    plugins.register(hardware)
+    opened = with_karr(plugins, OneStore())
+    Path("there").mkdir()
+    Path("there/HEAD").touch()
+    for arguments, asked in ((["there"], 0), (["new"], 1), ([], 2)):
+        assert kitt("run", "-e", "gone", "--store-karr", *arguments).code != 0
+        assert hardware.asked == asked
+    assert [bool(options.fingerprint) for options in opened] == [False, True, True]
+    assert kitt("run", "--store-karr").code == 0
+    assert hardware.asked == 3, "once for the name and for the document"
+
+
+def test_what_the_sources_say_is_told_to_who_wants_to_know(
+    kitt: Kitt, plugin: Plugin, plugins: PluginManager
+) -> None:
+    plugins.register(Hardware(os="Linux", remarks=["the disk cannot be read"]))
+    assert kitt("run").err == ""
+    assert "the fingerprint: hardware: the disk cannot be read" in kitt("-v", "run").err
+
+
+def test_a_value_of_the_fingerprint_that_no_store_takes_is_left_out_and_the_run_is_stored(
+    kitt: Kitt, plugin: Plugin, plugins: PluginManager
+) -> None:
+    plugins.register(Hardware(os="Linux", ram_gb="64"))
+    answer = kitt("run")
+    assert answer.code == 0
+    assert answer.err.startswith("warning: the fingerprint is incomplete: hardware: ram_gb is left out: ")
+    (run,) = plugin.store.scan()
+    assert "ram_gb" not in json.loads(run.document)["system_info"]
+
+
 def test_runs_and_warmups_may_be_changed(kitt: Kitt, plugin: Plugin) -> None:
     shown = json.loads(kitt("run", "--runs", "2", "--skip-warmup", "--format", "json").out)
     assert [found["run"] for found in shown["benchmarks"]] == [1, 1, 2, 1, 2, 1, 2]
@@ -234,6 +296,7 @@ def test_a_busy_load_generator_is_warned_of_once(
 ) -> None:
     monkeypatch.setattr(EchoSession, "remote", True)
     monkeypatch.setattr("kitt_core.benchmarking.client.BUSY", 0)  # how busy it is here is not for a test to say
+    monkeypatch.setattr("kitt_core.benchmarking.load._SHORTEST_WATCHED", 0)  # nor how long an echo takes
     answer = kitt("run")
     assert answer.code == 0
     (warning,) = answer.err.splitlines()
@@ -293,7 +356,7 @@ def test_an_engine_that_cannot_be_reached_is_exit_1_and_nothing_is_stored(kitt: 
         (["--concurrency", "-1"], "-1 is not in the range"),
         (["--concurrency", "100000"], "100000 is not in the range"),
         (["--max-tokens", "0"], "0 is not in the range"),
-        (["--prompt-characters", "15"], "15 is not in the range"),
+        (["--prompt-characters", "31"], "31 is not in the range"),
         (["--seconds", "0"], "0.0 is not in the range"),
         (["--seconds", "nan"], "nan is no number of seconds"),
         (["--seconds", "inf"], "inf is no number of seconds"),
@@ -405,7 +468,7 @@ def test_store_karr_stores_the_same_bytes_there_as_well(
     assert (answer.code, answer.err) == (0, "")
     (run,), (copy,) = plugin.store.scan(), karr.scan()
     assert (copy.id, copy.document) == (run.id, run.document)
-    assert opened[0].path == Path("there")
+    assert opened[0].path == Path("there"), "which is not there yet"
     assert opened[0].fingerprint == json.loads(run.document)["system_info"].get("fingerprint", "")
     assert f"karr\t{karr.location}" in answer.out or f"karr    {karr.location}" in answer.out
 

@@ -3,13 +3,16 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import AsyncIterator
+import signal
+from collections.abc import AsyncIterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from kitt_core import rundir
+from kitt_core.benchmarking.memory import Memory
 from kitt_core.benchmarking.runner import RunProgress
 from kitt_core.benchmarking.suites import PlannedBenchmark, Suite
 from kitt_core.benchmarking.throughput import Throughput
@@ -19,6 +22,7 @@ from kitt_core.engine import Chunk, EngineSession, GenerationRequest
 from kitt_core.errors import (
     ConfigurationError,
     EngineError,
+    InvalidDocumentError,
     KittError,
     PluginError,
     SchemaMissingError,
@@ -34,7 +38,7 @@ from kitt_core.service.engines import select_engine
 from kitt_core.service.running import FinishedRun, RunPlan, perform
 from kitt_core.storage import Capability, ResultStore
 
-from .scripted_engine import ScriptedPlugin
+from .scripted_engine import ScriptedPlugin, ScriptedSession
 
 SUITE = Suite("probe", "for tests", (PlannedBenchmark(Throughput(Workload(iterations=3, warmups=1)), runs=2),))
 SYSTEM_INFO = {"os": "Linux", "fingerprint": "test-machine"}
@@ -49,12 +53,13 @@ class Bench:
         self.plugins.register(self.engine)
         self.store: ResultStore = MemoryStore()
         self.results = tmp_path / "kitt-results"
+        self.suite = SUITE
         self.options: dict[str, str] = {}
         self.labels: dict[str, str] = {}
 
     def run(self, **named: Any) -> FinishedRun:
         engine = select_engine(Configuration(), self.plugins, name="scripted", options=self.options)
-        plan = RunPlan(engine, SUITE, SYSTEM_INFO, self.results, labels=self.labels)
+        plan = RunPlan(engine, self.suite, lambda: SYSTEM_INFO, self.results, labels=self.labels)
         return perform(plan, self.store, self.plugins, **named)
 
     def stored(self) -> int:
@@ -159,6 +164,29 @@ def test_listeners_hear_of_the_run_once(bench: Bench) -> None:
     assert heard == [(finished.run.id, "memory:")]
 
 
+@pytest.mark.parametrize(("signals", "reached"), [(1, True), (2, False)])
+def test_a_signal_in_a_listener_does_not_hide_where_the_run_is(
+    bench: Bench, caplog: pytest.LogCaptureFixture, signals: int, reached: bool
+) -> None:
+    ended: list[str] = []
+
+    class Slow:
+        @hookimpl
+        def kitt_run_saved(self, run: CheckedRun) -> None:
+            for _ in range(signals):
+                signal.raise_signal(signal.SIGINT)
+            ended.append(run.id)
+
+    bench.plugins.register(Slow())
+    finished = bench.run()
+    assert (finished.interrupted, finished.measured.interrupted) == (True, False)
+    assert bench.store.get_document(finished.run.id) == finished.run.document
+    assert ended == [finished.run.id] * reached
+    assert [record.getMessage() for record in caplog.records] == (
+        [] if reached else ["a listener was interrupted; the run is stored"]
+    )
+
+
 def test_a_store_over_the_same_tree_writes_the_run_once(bench: Bench) -> None:
     class Tree(MemoryStore):
         run_tree = bench.results
@@ -233,6 +261,52 @@ def test_an_engine_that_cannot_say_goodbye_or_who_it_is_costs_nothing(
         "engine scripted does not describe itself",
         "engine scripted did not close",
     ]
+
+
+class Strange(ScriptedSession):
+    """Names its model with a number, and reports memory in a type of its own."""
+
+    def __init__(self, options: Any, reading: object) -> None:
+        super().__init__(options, {"deep": nested(600)}, None)
+        self.model = 7  # type: ignore[assignment]
+        self.reading = reading
+
+    def memory_gb(self) -> Mapping[str, float]:
+        return {"gpu_memory_gb": self.reading}  # type: ignore[dict-item]
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_what_an_engine_says_wrongly_of_itself_is_no_reason_to_lose_the_run(bench: Bench) -> None:
+    bench.engine.session = lambda options: Strange(options, 1.0)
+    document = json.loads(bench.run().run.document)
+    assert (document["model"], document["engine_info"]) == ("7", {"name": "scripted"})
+    assert bench.stored() == 1
+
+
+def test_a_document_that_no_store_takes_is_kept_in_a_file(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Reading(float):
+        def __round__(self, digits: Any = None) -> Any:  # what numpy's float32 would do: no JSON
+            return Decimal(self)
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    bench.engine.session = lambda options: Strange(options, Reading(1.5))
+    bench.suite = Suite("probe", "", (PlannedBenchmark(Memory(Workload(iterations=1, warmups=0))),))
+    with pytest.raises(
+        InvalidDocumentError, match="the run was measured but cannot be stored: TypeError"
+    ) as caught:
+        bench.run()
+    (kept,) = tmp_path.glob("kitt-*.json")
+    assert str(kept) in (caught.value.hint or "")
+    assert json.loads(kept.read_bytes())["results"][0]["test_name"] == "memory"
+    assert (bench.stored(), bench.directories()) == (0, [])
 
 
 class Refusing(MemoryStore):
