@@ -57,6 +57,12 @@ def _directory(ctx: click.Context, parameter: click.Parameter, path: str | None)
     return path
 
 
+def _named(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value == "":  # a shell's variable that is not set
+        raise click.BadParameter("it is empty", ctx, parameter)
+    return value
+
+
 def _finite(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"{value} is no number of seconds", ctx, parameter)
@@ -75,7 +81,7 @@ def _complete_benchmark(ctx: click.Context, parameter: click.Parameter, incomple
 
 @click.command()
 @click.option("-e", "--engine", shell_complete=_complete_engine, help="What answers the requests [reference].")
-@click.option("-m", "--model", help="The model, in the engine's own words.")
+@click.option("-m", "--model", callback=_named, help="The model, in the engine's own words.")
 @click.option("-s", "--suite", help="Which benchmarks run: quick, standard or performance [quick].")
 @click.option("--base-url", metavar="URL", help="The server, for engines that need one.")
 @click.option(
@@ -124,7 +130,8 @@ def _complete_benchmark(ctx: click.Context, parameter: click.Parameter, incomple
 @click.option(
     "--results-dir",
     metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(file_okay=False),
+    callback=_named,
     help="Where run directories go [kitt-results].",
 )
 @click.option(
@@ -156,7 +163,7 @@ def run(
     max_tokens: int | None,
     prompt_characters: int | None,
     seconds: float | None,
-    results_dir: Path | None,
+    results_dir: str | None,
     karr: str | None,
     output_format: str | None,
     output: Path | None,
@@ -179,6 +186,7 @@ def run(
     from kitt_core.benchmarking.workload import WorkloadChanges
     from kitt_core.config import expanded
     from kitt_core.service.engines import select_engine
+    from kitt_core.service.output import check_writable
     from kitt_core.service.running import RunPlan
 
     settings = state.configuration
@@ -201,8 +209,16 @@ def run(
         options=RunOptions(skip_warmup=skip_warmup, runs_override=runs),
         labels=labels,
     )
+    if output is not None and str(output) != "-":
+        check_writable(output)
     finished = _perform(state, plan, karr, output)
-    _show(finished, output_format, output)
+    try:
+        _show(finished, output_format, output)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"run {finished.run.id} is stored, but {error.message}",
+            hint=f"`kitt storage show {shlex.quote(finished.run.id)}` shows it",
+        ) from error
     if output_format in {None, "table"}:
         _show_places(finished)
     _warn(finished)

@@ -12,7 +12,7 @@ from typing import BinaryIO, Final
 
 from kitt_core.errors import ConfigurationError
 
-__all__ = ["check_output", "is_part_of", "replaced_file"]
+__all__ = ["check_output", "check_writable", "is_part_of", "replaced_file"]
 
 _HINT: Final = "name another file after -o"
 _LONGEST_SHOWN: Final = 200
@@ -38,6 +38,23 @@ def check_output(target: Path, store: Sequence[Path], *, hint: str = _HINT) -> N
             f"{target} cannot be written: it belongs to the store {store[0]}",
             hint=hint,
         )
+
+
+def check_writable(path: Path, *, hint: str = _HINT) -> None:
+    """Refuse a file that can't be written, before time is spent on what is to stand in it.
+
+    Raises:
+        ConfigurationError: There is no such directory, it is one, or it is closed to us.
+    """
+    try:
+        place = _resolved(path)
+        if place.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if place.is_file() or not place.exists():
+            with tempfile.TemporaryFile(dir=place.parent):
+                pass
+    except OSError as error:
+        raise _unwritable(path, error, hint) from error
 
 
 def is_part_of(place: Path, store: Sequence[Path]) -> bool:

@@ -173,6 +173,17 @@ def test_the_table_may_go_to_a_file(kitt: Kitt, plugin: Plugin) -> None:
     assert answer.out.splitlines()[0] == f"run     {run.id}"
 
 
+def test_a_file_that_cannot_be_written_in_the_end_hides_no_run(
+    kitt: Kitt, plugin: Plugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kitt_core.service.output.check_writable", lambda path: None)
+    answer = kitt("run", "-o", "nowhere/run.json")
+    assert answer.code == 2
+    error, hint = answer.err.splitlines()
+    assert re.match(r"error: run [0-9a-f-]{36} is stored, but nowhere/run.json cannot be written: ", error)
+    assert re.match(r"hint: `kitt storage show [0-9a-f-]{36}` shows it", hint)
+
+
 def test_a_source_of_the_fingerprint_that_fails_is_a_warning(
     kitt: Kitt, plugin: Plugin, plugins: PluginManager
 ) -> None:
@@ -362,6 +373,10 @@ def test_an_engine_that_cannot_be_reached_is_exit_1_and_nothing_is_stored(kitt: 
         (["--seconds", "inf"], "inf is no number of seconds"),
         (["--benchmark", "latencyy"], "suite quick has no benchmark 'latencyy'"),
         (["--format", "xml"], "'xml' is not one of"),
+        (["-o", "nowhere/run.json"], "nowhere/run.json cannot be written: No such file or directory"),
+        (["-o", "."], ". cannot be written: Is a directory"),
+        (["-m", ""], "it is empty"),
+        (["--results-dir", ""], "it is empty"),
         (["extra"], "unexpected extra argument"),
     ],
 )

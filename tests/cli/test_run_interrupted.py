@@ -152,7 +152,7 @@ def passed(document: dict[str, Any]) -> dict[str, bool]:
     return {entry["test_name"]: entry["passed"] for entry in document["results"]}
 
 
-SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
