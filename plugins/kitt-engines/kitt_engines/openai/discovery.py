@@ -171,8 +171,12 @@ def _choose(options: OpenAIOptions, listed: _Listed, failures: Failures) -> str:
     if len(names) == 1:
         return str(names[0])
     if not names:
-        what = "has no list of models" if listed.models is None else "has no model"
-        raise ConfigurationError(f"{failures.server} {what}", hint="name the model with -m")
+        if listed.models is None:
+            raise ConfigurationError(
+                f"{failures.server} has no list of models at this URL",
+                hint="check --base-url, it usually ends in /v1; if it is right, name the model with -m",
+            )
+        raise ConfigurationError(f"{failures.server} has no model", hint="name the model with -m")
     raise ConfigurationError(
         f"{failures.server} has {len(names)} models: {_shown(names, failures.wording)}",
         hint="name one of them with -m",
