@@ -30,7 +30,7 @@ class Unpacked:
     def __init__(self, stream: BinaryIO, *, size: int, max_ratio: int) -> None:
         self._stream = stream
         self._inflater = zlib.decompressobj(_GZIP)
-        self._ready = b""
+        self._ready, self._next = b"", 0  # what is unpacked, and where in it the rest begins
         self._max_ratio = max_ratio
         self._allowed = _ALWAYS + size * max_ratio
         self._begun = False
@@ -41,7 +41,7 @@ class Unpacked:
         Raises:
             InvalidArchiveError: It is.
         """
-        if size - len(self._ready) > self._allowed:
+        if size - (len(self._ready) - self._next) > self._allowed:
             raise self._bomb()
 
     def take(self, size: int) -> bytes:
@@ -59,11 +59,13 @@ class Unpacked:
             InvalidArchiveError: The file is damaged, or ends before.
         """
         while size:
-            if not self._ready:
-                self._ready = self._more()
+            if self._next == len(self._ready):
+                self._ready, self._next = self._more(), 0
                 if not self._ready:
                     raise _cut_off()
-            part, self._ready = self._ready[:size], self._ready[size:]
+            # An offset, for the rest is large and most parts are small.
+            part = self._ready[self._next : self._next + size]
+            self._next += len(part)
             size -= len(part)
             yield part
 
@@ -74,8 +76,8 @@ class Unpacked:
             InvalidArchiveError: The file is damaged, or something follows the gzip member.
         """
         # Also where nothing is left: the check sum behind the last byte is looked at by whoever wants one more.
-        while part := self._ready or self._more():
-            self._ready = b""
+        while part := self._ready[self._next :] or self._more():
+            self._ready, self._next = b"", 0
             yield part
         if self._inflater.unused_data or self._read(1):
             raise InvalidArchiveError("something follows the archive's end", hint="it is not as it was written")

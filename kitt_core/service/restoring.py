@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import enum
 import os
-import sys
-import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from shutil import copyfileobj
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
 from attrs import Factory, define, evolve
 
@@ -19,7 +14,6 @@ from kitt_core import codec
 from kitt_core.archive import ArchivedRun, ArchiveReader, Manifest, Marker, RunRecord, Spool
 from kitt_core.archive.reading import MAX_RATIO
 from kitt_core.errors import (
-    InputNotFoundError,
     InvalidArchiveError,
     InvalidDocumentError,
     KittError,
@@ -31,14 +25,12 @@ from kitt_core.service.carrying import CarriedFiles
 from kitt_core.service.copying import Copying, CopyReport, Observe, digests_in
 from kitt_core.storage import Capability, ResultStore, check_run
 
-__all__ = ["MAX_RATIO", "CheckedArchive", "OnConflict", "check_archive", "open_archive", "restore_runs"]
+__all__ = ["MAX_RATIO", "CheckedArchive", "OnConflict", "check_archive", "restore_runs"]
 
-STANDARD_INPUT: Final = "-"
 _MOST_LOOKED_FOR: Final = 400
 _MOST_BYTES: Final = 4 << 20
 _MOST_FILE_BYTES: Final = 64 << 20
 _MOST_NAMED: Final = 5
-_MOST_SHOWN: Final = 120
 
 
 class OnConflict(enum.StrEnum):
@@ -76,38 +68,6 @@ class _Plan:
     present: bytearray = Factory(bytearray)
     conflicting: int = 0
     named: list[str] = Factory(list)
-
-
-@contextmanager
-def open_archive(path: str | Path) -> Iterator[BinaryIO]:
-    """Open an archive so that it can be read twice; ``-`` is standard input.
-
-    What the block finds wrong with the archive is told with its name.
-
-    Raises:
-        InputNotFoundError: There is no such file.
-        InvalidArchiveError: It can't be read.
-    """
-    with ExitStack() as stack:
-        try:
-            standard = str(path) == STANDARD_INPUT
-            stream = sys.stdin.buffer if standard else stack.enter_context(Path(path).open("rb"))
-            if standard or not Path(path).is_file():  # a pipe: it can be read once
-                kept = stack.enter_context(tempfile.TemporaryFile())
-                copyfileobj(stream, kept)
-                kept.seek(0)
-                stream = cast("BinaryIO", kept)
-        except FileNotFoundError as error:
-            raise InputNotFoundError(
-                f"{path}: no such file", hint="check the path; - is standard input"
-            ) from error
-        except OSError as error:
-            raise InvalidArchiveError(f"{path} cannot be read: {error.strerror or error}") from error
-        try:
-            yield stream
-        except InvalidArchiveError as error:
-            name = "standard input" if standard else str(path)[-_MOST_SHOWN:]
-            raise InvalidArchiveError(f"{name}: {error.message}", hint=error.hint) from error
 
 
 def check_archive(

@@ -13,6 +13,7 @@ from kitt_core.cli.progress import progress_bar
 from kitt_core.cli.render import OutputName, open_output, output_options, write_object
 from kitt_core.cli.state import State, pass_state
 from kitt_core.errors import ConfigurationError
+from kitt_core.service.archive_input import open_archive
 from kitt_core.service.backup import BackupReport, back_up, new_archive
 from kitt_core.service.copying import CopyReport
 from kitt_core.service.output import is_part_of
@@ -21,7 +22,6 @@ from kitt_core.service.restoring import (
     CheckedArchive,
     OnConflict,
     check_archive,
-    open_archive,
     restore_runs,
 )
 from kitt_core.storage import ResultStore
