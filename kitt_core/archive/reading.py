@@ -14,6 +14,7 @@ from attrs import field, frozen
 from kitt_core.archive import format as words
 from kitt_core.archive.distinct import Distinct
 from kitt_core.archive.format import ArchivedFile, Manifest, Marker, RunRecord
+from kitt_core.archive.limits import USUAL_LIMITS, Limits
 from kitt_core.archive.members import BLOCK, END_BLOCKS, RECORD_BLOCKS, Member, padding, read_header, shown
 from kitt_core.archive.spool import Spool, no_room
 from kitt_core.archive.unpacking import Unpacked
@@ -21,10 +22,7 @@ from kitt_core.checking import check_names
 from kitt_core.errors import InvalidArchiveError, InvalidDocumentError
 from kitt_core.model import Attachment
 
-__all__ = ["MAX_RATIO", "ArchiveReader", "ArchivedRun"]
-
-MAX_RATIO: Final = 250
-"""Times of its size that an archive may unpack to; what benchmarks write packs to a fiftieth at most."""
+__all__ = ["ArchiveReader", "ArchivedRun"]
 
 _A_RUN: Final = f"a run ({words.ROOT}/…/{words.RECORD}) or {words.SUMS}"
 
@@ -56,7 +54,7 @@ class ArchiveReader:
     Args:
         stream: The file, from its beginning.
         size: Its length.
-        max_ratio: How many times that length it may unpack to.
+        limits: How much it may unpack to, and how large a document may be.
 
     Attributes:
         marker: What the archive is; there when the first run is.
@@ -66,8 +64,9 @@ class ArchiveReader:
     marker: Marker
     manifest: Manifest
 
-    def __init__(self, stream: BinaryIO, *, size: int, max_ratio: int = MAX_RATIO) -> None:
-        self._unpacked = Unpacked(stream, size=size, max_ratio=max_ratio)
+    def __init__(self, stream: BinaryIO, *, size: int, limits: Limits = USUAL_LIMITS) -> None:
+        self._limits = limits
+        self._unpacked = Unpacked(stream, size=size, limits=limits)
         self._sums, self._sums_size = hashlib.sha256(), 0
         self._directories, self._ids = Distinct(), Distinct()
         self._runs = self._files = self._document_bytes = self._file_bytes = 0
@@ -98,6 +97,7 @@ class ArchiveReader:
             check_names(file.name for file in record.attachments)
         except InvalidDocumentError as error:
             raise InvalidArchiveError(f"{member.path}: {error.message}") from error
+        self._limits.check_document_size(member.path, record.size)
         self._directories.add(directory.lower())
         self._ids.add(record.id)
         document = b"".join(self._announced(f"{directory}/{words.DOCUMENT}", record.size, record.sha256))

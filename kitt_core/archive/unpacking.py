@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
+from kitt_core.archive.limits import Limits
 from kitt_core.errors import InvalidArchiveError
 
 __all__ = ["Unpacked"]
@@ -24,15 +25,15 @@ class Unpacked:
     Args:
         stream: The packed file, from its beginning.
         size: Its length.
-        max_ratio: How many times that length it may unpack to.
+        limits: How many times that length it may unpack to.
     """
 
-    def __init__(self, stream: BinaryIO, *, size: int, max_ratio: int) -> None:
+    def __init__(self, stream: BinaryIO, *, size: int, limits: Limits) -> None:
         self._stream = stream
         self._inflater = zlib.decompressobj(_GZIP)
         self._ready, self._next = b"", 0  # what is unpacked, and where in it the rest begins
-        self._max_ratio = max_ratio
-        self._allowed = _ALWAYS + size * max_ratio
+        self._limits = limits
+        self._allowed = _ALWAYS + size * limits.ratio
         self._begun = False
 
     def check_room(self, size: int) -> None:
@@ -42,7 +43,7 @@ class Unpacked:
             InvalidArchiveError: It is.
         """
         if size - (len(self._ready) - self._next) > self._allowed:
-            raise self._bomb()
+            raise self._limits.unpacks_to_too_much()
 
     def take(self, size: int) -> bytes:
         """Return the next ``size`` bytes.
@@ -100,7 +101,7 @@ class Unpacked:
             if found:
                 self._allowed -= len(found)
                 if self._allowed < 0:
-                    raise self._bomb()
+                    raise self._limits.unpacks_to_too_much()
                 return found
             if not packed and not self._inflater.eof:
                 raise _cut_off()
@@ -111,12 +112,6 @@ class Unpacked:
             return self._stream.read(size)
         except OSError as error:
             raise InvalidArchiveError(f"it cannot be read: {error.strerror or error}") from error
-
-    def _bomb(self) -> InvalidArchiveError:
-        return InvalidArchiveError(
-            f"it unpacks to more than {self._max_ratio} times its size",
-            hint="if you know where it comes from, give a larger --max-ratio",
-        )
 
 
 def _cut_off() -> InvalidArchiveError:

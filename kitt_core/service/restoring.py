@@ -11,8 +11,8 @@ from typing import BinaryIO, Final
 from attrs import Factory, define, evolve
 
 from kitt_core import codec
-from kitt_core.archive import ArchivedRun, ArchiveReader, Manifest, Marker, RunRecord, Spool
-from kitt_core.archive.reading import MAX_RATIO
+from kitt_core.archive import ArchivedRun, ArchiveReader, Limits, Manifest, Marker, RunRecord, Spool
+from kitt_core.archive.limits import USUAL_LIMITS
 from kitt_core.errors import (
     InvalidArchiveError,
     InvalidDocumentError,
@@ -21,11 +21,12 @@ from kitt_core.errors import (
 )
 from kitt_core.model import Attachment, CheckedRun, Progress, StoredRun
 from kitt_core.query import RunFilter
+from kitt_core.service.archive_input import open_archive
 from kitt_core.service.carrying import CarriedFiles
 from kitt_core.service.copying import Copying, CopyReport, Observe, digests_in
 from kitt_core.storage import Capability, ResultStore, check_run
 
-__all__ = ["MAX_RATIO", "CheckedArchive", "OnConflict", "check_archive", "restore_runs"]
+__all__ = ["CheckedArchive", "Limits", "OnConflict", "check_archive", "open_archive", "restore_runs"]
 
 _MOST_LOOKED_FOR: Final = 400
 _MOST_BYTES: Final = 4 << 20
@@ -75,7 +76,7 @@ def check_archive(
     target: ResultStore,
     *,
     on_conflict: OnConflict = OnConflict.ERROR,
-    max_ratio: int = MAX_RATIO,
+    limits: Limits = USUAL_LIMITS,
     progress: Progress | None = None,
 ) -> CheckedArchive:
     """Read an archive to its end, and look what of it the target has; nothing is written.
@@ -84,7 +85,7 @@ def check_archive(
         stream: The archive; it is read from its beginning.
         target: Where it is to be restored to.
         on_conflict: What is to become of runs that the target has with other bytes.
-        max_ratio: How many times its size the archive may unpack to.
+        limits: How much the archive may unpack to, and how large a document may be.
         progress: Called with the MiB that are read, and of all.
 
     Raises:
@@ -95,12 +96,14 @@ def check_archive(
     if on_conflict is OnConflict.REPLACE:
         target.require(Capability.DELETE, "replace runs")
     plan = _Plan()
-    reader = _reader(stream, max_ratio)
+    reader = _reader(stream, limits)
     size = _size(stream)
     batch: list[RunRecord] = []
     for run in reader.runs():
         try:
-            codec.parse(run.document)
+            codec.parse(run.document, most_parts=limits.document_parts)
+        except codec.TooManyPartsError as error:
+            raise limits.too_many_parts(f"run {run.record.id}", error.possible) from error
         except InvalidDocumentError as error:
             raise InvalidArchiveError(f"run {run.record.id}: {error.message}", hint=error.hint) from error
         plan.keys.append(run.key)
@@ -123,7 +126,7 @@ def restore_runs(
     *,
     location: str = "the archive",
     on_conflict: OnConflict = OnConflict.ERROR,
-    max_ratio: int = MAX_RATIO,
+    limits: Limits = USUAL_LIMITS,
     progress: Progress | None = None,
     observe: Observe | None = None,
 ) -> CopyReport:
@@ -139,7 +142,7 @@ def restore_runs(
         location: Where the archive is, for messages.
         on_conflict: What becomes of runs that the target has with other bytes; those that came since the check
             have failed if it is `OnConflict.ERROR`.
-        max_ratio: How many times its size the archive may unpack to.
+        limits: How much the archive may unpack to, and how large a document may be.
         progress: Called with the number of runs that are done, and of all.
         observe: Told at the end what was done, also if an error is the end.
 
@@ -148,7 +151,7 @@ def restore_runs(
         StoreUnavailableError: The target can't be used any longer; what was written stays.
     """
     total = archive.manifest.runs
-    reader = _reader(stream, max_ratio)
+    reader = _reader(stream, limits)
     with Spool() as spool:
         source = _Batch(location, reader, archive._plan, spool, takes_files=_takes_files(target))  # noqa: SLF001
         restoring = _Restoring(source, target, on_conflict)
@@ -295,9 +298,9 @@ def _conflict(plan: _Plan, target: ResultStore) -> RunExistsError:
     )
 
 
-def _reader(stream: BinaryIO, max_ratio: int) -> ArchiveReader:
+def _reader(stream: BinaryIO, limits: Limits) -> ArchiveReader:
     stream.seek(0)
-    return ArchiveReader(stream, size=_size(stream), max_ratio=max_ratio)
+    return ArchiveReader(stream, size=_size(stream), limits=limits)
 
 
 def _size(stream: BinaryIO) -> int:

@@ -19,8 +19,7 @@ from kitt_core.errors import (
     StoreUnavailableError,
 )
 from kitt_core.memory import MemoryStore
-from kitt_core.service.archive_input import open_archive
-from kitt_core.service.restoring import check_archive, restore_runs
+from kitt_core.service.restoring import check_archive, open_archive, restore_runs
 from kitt_core.testing.documents import MINIMAL, small
 
 from .archives import archive_of, changed, five, packed, parts_of, restore, summed, with_json
