@@ -272,7 +272,9 @@ def _by_name(subject: Subject) -> dict[str, list[_Entry]]:
     for row, raw in zip(subject.rows.benchmarks, objects, strict=True):
         settings = raw.get("settings")
         given = isinstance(settings, Mapping)
-        entry = _Entry(row, raw, ours and given, leaves(settings) if given else {}, dict(row.metrics))
+        entry = _Entry(
+            row, raw, ours and given, leaves(settings) if isinstance(settings, Mapping) else {}, dict(row.metrics)
+        )
         found.setdefault(entry.name, []).append(entry)
     return found
 
