@@ -60,7 +60,7 @@ MOST_DOCUMENT_BYTES: Final = 1 << 30
 """Of a document, which is read as a whole; SQLite and PostgreSQL take none that is larger."""
 
 _MOST_PARTS: Final = 1 << 20
-"""Texts, arrays and objects of a description; the largest record has nine for each attachment."""
+"""Texts, arrays and objects of a description; the largest record has eight for each attachment."""
 _LONGEST_PLAIN: Final = 80
 _LONGEST_KEPT: Final = 40
 # Not in capitals, because some file systems take A and a for the same; no Windows device, no dot at an end.

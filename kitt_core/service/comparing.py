@@ -271,10 +271,8 @@ def _by_name(subject: Subject) -> dict[str, list[_Entry]]:
     found: dict[str, list[_Entry]] = {}
     for row, raw in zip(subject.rows.benchmarks, objects, strict=True):
         settings = raw.get("settings")
-        given = isinstance(settings, Mapping)
-        entry = _Entry(
-            row, raw, ours and given, leaves(settings) if isinstance(settings, Mapping) else {}, dict(row.metrics)
-        )
+        stated = leaves(settings) if isinstance(settings, Mapping) else None
+        entry = _Entry(row, raw, ours and stated is not None, stated or {}, dict(row.metrics))
         found.setdefault(entry.name, []).append(entry)
     return found
 
