@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from kitt_core.errors import InvalidDocumentError
 
-__all__ = ["MAX_DEPTH", "digest", "encode", "encode_and_parse", "parse", "shown"]
+__all__ = ["MAX_DEPTH", "TooManyPartsError", "digest", "encode", "encode_and_parse", "parse", "shown"]
 
 MAX_DEPTH: Final = 256
 """Levels of arrays and objects that a document may have; the outermost object is level 1."""
@@ -60,15 +60,33 @@ def encode(document: bytes | str | Mapping[str, Any]) -> bytes:
     return _serialise(document)[0]
 
 
-def parse(data: bytes) -> dict[str, Any]:
+class TooManyPartsError(InvalidDocumentError):
+    """A document holds more texts, arrays and objects than were asked for.
+
+    Attributes:
+        possible: How many there are at most.
+    """
+
+    def __init__(self, most: int, possible: int) -> None:
+        super().__init__(f"$ holds more than {most} texts, arrays and objects")
+        self.possible = possible
+
+
+def parse(data: bytes, *, most_parts: int | None = None) -> dict[str, Any]:
     """Return the object that ``data`` holds; of duplicate keys the last one counts.
 
     Integers beyond the interpreter's limit become `decimal.Decimal`, numbers beyond a double infinities.
 
+    Args:
+        data: The bytes.
+        most_parts: How many texts (keys too), arrays and objects there may be; each takes far more memory than it
+            takes bytes. For what anybody may have written.
+
     Raises:
+        TooManyPartsError: There are more; nothing was parsed.
         InvalidDocumentError: Not UTF-8, not JSON, not an object, or nested deeper than `MAX_DEPTH`.
     """
-    _check_depth(data)
+    _check_structure(data, most_parts)
     try:
         text = data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
@@ -104,7 +122,7 @@ def encode_and_parse(document: bytes | str | Mapping[str, Any]) -> tuple[bytes, 
     # An escaped surrogate may be half of a pair that the mapping holds as two characters.
     if not plain or rb"\ud" in data:
         return data, parse(data)
-    _check_depth(data)
+    _check_structure(data)
     return data, document
 
 
@@ -144,13 +162,22 @@ def _long_integer(limit: int) -> Callable[[str], int | Decimal]:
     return lambda digits: int(digits) if len(digits.lstrip("-")) <= limit else Decimal(digits)
 
 
-def _check_depth(data: bytes) -> None:
+def _check_structure(data: bytes, most_parts: int | None = None) -> None:
     # The parser recurses, so depth is counted before it sees the text. Few brackets can't be deep.
-    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+    brackets = data.count(b"[") + data.count(b"{")
+    possible = brackets + (data.count(b'"') + 1) // 2
+    most = possible if most_parts is None else most_parts
+    if brackets <= MAX_DEPTH and possible <= most:
         return
-    depth = 0
+    depth = parts = 0
     for token in _TOKEN.finditer(data):
-        first = token[0][:1]
+        first = data[token.start()]
+        if first in b"]}":
+            depth -= 1
+            continue
+        parts += 1
+        if parts > most:
+            raise TooManyPartsError(most, possible)
         if first in b"[{":
             depth += 1
             if depth > MAX_DEPTH:
@@ -158,8 +185,6 @@ def _check_depth(data: bytes) -> None:
                     f"$ is nested deeper than {MAX_DEPTH} levels at byte {token.start()},"
                     f" expected at most {MAX_DEPTH}"
                 )
-        elif first in b"]}":
-            depth -= 1
 
 
 def _serialise(document: Mapping[str, Any]) -> tuple[bytes, bool]:

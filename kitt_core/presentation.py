@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -13,21 +13,24 @@ from attrs import frozen
 from kitt_core import codec
 from kitt_core.errors import InvalidDocumentError
 from kitt_core.model import BenchmarkRow, RunRows, StoredRun
-from kitt_core.rows import derive_rows
+from kitt_core.rows import clean_text, derive_rows
 
 __all__ = [
     "BenchmarkTable",
     "code_span",
     "escape_markdown",
+    "leaves",
     "number",
     "one_line",
     "parse_stored",
     "pivot",
+    "some_of",
     "without_formula",
 ]
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 _LONGEST_LINE: Final = 200
+_MOST_NAMED: Final = 5
 _MARKS: Final = re.compile(r"[\\`*\[\]<>|#~&!$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[-+](?=\s|$)")
 _NUMBERING: Final = re.compile(r"^(\d+)([.)])(?=\s|$)")
 _SIGNIFICANT: Final = 4
@@ -48,6 +51,36 @@ def parse_stored(run: StoredRun) -> tuple[Mapping[str, Any], RunRows]:
             f"run {run.id} cannot be read: {error.message}", hint="`kitt storage verify` looks for damage"
         ) from error
     return document, derive_rows(document, strict=False)
+
+
+def leaves(value: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Return the values of an object by their dotted paths; an array of plain values is one value.
+
+    Args:
+        value: The object.
+        path: What each path begins with.
+    """
+    found: dict[str, Any] = {}
+    for key, item in value.items():
+        place = ".".join(filter(None, (path, clean_text(key))))
+        inner = _parts(item)
+        if inner is None:
+            found[place] = item
+        else:
+            found |= leaves(inner, place)
+    return found
+
+
+def _parts(value: Any) -> Mapping[str, Any] | None:
+    if isinstance(value, list) and any(isinstance(part, Mapping) for part in value):
+        return {str(position): part for position, part in enumerate(value)}
+    return value if isinstance(value, Mapping) else None
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Return names as a sentence lists them: the first ones, and how many more there are."""
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def without_formula(text: str) -> str:

@@ -7,8 +7,9 @@ format's description.
 from __future__ import annotations
 
 from kitt_core.archive.format import Manifest, Marker, RunRecord
+from kitt_core.archive.limits import Limits
 from kitt_core.archive.reading import ArchivedRun, ArchiveReader
 from kitt_core.archive.spool import Spool
 from kitt_core.archive.writing import ArchiveWriter
 
-__all__ = ["ArchiveReader", "ArchiveWriter", "ArchivedRun", "Manifest", "Marker", "RunRecord", "Spool"]
+__all__ = ["ArchiveReader", "ArchiveWriter", "ArchivedRun", "Limits", "Manifest", "Marker", "RunRecord", "Spool"]

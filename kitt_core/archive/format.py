@@ -59,6 +59,8 @@ MOST_RECORD_BYTES: Final = 16 << 20
 MOST_DOCUMENT_BYTES: Final = 1 << 30
 """Of a document, which is read as a whole; SQLite and PostgreSQL take none that is larger."""
 
+_MOST_PARTS: Final = 1 << 20
+"""Texts, arrays and objects of a description; the largest record has eight for each attachment."""
 _LONGEST_PLAIN: Final = 80
 _LONGEST_KEPT: Final = 40
 # Not in capitals, because some file systems take A and a for the same; no Windows device, no dot at an end.
@@ -265,7 +267,7 @@ class _Fields:
         self._where = where
         if isinstance(content, bytes):
             try:
-                content = codec.parse(content)
+                content = codec.parse(content, most_parts=_MOST_PARTS)
             except InvalidDocumentError as error:
                 raise InvalidArchiveError(f"{where}: {error.message}") from error
         if not isinstance(content, Mapping):

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from kitt_core.errors import InvalidArchiveError
 
-__all__ = ["BLOCK", "END_BLOCKS", "RECORD_BLOCKS", "Member", "padding", "read_header", "write_header"]
+__all__ = ["BLOCK", "END_BLOCKS", "RECORD_BLOCKS", "Member", "padding", "read_header", "shown", "write_header"]
 
 BLOCK: Final = 512
 END_BLOCKS: Final = 2
@@ -73,7 +73,7 @@ def read_header(block: bytes, expected: str) -> Member | None:
     if info.type != tarfile.REGTYPE or info.size < 0:
         kind = _KINDS.get(info.type, f"of the type {info.type.decode('latin-1')!r}")
         raise InvalidArchiveError(
-            f"member {_shown(info.name)} is {kind}, expected {expected}",
+            f"member {shown(info.name)} is {kind}, expected {expected}",
             hint="an archive is restored as `kitt storage backup` wrote it, not as tar packs it again",
         )
     return Member(info.name, info.size)
@@ -88,5 +88,6 @@ def _with_large_size(block: bytes, size: int) -> bytes:
     return bytes(changed)
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
+    """Return a member's name as messages show it: quoted, and cut to a readable length."""
     return repr(name if len(name) <= 80 else f"{name[:80]}…")

@@ -14,17 +14,15 @@ from attrs import field, frozen
 from kitt_core.archive import format as words
 from kitt_core.archive.distinct import Distinct
 from kitt_core.archive.format import ArchivedFile, Manifest, Marker, RunRecord
-from kitt_core.archive.members import BLOCK, END_BLOCKS, RECORD_BLOCKS, Member, padding, read_header
-from kitt_core.archive.spool import Spool
+from kitt_core.archive.limits import USUAL_LIMITS, Limits
+from kitt_core.archive.members import BLOCK, END_BLOCKS, RECORD_BLOCKS, Member, padding, read_header, shown
+from kitt_core.archive.spool import Spool, no_room
 from kitt_core.archive.unpacking import Unpacked
 from kitt_core.checking import check_names
 from kitt_core.errors import InvalidArchiveError, InvalidDocumentError
 from kitt_core.model import Attachment
 
-__all__ = ["MAX_RATIO", "ArchiveReader", "ArchivedRun"]
-
-MAX_RATIO: Final = 250
-"""Times of its size that an archive may unpack to; what benchmarks write packs to a fiftieth at most."""
+__all__ = ["ArchiveReader", "ArchivedRun"]
 
 _A_RUN: Final = f"a run ({words.ROOT}/…/{words.RECORD}) or {words.SUMS}"
 
@@ -56,7 +54,7 @@ class ArchiveReader:
     Args:
         stream: The file, from its beginning.
         size: Its length.
-        max_ratio: How many times that length it may unpack to.
+        limits: How much it may unpack to, and how large a document may be.
 
     Attributes:
         marker: What the archive is; there when the first run is.
@@ -66,8 +64,9 @@ class ArchiveReader:
     marker: Marker
     manifest: Manifest
 
-    def __init__(self, stream: BinaryIO, *, size: int, max_ratio: int = MAX_RATIO) -> None:
-        self._unpacked = Unpacked(stream, size=size, max_ratio=max_ratio)
+    def __init__(self, stream: BinaryIO, *, size: int, limits: Limits = USUAL_LIMITS) -> None:
+        self._limits = limits
+        self._unpacked = Unpacked(stream, size=size, limits=limits)
         self._sums, self._sums_size = hashlib.sha256(), 0
         self._directories, self._ids = Distinct(), Distinct()
         self._runs = self._files = self._document_bytes = self._file_bytes = 0
@@ -77,6 +76,7 @@ class ArchiveReader:
 
         Raises:
             InvalidArchiveError: It is not as `ArchiveWriter` writes it.
+            StoreUnavailableError: There is no room for its files.
         """
         member = self._next(words.MARKER)
         if member.path != words.MARKER:
@@ -97,6 +97,7 @@ class ArchiveReader:
             check_names(file.name for file in record.attachments)
         except InvalidDocumentError as error:
             raise InvalidArchiveError(f"{member.path}: {error.message}") from error
+        self._limits.check_document_size(member.path, record.size)
         self._directories.add(directory.lower())
         self._ids.add(record.id)
         document = b"".join(self._announced(f"{directory}/{words.DOCUMENT}", record.size, record.sha256))
@@ -115,13 +116,17 @@ class ArchiveReader:
             for _ in chunks:
                 pass
             return Attachment(file.name, file.size, _not_kept)
-        return Attachment(file.name, file.size, spool.take(chunks).open)
+        try:
+            held = spool.take(chunks)
+        except OSError as error:  # the archive's own are told otherwise
+            raise no_room(error) from error
+        return Attachment(file.name, file.size, held.open)
 
     def _announced(self, path: str, size: int, digest: str) -> Iterator[bytes]:
         """Yield the content of the member that must come next; the digest is compared after its last part."""
         member = self._next(path)
         if member.path != path:
-            raise InvalidArchiveError(f"member {_shown(member.path)} was not announced, expected {path}")
+            raise InvalidArchiveError(f"member {shown(member.path)} was not announced, expected {path}")
         if member.size != size:
             raise InvalidArchiveError(f"{path} has {member.size} bytes, announced were {size}")
         found = hashlib.sha256()
@@ -137,7 +142,7 @@ class ArchiveReader:
 
     def _small(self, member: Member, most: int) -> bytes:
         if member.size > most:
-            raise InvalidArchiveError(f"{_shown(member.path)} has {member.size} bytes, at most {most} are read")
+            raise InvalidArchiveError(f"{shown(member.path)} has {member.size} bytes, at most {most} are read")
         content = b"".join(self._content(member))
         self._sum(member.path, hashlib.sha256(content).hexdigest())
         return content
@@ -157,7 +162,7 @@ class ArchiveReader:
     def _content(self, member: Member) -> Iterator[bytes]:
         yield from self._unpacked.chunks(member.size)
         if any(self._unpacked.take(padding(member.size))):
-            raise InvalidArchiveError(f"something stands between {_shown(member.path)} and the next member")
+            raise InvalidArchiveError(f"something stands between {shown(member.path)} and the next member")
 
     def _finish(self, member: Member) -> None:
         expected, size = self._sums.hexdigest(), self._sums_size
@@ -166,7 +171,7 @@ class ArchiveReader:
             raise InvalidArchiveError(f"{words.SUMS} does not list the members and their digests")
         member = self._next(words.MANIFEST)
         if member.path != words.MANIFEST:
-            raise InvalidArchiveError(f"member {_shown(member.path)} follows the last run, not {words.MANIFEST}")
+            raise InvalidArchiveError(f"member {shown(member.path)} follows the last run, not {words.MANIFEST}")
         self.manifest = Manifest.from_bytes(self._small(member, words.MOST_DESCRIPTION_BYTES))
         counted = (self._runs, self._files, self._document_bytes, self._file_bytes)
         noted = self.manifest
@@ -196,7 +201,7 @@ def _directory_of(path: str) -> str:
     root, _, rest = path.partition("/")
     name, _, leaf = rest.partition("/")
     if root != words.ROOT or leaf != words.RECORD or not words.is_safe_name(name):
-        raise InvalidArchiveError(f"member {_shown(path)} has no place in an archive, expected {_A_RUN}")
+        raise InvalidArchiveError(f"member {shown(path)} has no place in an archive, expected {_A_RUN}")
     return f"{root}/{name}"
 
 
@@ -209,7 +214,3 @@ def _digest(chunks: Iterable[bytes]) -> str:
 
 def _not_kept() -> BinaryIO:
     raise OSError("the run was there a moment ago, and its files were passed over")
-
-
-def _shown(name: str) -> str:
-    return repr(name if len(name) <= 80 else f"{name[:80]}…")

@@ -15,7 +15,9 @@ from typing import BinaryIO, Final, cast
 
 from attrs import field, frozen
 
-__all__ = ["Spool", "Spooled"]
+from kitt_core.errors import StoreUnavailableError
+
+__all__ = ["Spool", "Spooled", "no_room"]
 
 _CHUNK: Final = 1 << 20
 
@@ -93,6 +95,14 @@ class Spool(AbstractContextManager["Spool"]):
     def close(self) -> None:
         """Give everything back."""
         self._file.close()
+
+
+def no_room(error: OSError) -> StoreUnavailableError:
+    """Return what is said where temporary files can't be written: no fault of the archive's."""
+    return StoreUnavailableError(
+        f"the temporary directory cannot be written: {error.strerror or error}",
+        hint="set TMPDIR to a directory with room",
+    )
 
 
 class _Section(io.RawIOBase):

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
+from kitt_core.archive.limits import Limits
 from kitt_core.errors import InvalidArchiveError
 
 __all__ = ["Unpacked"]
@@ -24,15 +25,15 @@ class Unpacked:
     Args:
         stream: The packed file, from its beginning.
         size: Its length.
-        max_ratio: How many times that length it may unpack to.
+        limits: How many times that length it may unpack to.
     """
 
-    def __init__(self, stream: BinaryIO, *, size: int, max_ratio: int) -> None:
+    def __init__(self, stream: BinaryIO, *, size: int, limits: Limits) -> None:
         self._stream = stream
         self._inflater = zlib.decompressobj(_GZIP)
-        self._ready = b""
-        self._max_ratio = max_ratio
-        self._allowed = _ALWAYS + size * max_ratio
+        self._ready, self._next = b"", 0  # what is unpacked, and where in it the rest begins
+        self._limits = limits
+        self._allowed = _ALWAYS + size * limits.ratio
         self._begun = False
 
     def check_room(self, size: int) -> None:
@@ -41,8 +42,8 @@ class Unpacked:
         Raises:
             InvalidArchiveError: It is.
         """
-        if size - len(self._ready) > self._allowed:
-            raise self._bomb()
+        if size - (len(self._ready) - self._next) > self._allowed:
+            raise self._limits.unpacks_to_too_much()
 
     def take(self, size: int) -> bytes:
         """Return the next ``size`` bytes.
@@ -59,11 +60,13 @@ class Unpacked:
             InvalidArchiveError: The file is damaged, or ends before.
         """
         while size:
-            if not self._ready:
-                self._ready = self._more()
+            if self._next == len(self._ready):
+                self._ready, self._next = self._more(), 0
                 if not self._ready:
                     raise _cut_off()
-            part, self._ready = self._ready[:size], self._ready[size:]
+            # An offset, for the rest is large and most parts are small.
+            part = self._ready[self._next : self._next + size]
+            self._next += len(part)
             size -= len(part)
             yield part
 
@@ -74,8 +77,8 @@ class Unpacked:
             InvalidArchiveError: The file is damaged, or something follows the gzip member.
         """
         # Also where nothing is left: the check sum behind the last byte is looked at by whoever wants one more.
-        while part := self._ready or self._more():
-            self._ready = b""
+        while part := self._ready[self._next :] or self._more():
+            self._ready, self._next = b"", 0
             yield part
         if self._inflater.unused_data or self._read(1):
             raise InvalidArchiveError("something follows the archive's end", hint="it is not as it was written")
@@ -98,7 +101,7 @@ class Unpacked:
             if found:
                 self._allowed -= len(found)
                 if self._allowed < 0:
-                    raise self._bomb()
+                    raise self._limits.unpacks_to_too_much()
                 return found
             if not packed and not self._inflater.eof:
                 raise _cut_off()
@@ -109,12 +112,6 @@ class Unpacked:
             return self._stream.read(size)
         except OSError as error:
             raise InvalidArchiveError(f"it cannot be read: {error.strerror or error}") from error
-
-    def _bomb(self) -> InvalidArchiveError:
-        return InvalidArchiveError(
-            f"it unpacks to more than {self._max_ratio} times its size",
-            hint="if you know where it comes from, give a larger --max-ratio",
-        )
 
 
 def _cut_off() -> InvalidArchiveError:

@@ -16,6 +16,7 @@ from kitt_core.cli.lazy import HintedUsageError
 from kitt_core.cli.render import output_options, write_object, write_rows, write_tables
 from kitt_core.cli.state import State, pass_state
 from kitt_core.errors import ConfigurationError
+from kitt_core.presentation import some_of
 from kitt_core.service.comparing import ComparedMetric, Comparison, compare_runs
 from kitt_core.service.imports import STANDARD_INPUT
 from kitt_core.service.output import is_part_of
@@ -55,7 +56,6 @@ _TABLE: Final = {
 }
 """The columns that a table shows, with their headings."""
 _ALWAYS_SHOWN: Final = ("model", "engine", "suite_name")
-_MOST_NAMED: Final = 5
 
 
 @click.command()
@@ -116,9 +116,7 @@ def _warn(found: Comparison, metrics: Sequence[str]) -> None:
 
 
 def _named(found: Comparison) -> str:
-    names = [difference.what for difference in found.differences]
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return some_of([difference.what for difference in found.differences])
 
 
 def _tables(found: Comparison) -> Iterator[tuple[Sequence[str], list[dict[str, Any]]]]:

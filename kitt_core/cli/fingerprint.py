@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -32,6 +32,7 @@ def fingerprint(state: State, /, *, verbose: bool, output_format: str | None, ou
     """
     from kitt_core.fingerprint import collect_system_info
     from kitt_core.plugins import FINGERPRINTS
+    from kitt_core.presentation import leaves
 
     info = collect_system_info(state.plugins.all(FINGERPRINTS))
     if verbose:
@@ -45,7 +46,7 @@ def fingerprint(state: State, /, *, verbose: bool, output_format: str | None, ou
     elif output_format in {"json", "jsonl"}:
         write_object(info.sections, output_format, output)
     else:
-        write_object(dict(_flat(info.sections)), output_format, output)
+        write_object(leaves(info.sections), output_format, output)
 
 
 def _told(info: SystemInfo) -> Iterator[str]:
@@ -55,13 +56,3 @@ def _told(info: SystemInfo) -> Iterator[str]:
         yield f"note: {remark}"
     for note in info.notes:
         yield f"warning: {note}"
-
-
-def _flat(sections: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in sections.items():
-        if isinstance(value, list) and any(isinstance(part, Mapping) for part in value):
-            yield from _flat({str(position): part for position, part in enumerate(value)}, f"{prefix}{key}.")
-        elif isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -16,6 +16,7 @@ from attrs import field, frozen
 from kitt_core.aggregation import mean
 from kitt_core.benchmarking.catalogue import CATALOGUE, MetricDefinition, definition_of
 from kitt_core.model import BenchmarkRow
+from kitt_core.presentation import leaves, some_of
 from kitt_core.rows import clean_text
 from kitt_core.service.subjects import Subject
 
@@ -34,9 +35,15 @@ _MEASURED: Final = frozenset(
         "passed_count",
         "failed_count",
         "total_time_seconds",
+        "outputs_incomplete",
+        "stopped",
     }
 )
 """Keys of a document that say what came out of a run, not how it was made."""
+_MEASURED_PATHS: Final = frozenset(
+    {"config.prompt_salt", "engine_info.answers_ended_early", "engine_info.retries"}
+)
+"""The same inside of objects; the salt is another one in each run."""
 _ORDER: Final = {definition.name: place for place, definition in enumerate(CATALOGUE)}
 
 
@@ -221,14 +228,22 @@ class _Case:
             side, other, entries = ("A", "B", self.b) if a.present else ("B", "A", self.a)
             reason = _why_not_measured(entries, name)
             yield f"only in {side}" + (f"; {other}: {reason}" if reason else "")
-        elif _sources(self.a) != _sources(self.b) and _counts_tokens(known):
-            yield "other token_count_source"
+        else:
+            if others := self._other_settings():
+                yield f"other settings: {some_of(others)}"
+            if _sources(self.a) != _sources(self.b) and _counts_tokens(known):
+                yield "other token_count_source"
         for side, value, entries in (("A", a, self.a), ("B", b, self.b)):
             failed = sum(1 for entry in entries if not entry.row.passed)
             if failed and value.present:
                 yield f"{failed} of {len(entries)} failed in {side}{'' if value.failed else ' and left out'}"
             if value.present and value.mean is None:
                 yield f"no finite value in {side}"
+
+    def _other_settings(self) -> list[str]:
+        """Return the settings in which the two sides differ; none where one side does not say any."""
+        a, b = (entries[0].settings if entries else {} for entries in (self.a, self.b))
+        return [difference.what for difference in _differing(a, b)] if a and b else []
 
 
 def _is_common(row: ComparedMetric) -> bool:
@@ -256,8 +271,8 @@ def _by_name(subject: Subject) -> dict[str, list[_Entry]]:
     found: dict[str, list[_Entry]] = {}
     for row, raw in zip(subject.rows.benchmarks, objects, strict=True):
         settings = raw.get("settings")
-        given = isinstance(settings, Mapping)
-        entry = _Entry(row, raw, ours and given, _flat({"": settings}) if given else {}, dict(row.metrics))
+        stated = leaves(settings) if isinstance(settings, Mapping) else None
+        entry = _Entry(row, raw, ours and stated is not None, stated or {}, dict(row.metrics))
         found.setdefault(entry.name, []).append(entry)
     return found
 
@@ -343,32 +358,14 @@ def _document_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterato
 
 
 def _made_of(document: Mapping[str, Any]) -> dict[str, Any]:
-    return _flat({key: value for key, value in document.items() if key not in _MEASURED})
+    values = leaves({key: value for key, value in document.items() if key not in _MEASURED})
+    return {path: value for path, value in values.items() if path not in _MEASURED_PATHS}
 
 
 def _differing(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> Iterator[Difference]:
     for key in dict.fromkeys([*a, *b]):
         if _spelled(a.get(key)) != _spelled(b.get(key)):
             yield Difference(f"{prefix}{key}", a.get(key), b.get(key))
-
-
-def _flat(value: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Return the leaves of an object by their dotted paths; an array of plain values is a leaf."""
-    leaves: dict[str, Any] = {}
-    for key, item in value.items():
-        place = ".".join(filter(None, (path, clean_text(key))))
-        inner = _parts(item)
-        if inner is None:
-            leaves[place] = item
-        else:
-            leaves |= _flat(inner, place)
-    return leaves
-
-
-def _parts(value: Any) -> Mapping[str, Any] | None:
-    if isinstance(value, list) and any(isinstance(part, Mapping) for part in value):
-        return {str(position): part for position, part in enumerate(value)}
-    return value if isinstance(value, Mapping) else None
 
 
 def _spelled(value: Any) -> str:

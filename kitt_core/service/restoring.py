@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import enum
 import os
-import sys
-import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from shutil import copyfileobj
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
 from attrs import Factory, define, evolve
 
 from kitt_core import codec
-from kitt_core.archive import ArchivedRun, ArchiveReader, Manifest, Marker, RunRecord, Spool
-from kitt_core.archive.reading import MAX_RATIO
+from kitt_core.archive import ArchivedRun, ArchiveReader, Limits, Manifest, Marker, RunRecord, Spool
+from kitt_core.archive.limits import USUAL_LIMITS
 from kitt_core.errors import (
-    InputNotFoundError,
     InvalidArchiveError,
     InvalidDocumentError,
     KittError,
@@ -27,18 +21,17 @@ from kitt_core.errors import (
 )
 from kitt_core.model import Attachment, CheckedRun, Progress, StoredRun
 from kitt_core.query import RunFilter
+from kitt_core.service.archive_input import open_archive
 from kitt_core.service.carrying import CarriedFiles
 from kitt_core.service.copying import Copying, CopyReport, Observe, digests_in
 from kitt_core.storage import Capability, ResultStore, check_run
 
-__all__ = ["MAX_RATIO", "CheckedArchive", "OnConflict", "check_archive", "open_archive", "restore_runs"]
+__all__ = ["CheckedArchive", "Limits", "OnConflict", "check_archive", "open_archive", "restore_runs"]
 
-STANDARD_INPUT: Final = "-"
 _MOST_LOOKED_FOR: Final = 400
 _MOST_BYTES: Final = 4 << 20
 _MOST_FILE_BYTES: Final = 64 << 20
 _MOST_NAMED: Final = 5
-_MOST_SHOWN: Final = 120
 
 
 class OnConflict(enum.StrEnum):
@@ -78,44 +71,12 @@ class _Plan:
     named: list[str] = Factory(list)
 
 
-@contextmanager
-def open_archive(path: str | Path) -> Iterator[BinaryIO]:
-    """Open an archive so that it can be read twice; ``-`` is standard input.
-
-    What the block finds wrong with the archive is told with its name.
-
-    Raises:
-        InputNotFoundError: There is no such file.
-        InvalidArchiveError: It can't be read.
-    """
-    with ExitStack() as stack:
-        try:
-            standard = str(path) == STANDARD_INPUT
-            stream = sys.stdin.buffer if standard else stack.enter_context(Path(path).open("rb"))
-            if standard or not Path(path).is_file():  # a pipe: it can be read once
-                kept = stack.enter_context(tempfile.TemporaryFile())
-                copyfileobj(stream, kept)
-                kept.seek(0)
-                stream = cast("BinaryIO", kept)
-        except FileNotFoundError as error:
-            raise InputNotFoundError(
-                f"{path}: no such file", hint="check the path; - is standard input"
-            ) from error
-        except OSError as error:
-            raise InvalidArchiveError(f"{path} cannot be read: {error.strerror or error}") from error
-        try:
-            yield stream
-        except InvalidArchiveError as error:
-            name = "standard input" if standard else str(path)[-_MOST_SHOWN:]
-            raise InvalidArchiveError(f"{name}: {error.message}", hint=error.hint) from error
-
-
 def check_archive(
     stream: BinaryIO,
     target: ResultStore,
     *,
     on_conflict: OnConflict = OnConflict.ERROR,
-    max_ratio: int = MAX_RATIO,
+    limits: Limits = USUAL_LIMITS,
     progress: Progress | None = None,
 ) -> CheckedArchive:
     """Read an archive to its end, and look what of it the target has; nothing is written.
@@ -124,7 +85,7 @@ def check_archive(
         stream: The archive; it is read from its beginning.
         target: Where it is to be restored to.
         on_conflict: What is to become of runs that the target has with other bytes.
-        max_ratio: How many times its size the archive may unpack to.
+        limits: How much the archive may unpack to, and how large a document may be.
         progress: Called with the MiB that are read, and of all.
 
     Raises:
@@ -135,12 +96,14 @@ def check_archive(
     if on_conflict is OnConflict.REPLACE:
         target.require(Capability.DELETE, "replace runs")
     plan = _Plan()
-    reader = _reader(stream, max_ratio)
+    reader = _reader(stream, limits)
     size = _size(stream)
     batch: list[RunRecord] = []
     for run in reader.runs():
         try:
-            codec.parse(run.document)
+            codec.parse(run.document, most_parts=limits.document_parts)
+        except codec.TooManyPartsError as error:
+            raise limits.too_many_parts(f"run {run.record.id}", error.possible) from error
         except InvalidDocumentError as error:
             raise InvalidArchiveError(f"run {run.record.id}: {error.message}", hint=error.hint) from error
         plan.keys.append(run.key)
@@ -163,7 +126,7 @@ def restore_runs(
     *,
     location: str = "the archive",
     on_conflict: OnConflict = OnConflict.ERROR,
-    max_ratio: int = MAX_RATIO,
+    limits: Limits = USUAL_LIMITS,
     progress: Progress | None = None,
     observe: Observe | None = None,
 ) -> CopyReport:
@@ -179,7 +142,7 @@ def restore_runs(
         location: Where the archive is, for messages.
         on_conflict: What becomes of runs that the target has with other bytes; those that came since the check
             have failed if it is `OnConflict.ERROR`.
-        max_ratio: How many times its size the archive may unpack to.
+        limits: How much the archive may unpack to, and how large a document may be.
         progress: Called with the number of runs that are done, and of all.
         observe: Told at the end what was done, also if an error is the end.
 
@@ -188,7 +151,7 @@ def restore_runs(
         StoreUnavailableError: The target can't be used any longer; what was written stays.
     """
     total = archive.manifest.runs
-    reader = _reader(stream, max_ratio)
+    reader = _reader(stream, limits)
     with Spool() as spool:
         source = _Batch(location, reader, archive._plan, spool, takes_files=_takes_files(target))  # noqa: SLF001
         restoring = _Restoring(source, target, on_conflict)
@@ -335,9 +298,9 @@ def _conflict(plan: _Plan, target: ResultStore) -> RunExistsError:
     )
 
 
-def _reader(stream: BinaryIO, max_ratio: int) -> ArchiveReader:
+def _reader(stream: BinaryIO, limits: Limits) -> ArchiveReader:
     stream.seek(0)
-    return ArchiveReader(stream, size=_size(stream), max_ratio=max_ratio)
+    return ArchiveReader(stream, size=_size(stream), limits=limits)
 
 
 def _size(stream: BinaryIO) -> int:

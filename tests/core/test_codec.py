@@ -94,6 +94,29 @@ def test_a_deep_document_after_tricky_text_is_still_counted() -> None:
         codec.parse(b'{"a": "\\\\", "b": "\\"", "c": ' + b"[" * 300 + b"]" * 300 + b"}")
 
 
+@pytest.mark.parametrize(
+    ("data", "parts"),
+    [
+        (b"{}", 1),
+        (b'{"a": [1, 2, 3.5, null, true]}', 3),
+        (b'{"a": [[], {}, "b", {"c": "[[{{"}]}', 9),
+        (b'{"\\"\\\\": "\\"[\\""}', 3),
+        (b'{"a":[' + b"[]," * 1000 + b"{}]}", 1004),
+    ],
+)
+def test_parts_are_texts_arrays_and_objects(data: bytes, parts: int) -> None:
+    assert codec.parse(data, most_parts=parts) == json.loads(data)
+    with pytest.raises(codec.TooManyPartsError, match=f"more than {parts - 1} texts") as caught:
+        codec.parse(data, most_parts=parts - 1)
+    assert codec.parse(data, most_parts=caught.value.possible) == json.loads(data)
+
+
+def test_parts_are_counted_before_parsing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "_loads", lambda text: pytest.fail("it was parsed"))
+    with pytest.raises(codec.TooManyPartsError):
+        codec.parse(b'{"a":[' + b"[]," * 100_000 + b"0]}", most_parts=1000)
+
+
 def test_depth_is_counted_before_parsing() -> None:
     with pytest.raises(InvalidDocumentError, match="deeper than 256"):
         codec.parse(b'{"a":' * 200_000)

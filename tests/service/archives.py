@@ -14,7 +14,8 @@ from typing import Any
 from attrs import evolve, frozen
 
 from kitt_core.archive import ArchiveWriter, Marker
-from kitt_core.archive.reading import MAX_RATIO, ArchiveReader
+from kitt_core.archive.limits import USUAL_LIMITS, Limits
+from kitt_core.archive.reading import ArchiveReader
 from kitt_core.codec import digest
 from kitt_core.memory import MemoryStore
 from kitt_core.model import Attachment, StoredRun
@@ -54,9 +55,9 @@ def written(*runs: tuple[StoredRun, list[Attachment]]) -> bytes:
     return stream.getvalue()
 
 
-def read(data: bytes, max_ratio: int = MAX_RATIO) -> list[StoredRun]:
+def read(data: bytes, limits: Limits = USUAL_LIMITS) -> list[StoredRun]:
     """Return the runs of an archive, which is read to its end."""
-    reader = ArchiveReader(io.BytesIO(data), size=len(data), max_ratio=max_ratio)
+    reader = ArchiveReader(io.BytesIO(data), size=len(data), limits=limits)
     found = [
         StoredRun(run.record.id, run.document, run.record.created_at, run.record.sha256) for run in reader.runs()
     ]
@@ -130,6 +131,11 @@ def five() -> io.BytesIO:
         return archive_of(filled(source))
 
 
-def restore(stream: io.BytesIO, target: ResultStore, on_conflict: OnConflict = OnConflict.ERROR) -> CopyReport:
-    archive = check_archive(stream, target, on_conflict=on_conflict)
-    return restore_runs(stream, archive, target, on_conflict=on_conflict)
+def restore(
+    stream: io.BytesIO,
+    target: ResultStore,
+    on_conflict: OnConflict = OnConflict.ERROR,
+    limits: Limits = USUAL_LIMITS,
+) -> CopyReport:
+    archive = check_archive(stream, target, on_conflict=on_conflict, limits=limits)
+    return restore_runs(stream, archive, target, on_conflict=on_conflict, limits=limits)

@@ -16,8 +16,10 @@ from attrs import evolve
 from kitt_core import open_store
 from kitt_core.archive import ArchiveReader, ArchiveWriter, Spool
 from kitt_core.archive.format import ArchivedFile, RunRecord, is_safe_name, member_name
+from kitt_core.archive.limits import Limits
 from kitt_core.archive.members import read_header, write_header
-from kitt_core.errors import InvalidDocumentError, StoreUnavailableError
+from kitt_core.archive.unpacking import Unpacked
+from kitt_core.errors import InvalidArchiveError, InvalidDocumentError, StoreUnavailableError
 from kitt_core.model import Attachment
 from kitt_core.testing.documents import MINIMAL
 
@@ -210,3 +212,16 @@ def test_the_same_runs_make_the_same_archive() -> None:
 def test_a_record_says_what_it_said() -> None:
     record = RunRecord("a", CREATED, "0" * 64, 7, (ArchivedFile("é", "outputs/x~0", 1, "1" * 64),))
     assert RunRecord.from_bytes("a", record.as_bytes()) == record
+
+
+@pytest.mark.parametrize("size", [1, 7, 512, 4096, 1 << 20])
+def test_parts_of_any_size_are_the_content_in_its_order(size: int) -> None:
+    content = os.urandom(1000) * 300 if size < 512 else os.urandom(3 << 20)
+    packed = gzip.compress(content, 1)
+    unpacked = Unpacked(io.BytesIO(packed), size=len(packed), limits=Limits(ratio=0))
+    taken = [unpacked.take(size) for _ in range(len(content) // size - 1)]
+    room = (64 << 20) - sum(map(len, taken))  # what lies ready is still to come
+    unpacked.check_room(room)
+    with pytest.raises(InvalidArchiveError):
+        unpacked.check_room(room + 1)
+    assert b"".join([*taken, *unpacked.rest()]) == content

@@ -13,6 +13,7 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kitt_core.archive.limits import Limits
 from kitt_core.errors import InvalidArchiveError
 from kitt_core.testing.documents import MINIMAL
 
@@ -260,7 +261,8 @@ def test_an_archive_that_unpacks_to_too_much_is_left_early(tmp_path: Path) -> No
     document = b'{"model": "' + b"x" * (300 << 20) + b'"}'
     data = written((stored("a", document), []))
     assert len(data) < 400_000
-    refused(data, "more than 250 times its size")  # told by the header: nothing of it is unpacked
+    # Told by the header: nothing of it is unpacked.
+    refused(data, "more than 250 times its size", limits=Limits(document_mib=1024))
     path = tmp_path / "zeros.gz"
     with gzip.open(path, "wb") as file:
         file.write(UNPACKED.rstrip(b"\0") + bytes(512 + 1024))
@@ -275,15 +277,18 @@ def test_a_document_that_is_announced_too_large_is_not_read() -> None:
 
     parts = changed(parts_of(SMALL), "one/run.json", change)
     parts = changed(parts, "one/metrics.json", lambda part: evolve(part, size=1 << 30))
-    error = refused(packed(parts[:3]), "unpacks to more than 250 times its size")
-    assert "--max-ratio" in (error.hint or "")
+    error = refused(packed(parts[:3]), "a document of 1073741824 bytes; at most 64 MiB")
+    assert "--max-document 1024" in (error.hint or "")
+    limits = Limits(document_mib=1024)
+    error = refused(packed(parts[:3]), "unpacks to more than 250 times its size", limits=limits)
+    assert "--max-ratio 1100" in (error.hint or "")
 
 
 def test_the_limit_can_be_raised() -> None:
     document = b'{"a": "' + b"x" * (80 << 20) + b'"}'
     data = written((stored("a", document), []))
-    refused(data, "more than 1 times its size", max_ratio=1)
-    assert read(data, max_ratio=1000)[0].document == document
+    refused(data, "more than 1 times its size", limits=Limits(ratio=1, document_mib=128))
+    assert read(data, limits=Limits(ratio=1000, document_mib=128))[0].document == document
 
 
 # Damage anywhere.

@@ -219,6 +219,30 @@ def test_settings_model_machine_and_software_that_differ_are_named() -> None:
     }
 
 
+def test_other_settings_are_noted_beside_the_ratio() -> None:
+    a = run(entry({"avg_tps": 40.0, "x": 1}, settings={"concurrency": 4, "max_tokens": 64, "load": {"s": 1}}))
+    b = run(entry({"avg_tps": 80.0, "x": 1}, settings={"concurrency": 8, "max_tokens": 64, "load": {"s": 2}}))
+    found = compare_runs(a, b).common
+    assert [metric.notes for metric in found] == [("other settings: concurrency, load.s",)] * 2
+    assert found[0].ratio == 2.0
+    (metric,) = compare_runs(a, old_run(entry())).common
+    assert metric.notes == ("definition unknown in B",)
+    many = (run(entry(settings={f"s{n}": side for n in range(9)})) for side in (1, 2))
+    assert only(compare_runs(*many)).notes == ("other settings: s0, s1, s2, s3, s4 and 4 more",)
+
+
+def test_what_came_out_of_a_run_is_no_difference_of_how_it_was_made() -> None:
+    def made(n: int) -> Subject:
+        return run(
+            entry(),
+            config={"prompt_salt": f"salt{n}", "seed": 0},
+            engine_info={"name": "e", "retries": n, "answers_ended_early": n, "version": n},
+            **({"stopped": "interrupted", "outputs_incomplete": "the disk is full"} if n else {}),
+        )
+
+    assert differing(made(0), made(1)) == {"engine_info.version": (0, 1)}
+
+
 @pytest.mark.parametrize(
     ("patterns", "names"),
     [

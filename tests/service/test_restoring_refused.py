@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import os
 import subprocess
@@ -15,6 +16,7 @@ from kitt_core.codec import digest
 from kitt_core.errors import (
     InputNotFoundError,
     InvalidArchiveError,
+    StoreUnavailableError,
 )
 from kitt_core.memory import MemoryStore
 from kitt_core.service.restoring import check_archive, open_archive, restore_runs
@@ -132,3 +134,45 @@ def test_a_pipe_is_read(tmp_path: Path) -> None:
         open_archive(tmp_path / "pipe") as stream,
     ):
         assert restore_runs(stream, check_archive(stream, target), target).copied == 5
+
+
+class FullDisk(io.BytesIO):
+    """A temporary file on a disk without room."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__()
+
+    def write(self, data: object, /) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_temporary_disk_without_room_is_not_the_fault_of_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_place(**options: object) -> FullDisk:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    said = "the temporary directory cannot be written"
+    os.mkfifo(tmp_path / "pipe")
+    for temporary in (FullDisk, no_place):
+        monkeypatch.setattr("tempfile.TemporaryFile", temporary)
+        with (
+            subprocess.Popen(["sh", "-c", f"printf x > {tmp_path}/pipe"]),
+            pytest.raises(StoreUnavailableError, match=said) as caught,
+            open_archive(tmp_path / "pipe"),
+        ):
+            pass
+        assert caught.value.exit_code == 4
+        assert "TMPDIR" in (caught.value.hint or "")
+
+
+def test_a_full_disk_while_files_are_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    with MemoryStore() as source:
+        source.save_result(MINIMAL, run_id="one", attachments=[attachment("a", b"content")])
+        stream = archive_of(source)
+    with MemoryStore() as target:
+        archive = check_archive(stream, target)
+        monkeypatch.setattr("tempfile.TemporaryFile", FullDisk)
+        with pytest.raises(StoreUnavailableError, match="No space left"):
+            restore_runs(stream, archive, target)
+        assert target.count() == 0

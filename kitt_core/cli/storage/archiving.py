@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 import click
 
+from kitt_core.archive.limits import MAX_DOCUMENT_MIB, MAX_RATIO, Limits
 from kitt_core.cli.lazy import HintedUsageError
 from kitt_core.cli.messages import say_error
 from kitt_core.cli.progress import progress_bar
@@ -17,7 +18,6 @@ from kitt_core.service.backup import BackupReport, back_up, new_archive
 from kitt_core.service.copying import CopyReport
 from kitt_core.service.output import is_part_of
 from kitt_core.service.restoring import (
-    MAX_RATIO,
     CheckedArchive,
     OnConflict,
     check_archive,
@@ -87,6 +87,13 @@ def backup(state: State, /, *, file: Path, force: bool, output_format: str | Non
     default=MAX_RATIO,
     help=f"How many times its size FILE may unpack to; {MAX_RATIO} without it.",
 )
+@click.option(
+    "--max-document",
+    metavar="MIB",
+    type=click.IntRange(min=1),
+    default=MAX_DOCUMENT_MIB,
+    help=f"How large a document of FILE may be; {MAX_DOCUMENT_MIB} without it.",
+)
 @output_options
 @pass_state
 def restore(
@@ -96,6 +103,7 @@ def restore(
     file: Path,
     on_conflict: str,
     max_ratio: int,
+    max_document: int,
     output_format: str | None,
     output: Path | None,
 ) -> int:
@@ -107,12 +115,12 @@ def restore(
 
     With --format the numbers and the runs that failed are printed.
     """
-    choice = OnConflict(on_conflict)
+    choice, limits = OnConflict(on_conflict), Limits(max_ratio, max_document)
     with open_archive(file) as stream, state.open_store(output) as store:
         _protect(file, output)
         with progress_bar(state, "Checking (MiB)") as progress:
-            archive = check_archive(stream, store, on_conflict=choice, max_ratio=max_ratio, progress=progress)
-        report = _restored(state, stream, archive, store, file, choice, max_ratio)
+            archive = check_archive(stream, store, on_conflict=choice, limits=limits, progress=progress)
+        report = _restored(state, stream, archive, store, file, choice, limits)
         _tell_failures(report)
         if output_format is not None or output is not None:
             write_object(_restore_values(report, archive), output_format, output)
@@ -127,7 +135,7 @@ def _restored(
     store: ResultStore,
     file: Path,
     on_conflict: OnConflict,
-    max_ratio: int,
+    limits: Limits,
 ) -> CopyReport:
     so_far = CopyReport()
 
@@ -143,7 +151,7 @@ def _restored(
                 store,
                 location=str(file),
                 on_conflict=on_conflict,
-                max_ratio=max_ratio,
+                limits=limits,
                 progress=progress,
                 observe=observe,
             )

@@ -14,9 +14,9 @@ ENVIRONMENT_TYPES: Final = (
     "dgx_spark",
     "dgx",
     "wsl2",
+    "kubernetes",
     "docker",
     "podman",
-    "kubernetes",
     "containerd",
     "apptainer",
     "container",
@@ -53,20 +53,21 @@ def _machine(root: Path) -> str | None:
 
 
 def _container(root: Path, environ: Mapping[str, str]) -> str | None:
-    if exists(root / ".dockerenv"):
-        return "docker"
     groups = read_text(root / "proc/1/cgroup").lower()
     mounts = _engine_mounts(read_text(root / "proc/self/mountinfo"))
     told = f"{read_text(root / 'run/systemd/container')}\n{environ.get('container', '')}"
     traces = f"{groups}\n{mounts}\n{told}"
-    if exists(root / "run/.containerenv") or "libpod" in traces or "podman" in traces:
-        return "podman"
+    # First, because Docker and CRI-O leave their own files in the pods that they run.
     if (
         "KUBERNETES_SERVICE_HOST" in environ
         or exists(root / "var/run/secrets/kubernetes.io")
         or any(mark in traces for mark in ("kubepods", "/kubelet/pods/"))
     ):
         return "kubernetes"
+    if exists(root / ".dockerenv"):
+        return "docker"
+    if exists(root / "run/.containerenv") or "libpod" in traces or "podman" in traces:
+        return "podman"
     if "containerd" in traces:
         return "containerd"
     if exists(root / ".singularity.d") or {"APPTAINER_CONTAINER", "SINGULARITY_CONTAINER"} & environ.keys():

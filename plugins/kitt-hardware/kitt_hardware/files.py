@@ -47,10 +47,18 @@ def real(path: Path) -> Path:
         return path
 
 
-def answer(*command: str, patience: float = _PATIENCE_SECONDS) -> str:
-    """Return what a system command prints, empty if it is not there, fails or takes longer than ``patience``.
+def answer(*command: str, patience: float = _PATIENCE_SECONDS, must_end: bool = False) -> str:
+    """Return what a system command prints, empty if it is not there, fails or takes too long.
 
     A command that not even SIGKILL ends, because its driver hangs in the kernel, is left behind.
+
+    Args:
+        command: The program and its arguments.
+        patience: Seconds that it may take.
+        must_end: Whether taking too long is an error, for who would ask the same program again.
+
+    Raises:
+        TimeoutError: It took longer, and ``must_end`` was given.
     """
     try:
         process = subprocess.Popen(  # noqa: S603 - fixed commands, no shell, nothing from users
@@ -64,5 +72,7 @@ def answer(*command: str, patience: float = _PATIENCE_SECONDS) -> str:
         process.kill()
         with suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=_AFTER_KILL_SECONDS)
+        if must_end:
+            raise TimeoutError(f"no answer within {patience:g} s") from None
         return ""
     return output.decode("utf-8", errors="replace").strip() if process.returncode == 0 else ""

@@ -37,7 +37,7 @@ class Machine:
         root: The directory that holds ``proc``, ``sys``, ``etc``, ``dev``, ``opt`` and ``run``.
         results: The directory whose disk is described, absolute and as seen from ``root``; None for the first
             disk.
-        ask: Runs a system command and returns what it prints, empty if it fails: `files.answer`.
+        ask: Runs a system command and returns what it prints, as `files.answer` does.
     """
 
     system: str

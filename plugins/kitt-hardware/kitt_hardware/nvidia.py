@@ -69,7 +69,12 @@ def _asked(machine: Machine, load: Callable[[], Any]) -> tuple[dict[str, Any], s
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a broken driver or binding is no failure of KITT's
         failure = f"NVML: {' '.join(str(error).split()) or type(error).__name__}"
         broken = not isinstance(error, nvml.NoDriverError)
-    return nvidia_smi.read(machine) or found, failure, broken or "remarks" in found
+    broken = broken or "remarks" in found
+    try:
+        return nvidia_smi.read(machine) or found, failure, broken
+    except TimeoutError as error:
+        hangs = f"nvidia-smi: {error}"
+        return found, f"{failure}; {hangs}" if failure else hangs, True
 
 
 def _jetson(machine: Machine) -> dict[str, Any] | None:

@@ -16,11 +16,18 @@ __all__ = ["read"]
 _PLACES: Final = ("usr/bin/nvidia-smi", "usr/lib/wsl/lib/nvidia-smi", "opt/bin/nvidia-smi")
 _PATIENCE_SECONDS: Final = 10.0  # without its persistence daemon the driver wakes eight GPUs one after another
 _OLD_FIELDS: Final = ("driver_version", "memory.total")
+_WITHOUT_MEMORY: Final = frozenset({"[N/A]", "N/A", "[Not Supported]"})
 _FIELDS: Final = (*_OLD_FIELDS, "compute_cap", "power.limit", "mig.mode.current")
 
 
 def read(machine: Machine) -> dict[str, Any]:
-    """Return what ``nvml.read`` returns, as far as the command tells it; nothing if there is none."""
+    """Return what ``nvml.read`` returns, as far as the command tells it; nothing if there is none.
+
+    A command that hangs once is not asked again: what it has told until then is returned, with a remark.
+
+    Raises:
+        TimeoutError: It hangs, and has told nothing.
+    """
     command = _command(machine)
     if command is None:
         return {}
@@ -31,14 +38,28 @@ def read(machine: Machine) -> dict[str, Any]:
             break
     else:
         return {}
-    profiles = _profiles(_ask(machine, command, "-L")) if any(_is_mig(row) for row in rows) else {}
+    remarks = [
+        f"GPU {index}'s memory: nvidia-smi says {row['memory.total']}"
+        for index, row in enumerate(rows)
+        if _number(row["memory.total"]) is None and not _is_unified(row)
+    ]
+    profiles: dict[int, list[str]] = {}
+    told = None
+    try:
+        if any(_is_mig(row) for row in rows):
+            profiles = _profiles(_ask(machine, command, "-L"))
+        compute = _ask(machine, command, "-q", "-d", "COMPUTE")
+        told = re.search(r"CUDA (?:\w+ )?Version\s*:\s*(\d+\.\d+)", compute)
+    except TimeoutError as error:
+        remarks.append(f"nvidia-smi: {error}")
     devices = [_device(row, profiles.get(index, [])) for index, row in enumerate(rows)]
     found: dict[str, Any] = {"gpu": {"devices": devices}}
     if driver := _known(rows[0]["driver_version"]):
         found["driver_version"] = driver
-    told = re.search(r"CUDA (?:\w+ )?Version\s*:\s*(\d+\.\d+)", _ask(machine, command, "-q", "-d", "COMPUTE"))
     if told:
         found["cuda_version"] = told[1]
+    if remarks:
+        found["remarks"] = remarks
     return found
 
 
@@ -52,7 +73,7 @@ def _command(machine: Machine) -> str | None:
 
 
 def _ask(machine: Machine, command: str, *arguments: str) -> str:
-    return machine.ask(command, *arguments, patience=_PATIENCE_SECONDS)
+    return machine.ask(command, *arguments, patience=_PATIENCE_SECONDS, must_end=True)
 
 
 def _rows(answer: str, fields: tuple[str, ...]) -> list[dict[str, str]]:
@@ -87,15 +108,20 @@ def _is_mig(row: dict[str, str]) -> bool:
     return row.get("mig.mode.current") == "Enabled"
 
 
+def _is_unified(row: dict[str, str]) -> bool:
+    """Return whether the GPU has no memory of its own; one whose memory can't be read is none of them."""
+    return row["memory.total"] in _WITHOUT_MEMORY or UNIFIED.search(row["name"]) is not None
+
+
 def _device(row: dict[str, str], profiles: list[str]) -> dict[str, Any]:
     capability = re.fullmatch(r"(\d+)\.(\d+)", row.get("compute_cap", ""))
     memory, watts = _number(row["memory.total"]), _number(row.get("power.limit", ""))
-    unified = memory is None or UNIFIED.search(row["name"]) is not None
+    unified = _is_unified(row)
     mode = {"Enabled": True, "Disabled": False}.get(row.get("mig.mode.current", ""))
     found = {
         "vendor": "nvidia",
         "model": row["name"],
-        "vram_gb": 0 if unified or memory is None else math.ceil(memory / 1024),  # from MiB
+        "vram_gb": 0 if unified else None if memory is None else math.ceil(memory / 1024),  # from MiB
         "unified_memory": True if unified else None,
         "compute_capability": [int(capability[1]), int(capability[2])] if capability else None,
         "power_limit_w": None if watts is None else round(watts),

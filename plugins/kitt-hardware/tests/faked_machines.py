@@ -109,11 +109,14 @@ def no_library() -> Any:
     raise nvml.NoDriverError("no driver: libnvidia-ml.so.1 can't be loaded")
 
 
-def answers(commands: Mapping[str, str]) -> Any:
-    """Return what runs commands: each known one by its line, no other."""
+def answers(commands: Mapping[str, str | None]) -> Any:
+    """Return what runs commands: each known one by its line, no other; a known one without an answer hangs."""
 
-    def ask(*command: str, patience: float = 0) -> str:
-        return commands.get(" ".join(command), "").strip()
+    def ask(*command: str, patience: float = 0, must_end: bool = False) -> str:
+        told = commands.get(" ".join(command), "")
+        if told is None and must_end:
+            raise TimeoutError(f"no answer within {patience:g} s")
+        return (told or "").strip()
 
     return ask
 

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from faked_machines import FakeNvml, NVMLError, answers, no_library, write
 from kitt_hardware import nvidia, nvidia_smi, nvml
@@ -26,10 +28,12 @@ QUERY = (
     " --format=csv,noheader,nounits"
 )
 OLD_QUERY = "/usr/bin/nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader,nounits"
+SMI_LIST = "/usr/bin/nvidia-smi -L"
+SMI_COMPUTE = "/usr/bin/nvidia-smi -q -d COMPUTE"
 MISMATCH = "Driver/library version mismatch"
 
 
-def linux(root: Path, commands: dict[str, str] | None = None, **environ: str) -> Machine:
+def linux(root: Path, commands: Mapping[str, str | None] | None = None, **environ: str) -> Machine:
     if commands:
         write(root, {"usr/bin/nvidia-smi": ""})
     return Machine(system="Linux", root=root, environ=environ, ask=answers(commands or {}))
@@ -272,6 +276,51 @@ def test_a_command_that_knows_nothing_is_no_failure(tmp_path: Path, said: str) -
     assert nvidia_smi.read(linux(tmp_path, {QUERY: said, OLD_QUERY: said})) == {}
 
 
+@pytest.mark.parametrize(
+    ("memory", "expected", "remarks"),
+    [
+        ("[N/A]", {"vram_gb": 0, "unified_memory": True}, None),
+        ("[Not Supported]", {"vram_gb": 0, "unified_memory": True}, None),
+        ("[Unknown Error]", {}, ["GPU 0's memory: nvidia-smi says [Unknown Error]"]),
+        ("[Insufficient Permissions]", {}, ["GPU 0's memory: nvidia-smi says [Insufficient Permissions]"]),
+    ],
+)
+def test_memory_that_cannot_be_read_is_not_unified(
+    tmp_path: Path, memory: str, expected: dict[str, Any], remarks: list[str] | None
+) -> None:
+    found = nvidia_smi.read(linux(tmp_path, {QUERY: f"NVIDIA L4, 550.90, {memory}, 8.9, 72.00, [N/A]"}))
+    assert found["gpu"]["devices"] == [
+        {"vendor": "nvidia", "model": "NVIDIA L4", "compute_capability": [8, 9], "power_limit_w": 72, **expected}
+    ]
+    assert found.get("remarks") == remarks
+
+
+@pytest.mark.parametrize(
+    ("commands", "asked", "known"),
+    [
+        ({QUERY: None}, 1, False),
+        ({QUERY: "", OLD_QUERY: None}, 2, False),
+        ({QUERY: "NVIDIA A30, 550.90, 24576, 8.0, 165.00, Enabled", SMI_LIST: None}, 2, True),
+        ({QUERY: "NVIDIA A30, 550.90, 24576, 8.0, 165.00, Disabled", SMI_COMPUTE: None}, 2, True),
+    ],
+)
+def test_a_command_that_hangs_is_not_asked_again(
+    tmp_path: Path, commands: dict[str, str | None], asked: int, known: bool
+) -> None:
+    machine = linux(tmp_path, commands)
+    calls: list[str] = []
+
+    def ask(*command: str, **options: Any) -> str:
+        calls.append(" ".join(command))
+        return str(machine.ask(*command, **options))
+
+    found = nvidia.describe(evolve(machine, ask=ask), no_library)
+    assert len(calls) == asked
+    assert any("nvidia-smi: no answer within 10 s" in remark for remark in found["remarks"])
+    assert (found.get("driver_version") == "550.90") == known
+    assert [device["vram_gb"] for device in found.get("gpu", {}).get("devices", [])] == ([24] if known else [])
+
+
 def test_windows_finds_the_command_on_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     where = r"C:\Windows\System32\nvidia-smi.exe"
     monkeypatch.setattr("shutil.which", {"nvidia-smi": where}.get)
@@ -291,6 +340,8 @@ def test_a_command_that_fails_hangs_or_is_missing_has_no_answer() -> None:
     begin = time.monotonic()
     assert answer(sys.executable, "-c", "import time; time.sleep(600)", patience=0.2) == ""
     assert time.monotonic() - begin < 300
+    with pytest.raises(TimeoutError, match="no answer within"):
+        answer(sys.executable, "-c", "import time; time.sleep(600)", patience=0.2, must_end=True)
 
 
 def test_without_the_library_the_module_is_not_even_imported() -> None:

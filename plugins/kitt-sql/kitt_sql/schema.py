@@ -108,7 +108,7 @@ def _without_history(columns: Columns, numbers: tuple[int, ...], read: Read, dia
         *([dialect.adoption_note] if dialect.adoption_note else []),
         *oddities(legacy, read),
     )
-    status = SchemaStatus(version, SCHEMA_VERSION, _pending(version or 0), SchemaState.OLD, notes)
+    status = SchemaStatus(legacy.version, SCHEMA_VERSION, _pending(legacy.version or 0), SchemaState.OLD, notes)
     return Found(status, legacy)
 
 

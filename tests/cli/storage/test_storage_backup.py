@@ -195,10 +195,14 @@ def test_a_limit_on_what_it_unpacks_to(kitt: Kitt) -> None:
     with open_store("sqlite:///big.db") as store:
         store.save_result({"model": "m", "engine": "e", "pad": "x" * (70 << 20)})
     assert main(["--backend", "big.db", "storage", "backup", "a"]) == 0
-    outcome = kitt("restore", "a", "--max-ratio", "1")
-    assert outcome.code == 5
-    assert "--max-ratio" in outcome.err.splitlines()[-1]
-    assert kitt("restore", "a").code == 0
+    options = ["--max-ratio", "1"]
+    for option in ("--max-document 128", "--max-ratio 1100"):
+        outcome = kitt("restore", "a", *options)
+        assert outcome.code == 5
+        assert outcome.err.splitlines()[-1].startswith("hint: ")
+        assert option in outcome.err.splitlines()[-1]
+        options += option.split()
+    assert kitt("restore", "a", *options).code == 0
 
 
 @pytest.mark.parametrize(
@@ -212,6 +216,7 @@ def test_a_limit_on_what_it_unpacks_to(kitt: Kitt) -> None:
         ["restore", ""],
         ["restore", "a", "--on-conflict", "maybe"],
         ["restore", "a", "--max-ratio", "0"],
+        ["restore", "a", "--max-document", "0"],
     ],
 )
 def test_what_cannot_be_meant_is_one_line_and_exit_2(kitt: Kitt, stored: list[str], arguments: list[str]) -> None:

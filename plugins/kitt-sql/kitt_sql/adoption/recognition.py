@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-from kitt_sql.adoption.published import COLUMNS_SINCE, LAST_VERSION, TABLES
+from kitt_sql.adoption.published import COLUMNS_SINCE, TABLES
 from kitt_sql.tables import metadata
 
 __all__ = ["Legacy", "Read", "oddities", "recognise"]
@@ -30,8 +30,8 @@ class Legacy:
 
     @property
     def version(self) -> int | None:
-        """The greatest number that ``schema_version`` holds; None without any."""
-        return max(self.versions, default=None)
+        """The greatest number from 1 on that ``schema_version`` holds; None without any."""
+        return max((number for number in self.versions if number > 0), default=None)
 
     def has(self, table: str, column: str | None = None) -> bool:
         """Whether there is such a table, or such a column."""
@@ -62,7 +62,15 @@ def recognise(
 def oddities(legacy: Legacy, read: Read) -> Iterator[str]:
     """Yield what a user should know before an upgrade, a line each; reads little, whatever the size."""
     yield from _of_versions(legacy)
-    yield from _of_tables(legacy)
+    if legacy.version is not None:
+        yield from _of_tables(legacy, legacy.version)
+    strange = sorted(
+        f"{name}.{column}"
+        for name, found in legacy.columns.items()
+        for column in set(found) - {known.name for known in metadata.tables[name].columns}
+    )
+    if strange:
+        yield f"columns that are not KITT's will stay in the copy alone: {', '.join(strange)}"
     if legacy.has("agents", "token"):
         (tokens,) = read("SELECT count(*) FROM agents WHERE token <> ''")[0]
         if tokens:
@@ -70,20 +78,22 @@ def oddities(legacy: Legacy, read: Read) -> Iterator[str]:
 
 
 def _of_versions(legacy: Legacy) -> Iterator[str]:
-    if not legacy.versions:
+    numbers = [number for number in legacy.versions if number > 0]
+    if strange := sorted(set(legacy.versions).difference(numbers)):
+        yield f"schema_version has numbers that are no versions: {', '.join(map(str, strange))}"
+    if not numbers:
         yield "no version is recorded"
         return
-    found = set(legacy.versions)
-    doubles = len(legacy.versions) - len(found)
+    found = set(numbers)
+    doubles = len(numbers) - len(found)
     if doubles:
         yield f"schema_version has {doubles} rows more than versions"
     missing = sorted(set(range(1, max(found) + 1)) - found)
-    if missing and len(legacy.versions) > 1:
+    if missing and len(numbers) > 1:
         yield f"schema_version lacks {', '.join(map(str, missing))}"
 
 
-def _of_tables(legacy: Legacy) -> Iterator[str]:
-    version = min(legacy.version or 0, LAST_VERSION)
+def _of_tables(legacy: Legacy, version: int) -> Iterator[str]:
     lost = [table.name for table in TABLES.values() if table.since <= version and not legacy.has(table.name)]
     if lost:
         yield f"version {version} has tables that are missing here: {', '.join(lost)}"
@@ -94,10 +104,3 @@ def _of_tables(legacy: Legacy) -> Iterator[str]:
         if legacy.has(table) and legacy.has(table, column) != (since <= version):
             state = "is there already" if since > version else "is missing"
             yield f"column {table}.{column} of version {since} {state}"
-    strange = sorted(
-        f"{name}.{column}"
-        for name, found in legacy.columns.items()
-        for column in set(found) - {known.name for known in metadata.tables[name].columns}
-    )
-    if strange:
-        yield f"columns that are not KITT's will stay in the copy alone: {', '.join(strange)}"

@@ -31,6 +31,11 @@ ODDITIES: Final = {
         "schema_version lacks 4, 7",
     ),
     "no version row": (10, "DELETE FROM schema_version", "no version is recorded"),
+    "a number that is no version": (
+        10,
+        "INSERT INTO schema_version (version) VALUES (-3), (0)",
+        "schema_version has numbers that are no versions: -3, 0",
+    ),
     "one row alone": (10, "DELETE FROM schema_version WHERE version < 10", None),
     "no time of applying": (
         10,
@@ -125,6 +130,23 @@ def odd(request: pytest.FixtureRequest, path: Path, make_old: Callable[[int], No
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(script)
     return note
+
+
+@pytest.mark.parametrize("script", ["DELETE FROM schema_version", "UPDATE schema_version SET version = -version"])
+def test_without_a_version_no_table_is_early_or_missing(
+    path: Path, make_old: Callable[[int], None], script: str
+) -> None:
+    make_old(10)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(script)
+    with SQLiteStore(SQLiteFile(path)) as store:
+        status = store.schema_status()
+    assert (status.version, len(status.pending)) == (None, SCHEMA_VERSION)
+    notes = " ".join(status.notes)
+    assert "no version is recorded" in notes
+    assert "later version" not in notes
+    assert "missing" not in notes
+    assert "is there already" not in notes
 
 
 def test_an_odd_database_becomes_what_a_new_one_is(
