@@ -352,3 +352,17 @@ def test_without_the_library_the_module_is_not_even_imported() -> None:
         "else: assert 'pynvml' in sys.modules\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_a_command_that_prints_for_ever_is_ended() -> None:
+    assert answer(sys.executable, "-c", "while True: print('x' * 100_000)", patience=60) == ""
+
+
+def test_what_a_hanging_command_has_started_does_not_outlive_it(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    child = f"import time, pathlib; time.sleep(1.5); pathlib.Path({str(mark)!r}).write_text('alive')"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with pytest.raises(TimeoutError):
+        answer(sys.executable, "-c", parent, patience=1.0, must_end=True)
+    time.sleep(1.0)
+    assert not mark.exists()
