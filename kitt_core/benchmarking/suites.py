@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 from attrs import Factory, evolve, field, frozen, validators
@@ -81,7 +82,8 @@ class Suite:
         return evolve(self, plan=plan, changed=self.changed | changes.given())
 
 
-_AT_MOST_A_MINUTE: Final = 60.0
+_typical = partial(Workload, max_tokens=128, prompt_characters=400)
+_within_a_minute = partial(_typical, seconds=60.0)
 
 SUITES: Final[tuple[Suite, ...]] = (
     Suite(
@@ -100,67 +102,14 @@ SUITES: Final[tuple[Suite, ...]] = (
         name="standard",
         summary="every benchmark once, none longer than some minutes",
         plan=(
+            PlannedBenchmark(WarmupAnalysis(Workload(iterations=12, warmups=0, max_tokens=64, seconds=60.0))),
+            PlannedBenchmark(Throughput(_within_a_minute(iterations=40, warmups=4, concurrency=8))),
+            PlannedBenchmark(Latency(_within_a_minute(iterations=30, warmups=3))),
+            PlannedBenchmark(StreamingLatency(_within_a_minute(iterations=40, warmups=3, concurrency=8))),
             PlannedBenchmark(
-                WarmupAnalysis(Workload(iterations=12, warmups=0, max_tokens=64, seconds=_AT_MOST_A_MINUTE))
+                ConcurrencySweep(_typical(iterations=16, warmups=2, seconds=30.0), levels=levels_up_to(16))
             ),
-            PlannedBenchmark(
-                Throughput(
-                    Workload(
-                        iterations=40,
-                        warmups=4,
-                        max_tokens=128,
-                        prompt_characters=400,
-                        concurrency=8,
-                        seconds=_AT_MOST_A_MINUTE,
-                    )
-                )
-            ),
-            PlannedBenchmark(
-                Latency(
-                    Workload(
-                        iterations=30,
-                        warmups=3,
-                        max_tokens=128,
-                        prompt_characters=400,
-                        seconds=_AT_MOST_A_MINUTE,
-                    )
-                )
-            ),
-            PlannedBenchmark(
-                StreamingLatency(
-                    Workload(
-                        iterations=40,
-                        warmups=3,
-                        max_tokens=128,
-                        prompt_characters=400,
-                        concurrency=8,
-                        seconds=_AT_MOST_A_MINUTE,
-                    )
-                )
-            ),
-            PlannedBenchmark(
-                ConcurrencySweep(
-                    Workload(
-                        iterations=16,
-                        warmups=2,
-                        max_tokens=128,
-                        prompt_characters=400,
-                        seconds=_AT_MOST_A_MINUTE / 2,
-                    ),
-                    levels=levels_up_to(16),
-                )
-            ),
-            PlannedBenchmark(
-                Memory(
-                    Workload(
-                        iterations=8,
-                        warmups=1,
-                        max_tokens=128,
-                        prompt_characters=800,
-                        seconds=_AT_MOST_A_MINUTE,
-                    )
-                )
-            ),
+            PlannedBenchmark(Memory(_within_a_minute(iterations=8, warmups=1, prompt_characters=800))),
         ),
     ),
     Suite(
@@ -168,36 +117,14 @@ SUITES: Final[tuple[Suite, ...]] = (
         summary="for comparisons: longer prompts and answers, each benchmark three times",
         plan=(
             PlannedBenchmark(WarmupAnalysis(Workload(iterations=20, warmups=0, max_tokens=64))),
+            PlannedBenchmark(Throughput(_typical(iterations=50, warmups=5, concurrency=8)), runs=3),
+            PlannedBenchmark(Latency(_typical(iterations=50, warmups=5)), runs=3),
+            PlannedBenchmark(StreamingLatency(_typical(iterations=100, warmups=5, concurrency=8)), runs=3),
             PlannedBenchmark(
-                Throughput(
-                    Workload(iterations=50, warmups=5, max_tokens=128, prompt_characters=400, concurrency=8)
-                ),
-                runs=3,
+                ConcurrencySweep(_within_a_minute(iterations=32, warmups=4), levels=levels_up_to(64)), runs=3
             ),
             PlannedBenchmark(
-                Latency(Workload(iterations=50, warmups=5, max_tokens=128, prompt_characters=400)), runs=3
-            ),
-            PlannedBenchmark(
-                StreamingLatency(
-                    Workload(iterations=100, warmups=5, max_tokens=128, prompt_characters=400, concurrency=8)
-                ),
-                runs=3,
-            ),
-            PlannedBenchmark(
-                ConcurrencySweep(
-                    Workload(
-                        iterations=32,
-                        warmups=4,
-                        max_tokens=128,
-                        prompt_characters=400,
-                        seconds=_AT_MOST_A_MINUTE,
-                    ),
-                    levels=levels_up_to(64),
-                ),
-                runs=3,
-            ),
-            PlannedBenchmark(
-                Memory(Workload(iterations=10, warmups=2, max_tokens=256, prompt_characters=800)), runs=3
+                Memory(_typical(iterations=10, warmups=2, max_tokens=256, prompt_characters=800)), runs=3
             ),
         ),
     ),
