@@ -12,7 +12,7 @@ from typing import Final
 
 from kitt_core.cli.streams import forget
 
-__all__ = ["debugging", "logging_to_stderr", "say", "say_error"]
+__all__ = ["counted", "debugging", "logging_to_stderr", "say", "say_error"]
 
 _OURS: Final = ("kitt_", "kitt.")
 
@@ -20,6 +20,11 @@ _OURS: Final = ("kitt_", "kitt.")
 def debugging() -> bool:
     """Return whether ``KITT_DEBUG`` asks for tracebacks."""
     return os.environ.get("KITT_DEBUG", "") not in {"", "0"}
+
+
+def counted(number: int, what: str) -> str:
+    """Return the number with its noun: ``1 run``, ``2 runs``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def say(text: str) -> None:

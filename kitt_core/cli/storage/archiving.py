@@ -9,7 +9,7 @@ import click
 
 from kitt_core.archive.limits import MAX_DOCUMENT_MIB, MAX_RATIO, Limits
 from kitt_core.cli.lazy import HintedUsageError
-from kitt_core.cli.messages import say_error
+from kitt_core.cli.messages import counted, say_error
 from kitt_core.cli.progress import progress_bar
 from kitt_core.cli.render import OutputName, open_output, output_options, write_object
 from kitt_core.cli.state import State, pass_state
@@ -62,7 +62,7 @@ def backup(state: State, /, *, file: Path, force: bool, output_format: str | Non
         say_error(f"run {failed.run_id}: {failed.error.message}", failed.error.hint)
     if report.unread:
         say_error(
-            f"{_runs(report.unread)} could not be read, or were deleted meanwhile",
+            f"{counted(report.unread, 'run')} could not be read, or were deleted meanwhile",
             "`kitt storage verify` finds what is damaged",
         )
     if wants_report:
@@ -196,25 +196,25 @@ def _tell(state: State, report: CopyReport, archive: CheckedArchive, store: Resu
     if archive.manifest.left_out:
         left = archive.manifest.left_out
         was, are = ("was", "is") if left == 1 else ("were", "are")
-        state.note(f"of the store that was backed up, {_runs(left)} {was} damaged and {are} not in the archive")
+        state.note(
+            f"of the store that was backed up, {counted(left, 'run')} {was} damaged and {are} not in the archive"
+        )
     if report.unfit:
         state.note(
-            f"{_runs(report.unfit)} restored with fields that do not fit:"
+            f"{counted(report.unfit, 'run')} restored with fields that do not fit:"
             " empty in listings, whole in the documents"
         )
     if report.files_left:
-        files = f"{report.files_left} {'file' if report.files_left == 1 else 'files'}"
+        files = counted(report.files_left, "file")
         state.note(f"{files} beside the runs stayed behind: {store.location} keeps documents only")
     made = f"{archive.marker.created_at:%Y-%m-%d %H:%M} UTC"
     state.note(f"{_restore_numbers(report)} (backup of {made} to {store.location})")
 
 
 def _backup_numbers(report: BackupReport) -> str:
-    files = (
-        f", {report.attachments} {'file' if report.attachments == 1 else 'files'}" if report.attachments else ""
-    )
+    files = f", {counted(report.attachments, 'file')}" if report.attachments else ""
     left = len(report.failed) + report.unread
-    return f"{_runs(report.runs)}{files} backed up{f', {left} left out' if left else ''}"
+    return f"{counted(report.runs, 'run')}{files} backed up{f', {left} left out' if left else ''}"
 
 
 def _restore_numbers(report: CopyReport) -> str:
@@ -225,10 +225,6 @@ def _restore_numbers(report: CopyReport) -> str:
     if report.kept:
         parts.append(f"{report.kept} kept as the store has them")
     return ", ".join([*parts, f"{len(report.failed)} failed"])
-
-
-def _runs(number: int) -> str:
-    return f"{number} {'run' if number == 1 else 'runs'}"
 
 
 def _backup_values(report: BackupReport) -> dict[str, object]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kitt_core.cli.filters import filter_options
-from kitt_core.cli.messages import say_error
+from kitt_core.cli.messages import counted, say_error
 from kitt_core.cli.pairs import as_pairs
 from kitt_core.cli.progress import progress_bar
 from kitt_core.cli.render import output_options, write_object
@@ -119,7 +119,7 @@ def _tell_failures(report: CopyReport) -> None:
         say_error(f"run {failed.run_id}: {failed.error.message}", failed.error.hint)
     if report.unread:
         say_error(
-            f"{_runs(report.unread)} of the source could not be read, or were deleted meanwhile",
+            f"{counted(report.unread, 'run')} of the source could not be read, or were deleted meanwhile",
             "`kitt storage verify` finds what is damaged",
         )
 
@@ -127,10 +127,11 @@ def _tell_failures(report: CopyReport) -> None:
 def _tell(state: State, report: CopyReport, source: ResultStore, target: ResultStore) -> None:
     if report.unfit:
         state.note(
-            f"{_runs(report.unfit)} copied with fields that do not fit: empty in listings, whole in the documents"
+            f"{counted(report.unfit, 'run')} copied with fields that do not fit:"
+            " empty in listings, whole in the documents"
         )
     if report.files_left:
-        files = f"{report.files_left} {'file' if report.files_left == 1 else 'files'}"
+        files = counted(report.files_left, "file")
         state.note(f"{files} beside the runs stayed behind: {target.location} keeps documents only")
     if report == CopyReport():
         state.note(f"0 copied: no run of {source.location} matches")
@@ -140,10 +141,6 @@ def _tell(state: State, report: CopyReport, source: ResultStore, target: ResultS
 
 def _numbers(report: CopyReport) -> str:
     return f"{report.copied} copied, {report.present} already there, {len(report.failed)} failed"
-
-
-def _runs(number: int) -> str:
-    return f"{number} {'run' if number == 1 else 'runs'}"
 
 
 def _values(report: CopyReport) -> dict[str, object]:

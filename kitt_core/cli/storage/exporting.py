@@ -9,6 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from kitt_core.cli.filters import filter_options
+from kitt_core.cli.messages import counted
 from kitt_core.cli.progress import progress_bar
 from kitt_core.cli.render import OutputName, open_verbatim
 from kitt_core.cli.state import State, pass_state
@@ -68,7 +69,7 @@ def export(
                 with open_verbatim(Path(output)) as stream:
                     count = export_to_stream(exporter, runs, stream, progress=progress)
     if output != "-":
-        state.note(f"{count} {'run' if count == 1 else 'runs'} written to {output}")
+        state.note(f"{counted(count, 'run')} written to {output}")
 
 
 def _is_directory(output: str, output_format: str | None) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from kitt_core.cli.messages import counted
 from kitt_core.cli.progress import progress_bar
 from kitt_core.cli.render import output_options, write_object, write_rows
 from kitt_core.cli.state import State, pass_state
@@ -40,8 +41,7 @@ def migrate(state: State, dry_run: bool, no_backup: bool, output_format: str | N
             names = store.migrate(dry_run=dry_run, backup=not no_backup, progress=progress)
         write_rows(("migration",), ({"migration": name} for name in names), output_format, output)
         what = "would be applied" if dry_run else "applied"
-        plural = "" if len(names) == 1 else "s"
-        state.note(f"{len(names)} migration{plural} {what}" if names else f"{store.location} is up to date")
+        state.note(f"{counted(len(names), 'migration')} {what}" if names else f"{store.location} is up to date")
 
 
 @click.command()

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from kitt_core.cli.messages import counted
 from kitt_core.cli.render import output_options, write_rows
 from kitt_core.cli.state import State, pass_state
 from kitt_core.model import Finding, Severity
@@ -29,15 +30,15 @@ def verify(state: State, rebuild_index: bool, output_format: str | None, output:
     """
     counts = dict.fromkeys(Severity, 0)
     with state.open_store(output) as store:
-        findings = _counted(store.verify(rebuild=rebuild_index), counts)
+        findings = _tallied(store.verify(rebuild=rebuild_index), counts)
         write_rows(("run_id", "severity", "what"), findings, output_format, output)
         damage, notices = counts[Severity.DAMAGE], counts[Severity.NOTICE]
         verdict = f"{damage} damaged" if damage else "no damage"
-        state.note(f"{store.location}: {verdict}, {notices} {'notice' if notices == 1 else 'notices'}")
+        state.note(f"{store.location}: {verdict}, {counted(notices, 'notice')}")
     return _DAMAGED if damage else 0
 
 
-def _counted(findings: Iterable[Finding], counts: dict[Severity, int]) -> Iterator[dict[str, Any]]:
+def _tallied(findings: Iterable[Finding], counts: dict[Severity, int]) -> Iterator[dict[str, Any]]:
     for finding in findings:
         counts[finding.severity] += 1
         yield {"run_id": finding.run_id, "severity": str(finding.severity), "what": finding.what}
