@@ -65,6 +65,7 @@ def _postgres() -> Any:
         testing: Any = importlib.import_module("kitt_postgres.testing")
         testing.installed_servers()
     except (ImportError, RuntimeError) as error:
+        # In tox and CI it is always there; only who runs a part of the tests by hand may be without it.
         pytest.skip(f"PostgreSQL is not there to be tested: {error}")
     return testing
 

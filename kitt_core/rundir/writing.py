@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from kitt_core.durability import sync_directory
 from kitt_core.errors import RunExistsError, StoreUnavailableError
 from kitt_core.model import Attachment, CheckedRun
 from kitt_core.rundir.content import DOCUMENT, OUTPUTS, OWN_FILES, path_of, render_files
@@ -104,7 +104,7 @@ def delete_run(run: FoundRun) -> bool:
                 _move_own_files(run.directory, trash)
             else:
                 run.directory.rename(trash)
-                _sync_directory(run.directory.parent)
+                sync_directory(run.directory.parent)
                 _remove_empty(run.root, run.path.parent)
         shutil.rmtree(trash, ignore_errors=True)
     return True
@@ -120,7 +120,7 @@ def prepare_root(root: Path) -> None:
         missing = [path for path in (root, *root.parents) if not path.exists()]
         root.mkdir(parents=True, exist_ok=True)
         for path in missing:
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
 
 
 @contextmanager
@@ -147,8 +147,8 @@ def _build(directory: Path, run: CheckedRun) -> None:
         outputs.mkdir()
         for attachment in run.attachments:
             _write_file(outputs / attachment.name, _chunks(attachment))
-        _sync_directory(outputs)
-    _sync_directory(directory)
+        sync_directory(outputs)
+    sync_directory(directory)
 
 
 def _write_file(path: Path, chunks: Iterable[bytes]) -> None:
@@ -191,7 +191,7 @@ def _commit(root: Path, staged: Sequence[tuple[CheckedRun, Path]]) -> list[Path]
                 target = parent / alternative_name(path.name, run.id)
             directory.rename(target)
             committed.append(target)
-            _sync_directory(parent)
+            sync_directory(parent)
     except BaseException:
         for target, (_, directory) in zip(committed, staged, strict=False):
             target.rename(directory)
@@ -215,7 +215,7 @@ def _parent(root: Path, path: PurePosixPath) -> Path:
                     hint="move it away",
                 ) from error
         else:
-            _sync_directory(parent)
+            sync_directory(parent)
         parent = child
     return parent
 
@@ -227,7 +227,7 @@ def _move_own_files(directory: Path, trash: Path) -> None:
             (directory / name).rename(trash / name)
         except FileNotFoundError:
             continue
-    _sync_directory(directory)
+    sync_directory(directory)
 
 
 def _remove_empty(root: Path, path: PurePosixPath) -> None:
@@ -252,16 +252,6 @@ def _remove_leftovers(root: Path) -> None:
             continue
         if max(changed) < oldest:
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _sync_directory(directory: Path) -> None:
-    if sys.platform == "win32":  # directories can't be opened there
-        return
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from kitt_core.durability import sync_directory
 from kitt_core.errors import ConfigurationError
 
 __all__ = ["check_output", "check_writable", "is_part_of", "replaced_file"]
@@ -125,21 +126,12 @@ def _replaced(target: Path, *, private: bool) -> Iterator[BinaryIO]:
         Path(name).chmod(0o600 if private else _mode(target))
         Path(name).replace(target)
         if private:  # what is worth hiding is worth keeping
-            _sync_directory(target.parent)
+            with suppress(OSError):  # where directories can't be opened, the system does it in its own time
+                sync_directory(target.parent)
     except BaseException:
         with suppress(OSError):
             Path(name).unlink()
         raise
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make a new name last; where directories can't be opened, the system does it in its own time."""
-    with suppress(OSError):
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _mode(target: Path) -> int:

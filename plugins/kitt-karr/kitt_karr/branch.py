@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from kitt_core.durability import sync_directory
 from kitt_core.errors import StoreUnavailableError
 from kitt_karr.gitlock import held
-from kitt_karr.loose import sync_directory
 
 if TYPE_CHECKING:
     from dulwich.repo import Repo

@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from kitt_core.durability import sync_directory
 from kitt_karr.credentials import Credentials, find_credentials
 from kitt_karr.errors import translated
-from kitt_karr.loose import sync_directory
 from kitt_karr.neighbours import send_to_neighbour
 from kitt_karr.refusals import RemoteError, remote_errors
 from kitt_karr.remote import Remote

@@ -11,12 +11,12 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from kitt_core.durability import sync_directory
 from kitt_core.errors import StoreUnavailableError
 from kitt_core.rundir.locking import LOCK_NAME, exclusive
 from kitt_core.rundir.names import INTERNAL_PREFIX
 from kitt_karr.errors import translated
 from kitt_karr.layout import root_files
-from kitt_karr.loose import sync_directory
 from kitt_karr.plugin import OWN_DIRECTORY
 from kitt_karr.repository import Repository, is_repository
 from kitt_karr.trees import FILE, Entry

@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 
 from attrs import frozen
 
-from kitt_karr.loose import sync_directory
+from kitt_core.durability import sync_directory
 
 __all__ = ["LONGEST_POINTER", "LargeFiles", "Pointer"]
 

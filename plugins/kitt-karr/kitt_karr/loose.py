@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 import zlib
 from pathlib import Path
 from typing import Final
 
+from kitt_core.durability import sync_directory
 from kitt_karr.objects import object_id
 
-__all__ = ["sync_directory", "write_file", "write_object"]
+__all__ = ["write_file", "write_object"]
 
 # Trees of hashes do not compress, and `git gc` compresses everything anew.
 _LEVEL: Final = 1
@@ -62,14 +62,3 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o666) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def sync_directory(directory: Path) -> None:
-    """Force to the disk which names a directory has."""
-    if sys.platform == "win32":  # directories can't be opened there
-        return
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,13 +15,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from kitt_core.durability import sync_directory
 from kitt_core.errors import StoreUnavailableError
 from kitt_core.rundir.locking import exclusive
 from kitt_karr import trees
 from kitt_karr.branch import Branch, Head
 from kitt_karr.errors import translated
 from kitt_karr.identity import identity_of
-from kitt_karr.loose import sync_directory, write_object
+from kitt_karr.loose import write_object
 from kitt_karr.objects import BLOB, COMMIT, TREE, Commit, encode_commit, object_id, parse_commit
 from kitt_karr.plugin import OWN_DIRECTORY
 from kitt_karr.trees import Entry, Listing, NameTakenError

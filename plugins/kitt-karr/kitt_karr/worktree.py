@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from kitt_core.durability import sync_directory
 from kitt_core.errors import StoreUnavailableError
 from kitt_karr.gitlock import held
 from kitt_karr.lfs import LargeFiles, Pointer
-from kitt_karr.loose import sync_directory, write_file
+from kitt_karr.loose import write_file
 from kitt_karr.objects import BLOB, object_id
 from kitt_karr.repository import Repository
 from kitt_karr.runs import Place

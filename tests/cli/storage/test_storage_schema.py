@@ -114,6 +114,7 @@ COMMANDS = [
     ("storage", "migrate", "--dry-run"),
     ("storage", "verify"),
     ("run",),
+    ("compare", "abcd", "abce"),
 ]
 
 
