@@ -37,12 +37,8 @@ class MemoryStore(ResultStore):
         """Where the store is, for people."""
         return "memory:"
 
-    def write_run(self, run: CheckedRun) -> None:
-        """Store one checked run."""
-        self.write_runs([run])
-
     def write_runs(self, checked: Sequence[CheckedRun]) -> None:
-        """Store several checked runs, or none."""
+        """Store checked runs, or none."""
         files = {
             run.id: tuple(_copied(file) for file in sorted(run.attachments, key=attrgetter("name")))
             for run in checked

@@ -1,7 +1,7 @@
 """The storage contract: what a store promises, and what a backend has to write.
 
 `ResultStore` keeps three audiences apart. *Users* call ``save_result``, ``get_document``, ``list_results`` and
-so on. *Backends* implement ``write_run``, ``get_document``, ``scan`` and ``close`` and override what they can
+so on. *Backends* implement ``write_runs``, ``get_document``, ``scan`` and ``close`` and override what they can
 do better than the defaults, which read everything through ``scan``. *Checks* (is it a document, which id, is it
 there already) stand here, once for all backends.
 """
@@ -66,13 +66,14 @@ class ResultStore(abc.ABC):
     # What a backend must write.
 
     @abc.abstractmethod
-    def write_run(self, run: CheckedRun) -> None:
-        """Store one checked run, whole and durably, or raise and store nothing.
+    def write_runs(self, checked: Sequence[CheckedRun]) -> None:
+        """Store checked runs durably, usually one, or raise and store none of them.
 
-        It is called by the ``save_…`` methods only, after all checks.
+        It is called by the ``save_…`` methods only, after all checks; the ids of ``checked`` differ. With
+        ``ATOMIC_BATCH`` a crash, too, leaves all of them or none.
 
         Raises:
-            RunExistsError: A run of this id is there, whatever its bytes; the caller compares them.
+            RunExistsError: A run of one of the ids is there, whatever its bytes; the caller compares them.
         """
 
     @abc.abstractmethod
@@ -147,7 +148,8 @@ class ResultStore(abc.ABC):
             self.require(Capability.ATTACHMENTS, "keep attachments")
         wanted = once_each(runs)
         try:
-            self.__write(wanted)
+            if wanted:
+                self.write_runs(wanted)
         except RunExistsError:
             # Looked up only now: the usual save has a fresh id and needs no read.
             missing = [run for run in wanted if not self.__holds(run)]
@@ -183,23 +185,6 @@ class ResultStore(abc.ABC):
                 raise
             return held | self.save_unless_stored([run for run in wanted if run.sha256 not in held])
 
-    def write_runs(self, checked: Sequence[CheckedRun]) -> None:
-        """Store several checked runs; a backend with ``ATOMIC_BATCH`` overrides it with one transaction.
-
-        Raises:
-            RunExistsError: One of the ids is there; nothing was stored.
-        """
-        written: list[str] = []
-        try:
-            for run in checked:
-                self.write_run(run)
-                written.append(run.id)
-        except BaseException:
-            if Capability.DELETE in self.capabilities:
-                for run_id in written:
-                    self.delete_result(run_id)
-            raise
-
     def write_unless_stored(self, checked: Sequence[CheckedRun]) -> dict[str, str]:
         """Store those of several runs whose bytes no stored run has, or raise and store nothing.
 
@@ -215,7 +200,9 @@ class ResultStore(abc.ABC):
         with self.__importing:
             stored = self.scan(RunFilter(sha256=[run.sha256 for run in checked]))
             present = {run.sha256: run.id for run in stored}
-            self.__write([run for run in checked if run.sha256 not in present])
+            missing = [run for run in checked if run.sha256 not in present]
+            if missing:
+                self.write_runs(missing)
         return present
 
     # Names with two underscores are this class's alone: a backend's own can't meet them by accident.
@@ -225,12 +212,6 @@ class ResultStore(abc.ABC):
         # Made when it is needed, because a backend's __init__ need not call this class's; setdefault is atomic.
         lock: AbstractContextManager[object] = self.__dict__.setdefault("_import_lock", threading.RLock())
         return lock
-
-    def __write(self, runs: Sequence[CheckedRun]) -> None:
-        if len(runs) == 1:
-            self.write_run(runs[0])
-        elif runs:
-            self.write_runs(runs)
 
     def __holds(self, run: CheckedRun) -> bool:
         stored = self.get_document(run.id)

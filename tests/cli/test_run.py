@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -68,10 +68,10 @@ class OneStore(MemoryStore):
         self.save_error: Exception | None = None
         self.read_error: Exception | None = None
 
-    def write_run(self, run: CheckedRun) -> None:
+    def write_runs(self, checked: Sequence[CheckedRun]) -> None:
         if self.save_error is not None:
             raise self.save_error
-        super().write_run(run)
+        super().write_runs(checked)
 
     def get_document(self, run_id: str) -> bytes | None:
         if self.read_error is not None:

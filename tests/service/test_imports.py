@@ -108,9 +108,6 @@ def test_what_the_store_refuses_costs_only_its_run() -> None:
                     raise InvalidDocumentError("no room for model m5")
             super().write_runs(checked)
 
-        def write_run(self, run: CheckedRun) -> None:
-            self.write_runs([run])
-
     with Narrow() as store:
         report = import_runs(store, [candidate(document(n), f"file {n}") for n in range(9)])
         assert reasons(report) == {"file 5": "no room for model m5"}

@@ -4,7 +4,7 @@ import gzip
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
@@ -191,9 +191,9 @@ def test_a_store_over_the_same_tree_writes_the_run_once(bench: Bench) -> None:
     class Tree(MemoryStore):
         run_tree = bench.results
 
-        def write_run(self, run: CheckedRun) -> None:
-            super().write_run(run)
-            rundir.write_run(bench.results, run)
+        def write_runs(self, checked: Sequence[CheckedRun]) -> None:
+            super().write_runs(checked)
+            rundir.write_runs(bench.results, checked)
 
     bench.store = Tree()
     finished = bench.run()
@@ -316,8 +316,7 @@ class Refusing(MemoryStore):
         super().__init__()
         self.error = error
 
-    def write_run(self, run: CheckedRun) -> None:
-        del run
+    def write_runs(self, checked: Sequence[CheckedRun]) -> None:
         raise self.error
 
 

@@ -90,12 +90,8 @@ class JSONResultStore(ResultStore):
         """The tree's root."""
         return (self._root,)
 
-    def write_run(self, run: CheckedRun) -> None:
-        """Store one checked run, whole and durably."""
-        self.write_runs([run])
-
     def write_runs(self, runs: Sequence[CheckedRun]) -> None:
-        """Store several checked runs; an error leaves none of them."""
+        """Store checked runs, each whole and durable; an error leaves none of them."""
         self._check_open()
         for run, directory in zip(runs, write_runs(self._root, runs), strict=True):
             self._note(run.id, FoundRun(self._root, PurePosixPath(directory.relative_to(self._root).as_posix())))

@@ -92,12 +92,8 @@ class KarrResultStore(ResultStore):
 
     # Saving.
 
-    def write_run(self, run: CheckedRun) -> None:
-        """Store one checked run as a commit."""
-        self._save([run], by_content=False)
-
     def write_runs(self, checked: Sequence[CheckedRun]) -> None:
-        """Store several checked runs as one commit."""
+        """Store checked runs as one commit."""
         self._save(checked, by_content=False)
 
     def write_unless_stored(self, checked: Sequence[CheckedRun]) -> dict[str, str]:

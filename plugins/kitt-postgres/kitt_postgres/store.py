@@ -92,12 +92,8 @@ class PostgresResultStore(SqlResultStore):
 
     # Writing.
 
-    def write_run(self, run: CheckedRun) -> None:
-        """Store one checked run by one statement."""
-        self.write_runs([run])
-
     def write_runs(self, checked: Sequence[CheckedRun]) -> None:
-        """Store several checked runs in one transaction."""
+        """Store checked runs in one transaction, a single one by one statement."""
         self._check_schema(for_writing=True)
         alone = len(checked) == 1 and not self._server.has_settings
         lend = self._lending if alone else self._transaction

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dbm
 import shelve
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -45,12 +45,14 @@ class ShelveStore(ResultStore):
         """What nobody else may write to."""
         return (self._directory,)
 
-    def write_run(self, run: CheckedRun) -> None:
-        """Store one checked run."""
+    def write_runs(self, checked: Sequence[CheckedRun]) -> None:
+        """Store checked runs, or none of them if an id is taken."""
         with self._shelf("c") as shelf:
-            if run.id in shelf:
-                raise RunExistsError(f"run {run.id} is in {self.location} already")
-            shelf[run.id] = (run.document, run.created_at, run.sha256)
+            taken = next((run.id for run in checked if run.id in shelf), None)
+            if taken is not None:
+                raise RunExistsError(f"run {taken} is in {self.location} already")
+            for run in checked:
+                shelf[run.id] = (run.document, run.created_at, run.sha256)
 
     def get_document(self, run_id: str) -> bytes | None:
         """Return the bytes that were saved."""

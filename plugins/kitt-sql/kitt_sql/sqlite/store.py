@@ -72,12 +72,8 @@ class SQLiteStore(SqlResultStore):
         path = self._file.path
         return (path, *(Path(f"{path}{suffix}") for suffix in ("-wal", "-shm", "-journal")))
 
-    def write_run(self, run: CheckedRun) -> None:
-        """Store one checked run in one transaction."""
-        self.write_runs([run])
-
     def write_runs(self, checked: Sequence[CheckedRun]) -> None:
-        """Store several checked runs in one transaction."""
+        """Store checked runs in one transaction."""
         records = [records_of(run) for run in checked]
         self._check_schema(for_writing=True)
         with self._translated(), saving(self._engine) as driver:
