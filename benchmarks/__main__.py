@@ -16,7 +16,7 @@ from benchmarks.timing import Figures, cpu_clock, run_rounds
 from kitt_core import KittError, PluginManager, __version__, open_store
 from kitt_core.fingerprint import collect_system_info
 from kitt_core.plugins import FINGERPRINTS
-from kitt_core.query import nearest
+from kitt_core.runs import nearest
 
 __all__ = ["main"]
 

@@ -16,7 +16,7 @@ from benchmarks.floor import Floor
 from benchmarks.timing import Call, Sides
 from benchmarks.workload import ENGINES, METRIC, MODELS, Document, run_document, write_run_files
 from kitt_core import PluginManager, ResultStore, open_store
-from kitt_core.service.imports import find_candidates, import_runs
+from kitt_core.service.transfer.importing import find_candidates, import_runs
 
 if TYPE_CHECKING:
     from benchmarks.postgres import PostgresBench

@@ -12,9 +12,8 @@ from benchmarks.postgres_floor import PostgresFloor
 from benchmarks.timing import Sides
 from benchmarks.workload import MODELS, run_document
 from kitt_core import ResultStore, open_store
-from kitt_core.codec import encode
-from kitt_core.model import CheckedRun
-from kitt_core.storage import check_run
+from kitt_core.runs import CheckedRun, check_run
+from kitt_core.runs.codec import encode
 from kitt_postgres.testing import PrivateServer
 
 __all__ = ["PostgresBench", "filtering", "importing", "listing", "saving"]

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from attrs import astuple
 
-from kitt_core.model import CheckedRun
+from kitt_core.runs import CheckedRun
 
 __all__ = ["PostgresFloor"]
 

@@ -20,8 +20,8 @@ from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
-from kitt_core.checking import check_run
 from kitt_core.errors import InvalidDocumentError
+from kitt_core.runs.checking import check_run
 
 __all__ = [
     "FINGERPRINT_API_VERSION",

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final
 import pluggy
 
 if TYPE_CHECKING:
-    from kitt_core.backend import StorageBackend
-    from kitt_core.command import Command
     from kitt_core.engine import Engine
-    from kitt_core.exporting import Exporter
     from kitt_core.fingerprint import FingerprintSource
-    from kitt_core.importing import Importer
-    from kitt_core.model import CheckedRun
-    from kitt_core.registry import Registry
+    from kitt_core.plugins.command import Command
+    from kitt_core.plugins.exporter import Exporter
+    from kitt_core.plugins.importer import Importer
+    from kitt_core.plugins.registry import Registry
+    from kitt_core.runs.model import CheckedRun
+    from kitt_core.storage.backend import StorageBackend
 
 __all__ = [
     "PROJECT",
@@ -49,7 +49,7 @@ def kitt_register_storage(registry: Registry[StorageBackend]) -> None:
     are listed.
 
     Args:
-        registry: Takes `kitt_core.backend.StorageBackend` records; refuses a name that is taken.
+        registry: Takes `kitt_core.storage.StorageBackend` records; refuses a name that is taken.
 
     In here: add records, import nothing but ``kitt_core``, open nothing, print nothing.
 
@@ -80,7 +80,7 @@ def kitt_register_exporter(registry: Registry[Exporter]) -> None:
     listed.
 
     Args:
-        registry: Takes `kitt_core.exporting.Exporter` records; refuses a name that is taken.
+        registry: Takes `kitt_core.plugins.Exporter` records; refuses a name that is taken.
 
     In here: add records, import nothing but ``kitt_core``, open nothing, print nothing.
 
@@ -95,7 +95,7 @@ def kitt_register_importer(registry: Registry[Importer]) -> None:
     Called once per plugin manager when the plugin is loaded: all importers are, when files are imported.
 
     Args:
-        registry: Takes `kitt_core.importing.Importer` records; refuses a name that is taken.
+        registry: Takes `kitt_core.plugins.Importer` records; refuses a name that is taken.
 
     In here: add records, import nothing but ``kitt_core``, open nothing, print nothing.
 
@@ -127,7 +127,7 @@ def kitt_register_commands(registry: Registry[Command]) -> None:
     --help`` lists the entry point's name without loading it.
 
     Args:
-        registry: Takes `kitt_core.command.Command` records; refuses a name that is taken.
+        registry: Takes `kitt_core.plugins.Command` records; refuses a name that is taken.
 
     In here: add records, import nothing but ``kitt_core``, open nothing, print nothing.
 

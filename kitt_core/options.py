@@ -16,12 +16,10 @@ import attrs
 from attrs import frozen
 
 from kitt_core.errors import ConfigurationError
-from kitt_core.query import nearest
+from kitt_core.redaction import REDACTED
+from kitt_core.runs.query import nearest
 
-__all__ = ["REDACTED", "Option", "attrs_class", "build_options", "describe_options", "target_option"]
-
-REDACTED: Final = "***"
-"""What is shown instead of a secret."""
+__all__ = ["Option", "attrs_class", "build_options", "describe_options", "target_option"]
 
 _TRUE: Final = {"true", "yes", "on", "1"}
 _FALSE: Final = {"false", "no", "off", "0"}

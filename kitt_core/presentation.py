@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from kitt_core import codec
 from kitt_core.errors import InvalidDocumentError
-from kitt_core.model import BenchmarkRow, RunRows, StoredRun
-from kitt_core.rows import clean_text, derive_rows
+from kitt_core.runs import codec
+from kitt_core.runs.model import BenchmarkRow, RunRows, StoredRun
+from kitt_core.runs.rows import clean_text, derive_rows
 
 __all__ = [
     "BenchmarkTable",

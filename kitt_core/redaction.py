@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from kitt_core.options import REDACTED
+__all__ = ["REDACTED", "without_secrets"]
 
-__all__ = ["without_secrets"]
+REDACTED: Final = "***"
+"""What stands in the place of a secret."""
 
 _NAME: Final = r"[\w.-]*(?:password|passphrase|passwd|pwd|secret|token|credentials?|signature)"
 _KEY: Final = r"(?:[\w.-]*[_.-])?(?:api|access|auth)?(?:key|sig|auth)"

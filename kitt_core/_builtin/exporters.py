@@ -15,9 +15,9 @@ from decimal import Decimal
 from io import TextIOWrapper
 from typing import Any, BinaryIO, Final
 
-from kitt_core.exporting import Exporter
 from kitt_core.hookspecs import hookimpl
-from kitt_core.model import StoredRun
+from kitt_core.plugins.exporter import Exporter
+from kitt_core.plugins.registry import Registry
 from kitt_core.presentation import (
     BenchmarkTable,
     code_span,
@@ -27,9 +27,9 @@ from kitt_core.presentation import (
     pivot,
     without_formula,
 )
-from kitt_core.registry import Registry
-from kitt_core.rows import clean_text
-from kitt_core.timestamps import format_utc
+from kitt_core.runs.model import StoredRun
+from kitt_core.runs.rows import clean_text
+from kitt_core.runs.timestamps import format_utc
 
 _IN_MEMORY: Final = 8 << 20
 _RUN_COLUMNS: Final = ("run_id", "model", "engine", "suite_name", "timestamp", "kitt_version")

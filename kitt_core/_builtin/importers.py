@@ -10,13 +10,13 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, NoReturn
 
-from kitt_core import codec
 from kitt_core.errors import InvalidDocumentError
 from kitt_core.hookspecs import hookimpl
-from kitt_core.importing import ImportCandidate, Importer
-from kitt_core.registry import Registry
+from kitt_core.plugins.importer import ImportCandidate, Importer
+from kitt_core.plugins.registry import Registry
 from kitt_core.rundir.content import DOCUMENT, IDENTITY
 from kitt_core.rundir.reading import FoundRun, find_runs, read_attachments
+from kitt_core.runs import codec
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,8 @@ from typing import Any, ClassVar, Self
 
 from attrs import Factory, evolve, frozen
 
-from kitt_core.benchmarking.client import client_metrics, client_warnings
-from kitt_core.benchmarking.distribution import rounded
-from kitt_core.benchmarking.load import ClosedLoop, LoadResult, failure_lines
-from kitt_core.benchmarking.samples import CHUNKS, RequestSample, SampleObserver
+from kitt_core.benchmarking.load import ClosedLoop, LoadResult, client_metrics, client_warnings, failure_lines
+from kitt_core.benchmarking.samples import CHUNKS, RequestSample, SampleObserver, rounded
 from kitt_core.benchmarking.workload import Workload, WorkloadChanges
 
 __all__ = [

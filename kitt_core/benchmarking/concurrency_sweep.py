@@ -16,12 +16,10 @@ from kitt_core.benchmarking.benchmark import (
     token_count_source,
     token_warnings,
 )
-from kitt_core.benchmarking.client import client_metrics, client_warnings
-from kitt_core.benchmarking.load import ClosedLoop, LoadResult, failure_lines
-from kitt_core.benchmarking.rates import load_rates
+from kitt_core.benchmarking.latency import ONE_AT_A_TIME, streaming_metrics
+from kitt_core.benchmarking.load import ClosedLoop, LoadResult, client_metrics, client_warnings, failure_lines
 from kitt_core.benchmarking.samples import RequestSample, SampleObserver
-from kitt_core.benchmarking.streaming import streaming_metrics
-from kitt_core.benchmarking.streaming_latency import ONE_AT_A_TIME
+from kitt_core.benchmarking.throughput import load_rates
 from kitt_core.benchmarking.workload import ROUNDS, Workload, WorkloadChanges
 
 __all__ = ["ConcurrencySweep", "levels_up_to"]

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from kitt_core.benchmarking.distribution import PERCENTILE_METHOD
 from kitt_core.benchmarking.runner import SuiteRun
+from kitt_core.benchmarking.samples import PERCENTILE_METHOD
 
 __all__ = ["build_document", "encode"]
 

@@ -1,24 +1,61 @@
-"""How requests follow each other.
-
-A load is a class with ``run(requests) -> LoadResult``. `ClosedLoop` sends the next request when one has been
-answered; an open loop, which sends by the clock whatever has been answered, fits beside it.
-"""
+"""How requests follow each other, and whether the load generator itself limited them."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from attrs import field, frozen
 
-from kitt_core.benchmarking.client import busy_time
-from kitt_core.benchmarking.samples import Clock, RequestSample, SampleObserver, measure_request
+from kitt_core.benchmarking.samples import Clock, RequestSample, SampleObserver, measure_request, rounded
 from kitt_core.engine import EngineSession, GenerationRequest
 from kitt_core.errors import EngineLostError
 
-__all__ = ["ClosedLoop", "LoadResult", "failure_lines"]
+__all__ = ["BUSY", "ClosedLoop", "LoadResult", "busy_time", "client_metrics", "client_warnings", "failure_lines"]
+
+BUSY: Final = 0.8
+"""From this share of the time on a measurement says as much of KITT as of the server."""
+_SCHEDULER: Final = Path("/proc/thread-self/schedstat")
+
+
+def busy_time() -> float:
+    """Return the seconds that this thread has computed and, where Linux counts them, has waited for a CPU.
+
+    A thread that others keep from its CPU is as late as one that has too much to do.
+    """
+    try:
+        # What the file says of computing is as old as the last tick of the kernel's clock.
+        _, waited, _ = _SCHEDULER.read_text(encoding="ascii").split()
+    except (OSError, ValueError):  # another system, or a kernel that does not count
+        return time.thread_time()
+    return time.thread_time() + int(waited) / 1e9
+
+
+def client_metrics(share: float | None) -> dict[str, float]:
+    """Return ``client_busy_share``: time in which the thread that sends and receives was busy, by the duration.
+
+    Args:
+        share: That of a load; None gives no metric.
+    """
+    return {} if share is None else {"client_busy_share": rounded(share)}
+
+
+def client_warnings(share: float | None, *, where: str = "") -> list[str]:
+    """Return a warning if the load generator had so much to do that it may be what was measured.
+
+    Args:
+        share: That of a load; None gives no warning.
+        where: In which part of the benchmark, if it has several.
+    """
+    if share is None or share < BUSY:
+        return []
+    return [
+        f"{where}the load generator was busy {share:.0%} of the time: it may be the limit here, not the server"
+    ]
+
 
 _FEWEST_FAILURES: Final = 3
 _SHORTEST_WATCHED: Final = 0.01

@@ -8,12 +8,11 @@ from typing import Any, ClassVar, Final
 import attrs
 from attrs import frozen
 
-from kitt_core.aggregation import mean
 from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome, Metrics
-from kitt_core.benchmarking.distribution import rounded
 from kitt_core.benchmarking.load import ClosedLoop
-from kitt_core.benchmarking.samples import Clock, SampleObserver, closing
+from kitt_core.benchmarking.samples import Clock, SampleObserver, closing, rounded
 from kitt_core.engine import Chunk, EngineSession, GenerationRequest
+from kitt_core.runs.statistics import mean
 
 __all__ = ["Memory"]
 

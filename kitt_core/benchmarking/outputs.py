@@ -16,10 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, BinaryIO, Final, Self, cast
 
-from kitt_core.benchmarking.distribution import rounded
-from kitt_core.benchmarking.samples import RequestSample
+from kitt_core.benchmarking.samples import RequestSample, rounded
 from kitt_core.errors import StoreUnavailableError
-from kitt_core.model import Attachment
+from kitt_core.runs.model import Attachment
 
 __all__ = ["OutputWriter", "output_line"]
 

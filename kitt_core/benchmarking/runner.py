@@ -19,10 +19,9 @@ from typing import Any, Final
 from attrs import evolve, field, frozen, validators
 
 from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome
-from kitt_core.benchmarking.distribution import rounded
 from kitt_core.benchmarking.load import ClosedLoop
 from kitt_core.benchmarking.outputs import OutputWriter, output_line
-from kitt_core.benchmarking.samples import Clock, RequestSample
+from kitt_core.benchmarking.samples import Clock, RequestSample, rounded
 from kitt_core.benchmarking.suites import Suite
 from kitt_core.engine import EngineSession
 from kitt_core.errors import KittError, StoreUnavailableError

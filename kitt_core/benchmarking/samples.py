@@ -1,9 +1,4 @@
-"""One streamed request and what was measured of it.
-
-The definitions are those of the catalogue: T0 is the moment at which the request is sent, T1 and Tn are those of
-the first and the last chunk with text. Chunks without text (a role, a finish reason, a usage report) are no
-content, and what follows Tn is in no latency: servers and engines take their time to clean up.
-"""
+"""One streamed request and what was measured of it; many of them, summarised."""
 
 from __future__ import annotations
 
@@ -19,8 +14,52 @@ from attrs import evolve, field, frozen
 
 from kitt_core.engine import Chunk, EngineSession, GenerationRequest, Usage
 from kitt_core.errors import EngineLostError, KittError
+from kitt_core.runs.statistics import mean, percentile, sample_deviation
 
-__all__ = ["CHUNKS", "Clock", "RequestSample", "SampleObserver", "closing", "measure_request"]
+__all__ = [
+    "CHUNKS",
+    "PERCENTILE_METHOD",
+    "Clock",
+    "RequestSample",
+    "SampleObserver",
+    "closing",
+    "distribution",
+    "measure_request",
+    "rounded",
+]
+
+PERCENTILE_METHOD: Final = "linear interpolation between closest ranks (Hyndman-Fan type 7)"
+"""Stands in every document; `kitt_core.runs.statistics.percentile` computes it."""
+
+_PERCENTILES: Final = (50.0, 90.0, 95.0, 99.0)
+_DECIMALS: Final = 6
+
+
+def distribution(samples: Sequence[float]) -> dict[str, float]:
+    """Summarise samples as the keys ``mean stddev min max p50 p90 p95 p99``, in the samples' unit.
+
+    ``stddev`` is the sample standard deviation and is missing for a single sample; percentiles interpolate
+    between the closest ranks. Values are rounded to six decimals.
+
+    Raises:
+        ValueError: There are no samples.
+    """
+    ordered = sorted(samples)
+    summary = {"mean": mean(ordered)}
+    deviation = sample_deviation(ordered)
+    if deviation is not None:
+        summary["stddev"] = deviation
+    summary["min"] = ordered[0]
+    summary["max"] = ordered[-1]
+    for percent in _PERCENTILES:
+        summary[f"p{percent:g}"] = percentile(ordered, percent)
+    return {name: rounded(value) for name, value in summary.items()}
+
+
+def rounded(value: float) -> float:
+    """Round as all measured values in a document are: to six decimals (a nanosecond, where it is ms)."""
+    return round(value, _DECIMALS)
+
 
 Clock = Callable[[], float]
 """Gives seconds that never run backwards, such as `time.perf_counter`."""

@@ -11,9 +11,8 @@ from attrs import Factory, evolve, field, frozen, validators
 
 from kitt_core.benchmarking.benchmark import Benchmark
 from kitt_core.benchmarking.concurrency_sweep import ConcurrencySweep, levels_up_to
-from kitt_core.benchmarking.latency import Latency
+from kitt_core.benchmarking.latency import Latency, StreamingLatency
 from kitt_core.benchmarking.memory import Memory
-from kitt_core.benchmarking.streaming_latency import StreamingLatency
 from kitt_core.benchmarking.throughput import Throughput
 from kitt_core.benchmarking.warmup_analysis import WarmupAnalysis
 from kitt_core.benchmarking.workload import Workload, WorkloadChanges

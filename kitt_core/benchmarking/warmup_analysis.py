@@ -7,12 +7,11 @@ from typing import Any, ClassVar, Final
 
 from attrs import Factory, field, frozen, validators
 
-from kitt_core.aggregation import percentile
 from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome, Metrics, not_measured_for_failures
-from kitt_core.benchmarking.distribution import rounded
 from kitt_core.benchmarking.load import ClosedLoop, LoadResult
-from kitt_core.benchmarking.samples import RequestSample, SampleObserver
+from kitt_core.benchmarking.samples import RequestSample, SampleObserver, rounded
 from kitt_core.benchmarking.workload import Workload
+from kitt_core.runs.statistics import percentile
 
 __all__ = ["WarmupAnalysis"]
 

@@ -15,18 +15,18 @@ import click
 
 from kitt_core.benchmarking.limits import LEAST_PROMPT_CHARACTERS
 from kitt_core.cli.cells import printable
-from kitt_core.cli.pairs import as_pairs
+from kitt_core.cli.filters import as_pairs
+from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.progress import progress_bar
 from kitt_core.cli.render import output_options, write_object, write_rows, write_text
-from kitt_core.cli.state import State, pass_state
 from kitt_core.errors import ConfigurationError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from kitt_core.benchmarking.runner import RunProgress
-    from kitt_core.service.running import FinishedRun, RunPlan
-    from kitt_core.storage import ResultStore
+    from kitt_core.service.run.running import FinishedRun, RunPlan
+    from kitt_core.storage.contract import ResultStore
 
 __all__ = ["run"]
 
@@ -42,7 +42,7 @@ _MOST_CONCURRENT = 10_000
 def _complete_engine(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 
-    from kitt_core.plugins import ENGINES
+    from kitt_core.plugins.loading import ENGINES
 
     del parameter
     names = ctx.ensure_object(State).plugins.names(ENGINES)
@@ -185,9 +185,9 @@ def run(
     from kitt_core.benchmarking.suites import suite_named
     from kitt_core.benchmarking.workload import WorkloadChanges
     from kitt_core.config import expanded
-    from kitt_core.service.engines import select_engine
-    from kitt_core.service.output import check_writable
-    from kitt_core.service.running import RunPlan
+    from kitt_core.files import check_writable
+    from kitt_core.service.run.engine_choice import select_engine
+    from kitt_core.service.run.running import RunPlan
 
     settings = state.configuration
     changes = WorkloadChanges(
@@ -227,7 +227,7 @@ def run(
 
 def _system_info(state: State) -> Mapping[str, Any]:
     from kitt_core.fingerprint import collect_system_info
-    from kitt_core.plugins import FINGERPRINTS
+    from kitt_core.plugins.loading import FINGERPRINTS
 
     found = collect_system_info(state.plugins.all(FINGERPRINTS))
     for note in found.notes:
@@ -238,7 +238,7 @@ def _system_info(state: State) -> Mapping[str, Any]:
 
 
 def _perform(state: State, plan: RunPlan, karr: str | None, output: Path | None) -> FinishedRun:
-    from kitt_core.service.running import perform
+    from kitt_core.service.run.running import perform
 
     with ExitStack() as opened:
         store = opened.enter_context(state.open_store(output))
@@ -261,8 +261,8 @@ def _karr_repository(
 
     The fingerprint is for that name and for a repository that is made. One that is there needs none.
     """
-    from kitt_core.service.output import check_output
-    from kitt_core.stores import select_store
+    from kitt_core.files import check_output
+    from kitt_core.opening import select_store
 
     options: dict[str, str] = {}
     if path != _MACHINES_OWN:
@@ -287,9 +287,9 @@ def _holds_something(directory: Path) -> bool:
 
 
 def _show(finished: FinishedRun, output_format: str | None, output: Path | None) -> None:
-    from kitt_core.cli import run_table
+    from kitt_core.cli import run_report
 
-    objects = run_table.benchmark_objects(finished.run.rows.benchmarks, finished.measured.entries)
+    objects = run_report.benchmark_objects(finished.run.rows.benchmarks, finished.measured.entries)
     facts: dict[str, Any] = {
         "id": finished.run.id,
         "location": finished.location,
@@ -302,9 +302,9 @@ def _show(finished: FinishedRun, output_format: str | None, output: Path | None)
         whole = facts | {"stopped": finished.measured.stopped, "benchmarks": objects}
         write_object(whole, output_format, output)
     elif output_format == "csv":
-        write_rows(run_table.METRIC_COLUMNS, run_table.metric_rows(objects), output_format, output)
+        write_rows(run_report.METRIC_COLUMNS, run_report.metric_rows(objects), output_format, output)
     else:
-        write_rows(run_table.TABLE_COLUMNS, run_table.table_rows(objects), output_format, output)
+        write_rows(run_report.TABLE_COLUMNS, run_report.table_rows(objects), output_format, output)
 
 
 def _show_places(finished: FinishedRun) -> None:

@@ -15,19 +15,62 @@ not at all, and `reading` finds them again, those of older KITTs too.
 
 from __future__ import annotations
 
-from kitt_core.rundir.content import render_files
-from kitt_core.rundir.identity import Identity
-from kitt_core.rundir.names import run_path, safe_name
-from kitt_core.rundir.reading import FoundRun, find_lost_runs, find_runs, locate, read_attachments
-from kitt_core.rundir.writing import delete_run, prepare_root, write_new_runs, write_run, write_runs
+from kitt_core.rundir.content import (
+    DOCUMENT,
+    IDENTITY,
+    OUTPUTS,
+    OWN_FILES,
+    Identity,
+    derived_identity,
+    noted_identity,
+    path_of,
+    render_files,
+)
+from kitt_core.rundir.names import (
+    INTERNAL_PREFIX,
+    alternative_name,
+    is_regular,
+    numbers_counted,
+    run_path,
+    safe_name,
+)
+from kitt_core.rundir.reading import (
+    FoundRun,
+    find_lost_runs,
+    find_runs,
+    locate,
+    read_attachments,
+)
+from kitt_core.rundir.writing import (
+    LOCK_NAME,
+    delete_run,
+    exclusive,
+    prepare_root,
+    write_new_runs,
+    write_run,
+    write_runs,
+)
 
 __all__ = [
+    "DOCUMENT",
+    "IDENTITY",
+    "INTERNAL_PREFIX",
+    "LOCK_NAME",
+    "OUTPUTS",
+    "OWN_FILES",
     "FoundRun",
     "Identity",
+    "alternative_name",
     "delete_run",
+    "derived_identity",
+    "exclusive",
     "find_lost_runs",
     "find_runs",
+    "is_regular",
     "locate",
+    "noted_identity",
+    "numbers_counted",
+    "path_of",
     "prepare_root",
     "read_attachments",
     "render_files",

@@ -15,10 +15,17 @@ from typing import BinaryIO, Final
 from attrs import field, frozen
 
 from kitt_core.errors import StoreUnavailableError
-from kitt_core.model import Attachment, StoredRun
-from kitt_core.rundir.content import DOCUMENT, IDENTITY, OUTPUTS
-from kitt_core.rundir.identity import Identity, derived_identity, noted_identity, path_digest
+from kitt_core.rundir.content import (
+    DOCUMENT,
+    IDENTITY,
+    OUTPUTS,
+    Identity,
+    derived_identity,
+    noted_identity,
+    path_digest,
+)
 from kitt_core.rundir.names import INTERNAL_PREFIX, LEVELS, id_suffixes, is_regular, numbers_counted
+from kitt_core.runs.model import Attachment, StoredRun
 
 __all__ = [
     "FoundRun",

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from kitt_core.model import BenchmarkRow, RunRows
 from kitt_core.presentation import escape_markdown, one_line
-from kitt_core.timestamps import to_utc
+from kitt_core.runs.model import BenchmarkRow, RunRows
+from kitt_core.runs.timestamps import to_utc
 
 __all__ = ["render_summary"]
 

@@ -42,13 +42,12 @@ if TYPE_CHECKING:
     from kitt_core.testing import documents
     from kitt_core.testing.concurrency import StoreConcurrencyContract
     from kitt_core.testing.engine import EngineContract
-    from kitt_core.testing.exporting import ExporterContract
+    from kitt_core.testing.exporter import ExporterContract
     from kitt_core.testing.fingerprint import FingerprintContract
-    from kitt_core.testing.importing import ImporterContract
+    from kitt_core.testing.importer import ImporterContract
     from kitt_core.testing.machine import StoreStateMachine
     from kitt_core.testing.storage import StoreContract
-    from kitt_core.testing.target import StoreTarget
-    from kitt_core.testing.version import CONTRACT_VERSION
+    from kitt_core.testing.worker import StoreTarget
 
 __all__ = [
     "CONTRACT_VERSION",
@@ -63,18 +62,20 @@ __all__ = [
     "documents",
 ]
 
+CONTRACT_VERSION: Final = 1
+"""Counts up when a test that was provisional binds, so that a store which passed before may fail."""
+
 # By name and not imported: pytest loads the plugin that stands in here in sessions that don't use the kit, and a
 # worker process needs no pytest.
 _MODULES: Final = {
-    "CONTRACT_VERSION": "version",
     "EngineContract": "engine",
-    "ExporterContract": "exporting",
+    "ExporterContract": "exporter",
     "FingerprintContract": "fingerprint",
-    "ImporterContract": "importing",
+    "ImporterContract": "importer",
     "StoreConcurrencyContract": "concurrency",
     "StoreContract": "storage",
     "StoreStateMachine": "machine",
-    "StoreTarget": "target",
+    "StoreTarget": "worker",
 }
 
 if (_pytest := sys.modules.get("pytest")) is not None:

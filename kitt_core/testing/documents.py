@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from kitt_core.codec import MAX_DEPTH
+from kitt_core.runs.codec import MAX_DEPTH
 
 __all__ = [
     "HOSTILE",

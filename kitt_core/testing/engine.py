@@ -23,8 +23,8 @@ import pytest
 from kitt_core.engine import Chunk, Engine, EngineSession, GenerationRequest, Usage
 from kitt_core.errors import ConfigurationError, EngineError
 from kitt_core.options import build_options
-from kitt_core.plugins import ENGINES, Kind
-from kitt_core.testing._storage.asking import assert_readable
+from kitt_core.plugins.loading import ENGINES, Kind
+from kitt_core.testing._storage.questions import assert_readable
 from kitt_core.testing.record import RecordContract
 
 __all__ = ["EngineContract"]

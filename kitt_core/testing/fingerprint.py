@@ -18,9 +18,9 @@ from typing import ClassVar, Final
 import pytest
 
 from kitt_core.fingerprint import FingerprintSource, collect_system_info
-from kitt_core.memory import MemoryStore
-from kitt_core.model import Severity
-from kitt_core.plugins import FINGERPRINTS, Kind
+from kitt_core.plugins.loading import FINGERPRINTS, Kind
+from kitt_core.runs.model import Severity
+from kitt_core.storage.memory import MemoryStore
 from kitt_core.testing.documents import run
 from kitt_core.testing.record import RecordContract
 

@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Final
 
 import pytest
 
-from kitt_core.plugins import Kind, PluginManager
+from kitt_core.plugins.loading import Kind, PluginManager
 
 __all__ = ["RecordContract"]
 
 _LOADING: Final = """
 import sys
-from kitt_core.plugins import PluginManager
+from kitt_core.plugins.loading import PluginManager
 manager, before = PluginManager(disabled=(), autoload=False), set(sys.modules)
 import {plugin}
 manager.register({plugin})

@@ -9,21 +9,16 @@ from __future__ import annotations
 from kitt_core.testing._storage.aggregation import AggregationContract
 from kitt_core.testing._storage.agreement import AgreementContract
 from kitt_core.testing._storage.attachments import AttachmentContract
-from kitt_core.testing._storage.deleting import DeletingContract
 from kitt_core.testing._storage.filters import FilterContract
-from kitt_core.testing._storage.identity import IdentityContract
+from kitt_core.testing._storage.identity import IdentityContract, StoringOnceContract
 from kitt_core.testing._storage.lifecycle import LifecycleContract
-from kitt_core.testing._storage.ordering import OrderingContract
-from kitt_core.testing._storage.paging import PagingContract
+from kitt_core.testing._storage.listing import OrderingContract, PagingContract, ScanningContract
 from kitt_core.testing._storage.refusal import RefusalContract
 from kitt_core.testing._storage.rows import RowContract
-from kitt_core.testing._storage.scanning import ScanningContract
-from kitt_core.testing._storage.storing_once import StoringOnceContract
+from kitt_core.testing._storage.upkeep import DeletingContract, VerifyingContract
 from kitt_core.testing._storage.verbatim import VerbatimContract
-from kitt_core.testing._storage.verifying import VerifyingContract
-from kitt_core.testing.version import CONTRACT_VERSION
 
-__all__ = ["CONTRACT_VERSION", "StoreContract"]
+__all__ = ["StoreContract"]
 
 
 class StoreContract(

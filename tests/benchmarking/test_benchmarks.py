@@ -9,18 +9,16 @@ import pytest
 
 from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome
 from kitt_core.benchmarking.catalogue import CATALOGUE, Direction, definition_of
-from kitt_core.benchmarking.client import BUSY, busy_time, client_warnings
 from kitt_core.benchmarking.concurrency_sweep import ConcurrencySweep, levels_up_to
-from kitt_core.benchmarking.latency import Latency
-from kitt_core.benchmarking.load import ClosedLoop
+from kitt_core.benchmarking.latency import Latency, StreamingLatency
+from kitt_core.benchmarking.load import BUSY, ClosedLoop, busy_time, client_warnings
 from kitt_core.benchmarking.memory import Memory
-from kitt_core.benchmarking.streaming_latency import StreamingLatency
 from kitt_core.benchmarking.throughput import Throughput
 from kitt_core.benchmarking.warmup_analysis import WarmupAnalysis
 from kitt_core.benchmarking.workload import Workload
 from kitt_core.engine import Chunk, Usage
 from kitt_core.errors import EngineError
-from kitt_core.rows import derive_rows
+from kitt_core.runs import derive_rows
 
 from .scripted import Readings, ScriptedSession, Step, VirtualClock, words
 
@@ -306,10 +304,10 @@ def test_a_thread_is_busy_while_it_computes_and_while_it_waits_for_a_cpu(
     sum(range(300_000))
     assert busy_time() > before
     (tmp_path / "schedstat").write_text("2500000000 500000000 7\n")
-    monkeypatch.setattr("kitt_core.benchmarking.client._SCHEDULER", tmp_path / "schedstat")
+    monkeypatch.setattr("kitt_core.benchmarking.load._SCHEDULER", tmp_path / "schedstat")
     before = time.thread_time()
     assert before + 0.5 <= busy_time() <= time.thread_time() + 0.5
-    monkeypatch.setattr("kitt_core.benchmarking.client._SCHEDULER", tmp_path / "missing")
+    monkeypatch.setattr("kitt_core.benchmarking.load._SCHEDULER", tmp_path / "missing")
     assert before <= busy_time() <= time.thread_time()
 
 

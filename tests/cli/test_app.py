@@ -14,11 +14,9 @@ import pytest
 
 from kitt_core.cli import app
 from kitt_core.cli.lazy import LazyCommand
-from kitt_core.command import Command
 from kitt_core.errors import KittError, StoreUnavailableError
 from kitt_core.hookspecs import hookimpl
-from kitt_core.plugins import PluginManager
-from kitt_core.registry import Registry
+from kitt_core.plugins import Command, PluginManager, Registry
 
 from .conftest import Kitt
 

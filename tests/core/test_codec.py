@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from kitt_core import codec
 from kitt_core.errors import InvalidDocumentError
+from kitt_core.runs import codec
 from kitt_core.testing.documents import nested
 
 

@@ -4,7 +4,7 @@ import pytest
 from attrs import frozen
 
 from kitt_core.errors import PluginError
-from kitt_core.registry import Registry
+from kitt_core.plugins import Registry
 
 
 @frozen

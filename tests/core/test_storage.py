@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from kitt_core.errors import InvalidDocumentError, RunExistsError, UnsupportedOperationError
-from kitt_core.memory import MemoryStore
-from kitt_core.model import Attachment, CheckedRun, StoredRun
-from kitt_core.query import Filters
-from kitt_core.storage import ResultStore, check_run
+from kitt_core.runs import Attachment, CheckedRun, Filters, StoredRun, check_run
+from kitt_core.storage import ResultStore
+from kitt_core.storage.memory import MemoryStore
 
 
 def make(model: str, run_id: str | None = None, *names: str) -> CheckedRun:

@@ -12,9 +12,8 @@ import pytest
 from attrs import evolve
 from sqlalchemy import ColumnElement, Table, bindparam, func, literal, select
 
-from kitt_core import codec
-from kitt_core.aggregation import compute
-from kitt_core.model import CheckedRun
+from kitt_core.runs import CheckedRun, codec
+from kitt_core.runs.statistics import compute
 from kitt_core.storage import ResultStore
 from kitt_sql import conditions, queries, records
 from kitt_sql import store as shared

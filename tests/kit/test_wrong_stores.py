@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kitt_core.memory import MemoryStore
+from kitt_core.storage.memory import MemoryStore
 
 from . import wrong_answers, wrong_stores  # noqa: F401  # they note their stores
 from .cases import CASES, Case

@@ -13,7 +13,7 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kitt_core.archive.limits import Limits
+from kitt_core.archive.members import Limits
 from kitt_core.errors import InvalidArchiveError
 from kitt_core.testing.documents import MINIMAL
 

@@ -11,9 +11,9 @@ import pytest
 
 from kitt_core._builtin.importers import find, read_stream, recognises
 from kitt_core.errors import InvalidDocumentError
-from kitt_core.importing import ImportCandidate
+from kitt_core.plugins import ImportCandidate
 from kitt_core.rundir import write_run
-from kitt_core.storage import check_run
+from kitt_core.runs import check_run
 
 DOCUMENT = b'{"model": "m",\r\n "engine": "e"}\r\n'
 

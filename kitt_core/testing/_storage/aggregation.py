@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from kitt_core.query import GROUP_FIELDS, STATISTICS
-from kitt_core.storage import ResultStore
-from kitt_core.testing._storage.asking import StoreTests, put
+from kitt_core.runs.query import GROUP_FIELDS, STATISTICS
+from kitt_core.storage.contract import ResultStore
+from kitt_core.testing._storage.questions import StoreTests, put
 from kitt_core.testing.documents import MINIMAL, UNFIT, run
 
 _VALUES = (12.5, 3.25, 40.0, -7.5, 3.25, 19.75, 100.125, 0.0, 55.5, 8.0, 61.0)

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import pytest
 
-from kitt_core.query import GROUP_FIELDS, ORDER_FIELDS, STATISTICS
-from kitt_core.storage import ResultStore
-from kitt_core.testing._storage.asking import StoreTests
+from kitt_core.runs.query import GROUP_FIELDS, ORDER_FIELDS, STATISTICS
+from kitt_core.storage.contract import ResultStore
 from kitt_core.testing._storage.corpus import fill, reference
+from kitt_core.testing._storage.questions import StoreTests
 
 _FILTERS: Final[tuple[Mapping[str, Any], ...]] = (
     {},

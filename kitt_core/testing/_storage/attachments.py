@@ -8,9 +8,15 @@ from typing import BinaryIO
 import pytest
 
 from kitt_core.errors import InvalidDocumentError, KittError, UnsupportedOperationError
-from kitt_core.model import Attachment
-from kitt_core.storage import Capability, ResultStore
-from kitt_core.testing._storage.asking import StoreTests, assert_readable, found, lacks, needs
+from kitt_core.runs.model import Attachment
+from kitt_core.storage.contract import Capability, ResultStore
+from kitt_core.testing._storage.questions import (
+    StoreTests,
+    assert_readable,
+    found,
+    lacks,
+    needs,
+)
 from kitt_core.testing.documents import MINIMAL
 
 _CONTENT = bytes(range(256)) * 300

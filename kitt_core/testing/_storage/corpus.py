@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
-from kitt_core.memory import MemoryStore
-from kitt_core.model import CheckedRun
-from kitt_core.storage import ResultStore, check_run
+from kitt_core.runs.checking import check_run
+from kitt_core.runs.model import CheckedRun
+from kitt_core.storage.contract import ResultStore
+from kitt_core.storage.memory import MemoryStore
 from kitt_core.testing.documents import HOSTILE, STANDARD, UNFIT
 
 _MODELS: Final = (

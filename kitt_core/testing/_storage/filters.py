@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
-from kitt_core import codec
-from kitt_core.query import MetricCondition, RunFilter
-from kitt_core.storage import ResultStore
-from kitt_core.testing._storage.asking import StoreTests, found, put
+from kitt_core.runs import codec
+from kitt_core.runs.query import MetricCondition, RunFilter
+from kitt_core.storage.contract import ResultStore
+from kitt_core.testing._storage.questions import StoreTests, found, put
 from kitt_core.testing.documents import MINIMAL, STANDARD, as_bytes, run
 
 _TEXT_FIELDS = ("model", "engine", "suite_name", "kitt_version", "gpu_model", "environment_type", "fingerprint")

@@ -8,8 +8,13 @@ from typing import Any
 import pytest
 
 from kitt_core.errors import InvalidDocumentError, KittError, UnknownFieldError
-from kitt_core.storage import ResultStore
-from kitt_core.testing._storage.asking import StoreTests, assert_readable, found, snapshot
+from kitt_core.storage.contract import ResultStore
+from kitt_core.testing._storage.questions import (
+    StoreTests,
+    assert_readable,
+    found,
+    snapshot,
+)
 from kitt_core.testing.documents import MINIMAL, REFUSED, STANDARD, UNFIT, Refused, small
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from kitt_core.model import RunSummary
-from kitt_core.storage import ResultStore
-from kitt_core.testing._storage.asking import StoreTests, found, listed, put
+from kitt_core.runs.model import RunSummary
+from kitt_core.storage.contract import ResultStore
+from kitt_core.testing._storage.questions import StoreTests, found, listed, put
 from kitt_core.testing.documents import HOSTILE, HOSTILE_NAMES, MINIMAL, STANDARD, run, small
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from kitt_core import codec
-from kitt_core.storage import ResultStore
-from kitt_core.testing._storage.asking import StoreTests, put
+from kitt_core.runs import codec
+from kitt_core.storage.contract import ResultStore
+from kitt_core.testing._storage.questions import StoreTests, put
 from kitt_core.testing.documents import HOSTILE, MINIMAL, STANDARD, as_bytes, run
 
 

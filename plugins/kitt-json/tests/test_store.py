@@ -14,11 +14,10 @@ from typing import Any
 
 import pytest
 
-from kitt_core.backend import StorageBackend
 from kitt_core.errors import InvalidDocumentError, RunExistsError, StoreUnavailableError
-from kitt_core.model import Attachment, Finding, Severity
-from kitt_core.registry import Registry
-from kitt_core.storage import check_run
+from kitt_core.plugins import Registry
+from kitt_core.runs import Attachment, Finding, Severity, check_run
+from kitt_core.storage import StorageBackend
 from kitt_json import plugin
 from kitt_json.plugin import JSONOptions
 from kitt_json.store import JSONResultStore

@@ -18,12 +18,9 @@ from typing import Any, Final
 from attrs import frozen
 from sqlalchemy import Connection
 
-from kitt_core import codec
 from kitt_core.errors import InvalidDocumentError, SchemaError, StoreUnavailableError
-from kitt_core.model import CheckedRun, RunRows
-from kitt_core.rows import clean_text, derive_rows
-from kitt_core.rundir.identity import Identity
-from kitt_core.timestamps import format_utc, parse_timestamp
+from kitt_core.rundir import Identity
+from kitt_core.runs import CheckedRun, RunRows, clean_text, codec, derive_rows, format_utc, parse_timestamp
 from kitt_karr.history import times_of_arrival
 from kitt_karr.objects import Commit
 from kitt_karr.repository import Repository

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from kitt_core import codec
 from kitt_core.errors import StoreUnavailableError
-from kitt_core.model import Finding, Severity, StoredRun
-from kitt_core.rundir.content import DOCUMENT, OUTPUTS
-from kitt_core.verification import DocumentCheck
+from kitt_core.rundir import DOCUMENT, OUTPUTS
+from kitt_core.runs import Finding, Severity, StoredRun, codec
+from kitt_core.storage import DocumentCheck
 from kitt_karr.index import IndexedRun, RunIndex
 from kitt_karr.lfs import LargeFiles
 from kitt_karr.outputs import Output, read_outputs

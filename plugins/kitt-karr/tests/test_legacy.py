@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kitt_core.model import Severity
+from kitt_core.runs import Severity
 from kitt_core.testing.documents import MINIMAL
 from kitt_karr.store import KarrResultStore
 from kitt_sql.sqlite import SQLiteStore

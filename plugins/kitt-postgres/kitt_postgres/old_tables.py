@@ -10,7 +10,7 @@ from typing import Any, Final
 from psycopg.types.json import Jsonb
 
 from kitt_core.errors import InvalidDocumentError
-from kitt_core.model import CheckedRun
+from kitt_core.runs import CheckedRun
 from kitt_postgres.projection import projected
 from kitt_postgres.server import Driver
 from kitt_postgres.writing import copy_runs

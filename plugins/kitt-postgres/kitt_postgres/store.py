@@ -16,7 +16,16 @@ from sqlalchemy import Connection, ForeignKey, Select, Text, bindparam, exists, 
 from sqlalchemy.exc import SQLAlchemyError
 
 from kitt_core.errors import RunExistsError
-from kitt_core.model import CheckedRun, Finding, Progress, RunRows, SchemaState, SchemaStatus, Severity, StoredRun
+from kitt_core.runs import (
+    CheckedRun,
+    Finding,
+    Progress,
+    RunRows,
+    SchemaState,
+    SchemaStatus,
+    Severity,
+    StoredRun,
+)
 from kitt_postgres.dialect import PostgresDialect
 from kitt_postgres.errors import is_collision, is_lost, is_refused_value, translated
 from kitt_postgres.projection import projected

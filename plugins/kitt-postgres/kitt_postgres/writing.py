@@ -15,7 +15,7 @@ import psycopg
 from attrs import asdict, astuple
 from psycopg.types.json import Jsonb
 
-from kitt_core.model import CheckedRun, HardwareRow, RunRow, RunRows
+from kitt_core.runs import CheckedRun, HardwareRow, RunRow, RunRows
 
 __all__ = ["copy_runs", "insert_derived", "insert_run"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from kitt_core.errors import KittError, StoreUnavailableError
-from kitt_core.model import Severity
+from kitt_core.runs import Severity
 from kitt_core.storage import ResultStore
 from kitt_core.testing import documents
 from kitt_postgres import PostgresResultStore

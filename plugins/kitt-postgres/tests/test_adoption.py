@@ -13,8 +13,8 @@ import psycopg
 import pytest
 
 from kitt_core.errors import StoreUnavailableError
-from kitt_core.model import SchemaState, Severity
-from kitt_core.testing.target import StoreTarget
+from kitt_core.runs import SchemaState, Severity
+from kitt_core.testing.worker import StoreTarget
 from kitt_postgres.testing import installed_servers
 from kitt_sql.adoption.published import DEFAULT_SETTINGS
 from kitt_sql.released import MIGRATIONS

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from kitt_core.errors import SchemaTooNewError
-from kitt_core.model import SchemaState
+from kitt_core.runs import SchemaState
 from kitt_postgres.dialect import PostgresDialect
 from kitt_sql import migrate as migrations
 from kitt_sql.released import MIGRATIONS

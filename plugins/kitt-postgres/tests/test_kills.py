@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 import pytest
 
-from kitt_core.model import SchemaState, Severity
+from kitt_core.runs import SchemaState, Severity
 from kitt_core.testing import StoreTarget
 from kitt_sql.tables import SCHEMA_VERSION
 from kitt_sql.testing import POSTGRESQL, LegacyRun, create_statements, insert_run, legacy_runs

@@ -20,8 +20,7 @@ from yoyo import internalmigrations, read_migrations
 from yoyo.backends.base import DatabaseBackend
 
 from kitt_core.errors import MigrationError
-from kitt_core.model import Progress
-from kitt_core.timestamps import format_utc
+from kitt_core.runs import Progress, format_utc
 from kitt_sql.ddl import expand
 from kitt_sql.dialect import QueryDialect
 from kitt_sql.released import MIGRATIONS

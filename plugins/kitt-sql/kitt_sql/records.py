@@ -13,8 +13,7 @@ from typing import Any, Final
 from attrs import astuple, frozen
 from sqlalchemy import Column, Dialect, Table, insert
 
-from kitt_core.model import CheckedRun, RunRows
-from kitt_core.timestamps import format_utc
+from kitt_core.runs import CheckedRun, RunRows, format_utc
 from kitt_sql.tables import hardware, metrics
 
 __all__ = [

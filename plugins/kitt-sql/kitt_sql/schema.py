@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
-from kitt_core.model import SchemaState, SchemaStatus
+from kitt_core.runs import SchemaState, SchemaStatus
 from kitt_sql.adoption.published import LAST_VERSION
 from kitt_sql.adoption.recognition import Legacy, Read, oddities, recognise
 from kitt_sql.dialect import QueryDialect

@@ -17,19 +17,34 @@ from typing import Any, ClassVar, Final
 
 from sqlalchemy import Connection, Engine, delete, update
 
-from kitt_core.aggregation import compute
 from kitt_core.errors import (
     SchemaMissingError,
     SchemaTooNewError,
     SchemaTooOldError,
     StoreUnavailableError,
 )
-from kitt_core.fallbacks import group_order
-from kitt_core.model import Finding, Page, RunRows, RunSummary, SchemaState, SchemaStatus, StoredRun
-from kitt_core.query import Aggregation, Cursor, Filters, Order, OrderKey, RunFilter, check_page
-from kitt_core.rows import clean_text
+from kitt_core.runs import (
+    Aggregation,
+    Cursor,
+    Filters,
+    Finding,
+    Order,
+    OrderKey,
+    Page,
+    RunFilter,
+    RunRows,
+    RunSummary,
+    SchemaState,
+    SchemaStatus,
+    StoredRun,
+    check_page,
+    clean_text,
+    format_utc,
+    parse_timestamp,
+)
+from kitt_core.runs.statistics import compute
 from kitt_core.storage import Capability, ResultStore
-from kitt_core.timestamps import format_utc, parse_timestamp
+from kitt_core.storage.fallbacks import group_order
 from kitt_sql import queries, schema
 from kitt_sql.conditions import Shape, Values, name_values, read_filter
 from kitt_sql.dialect import QueryDialect

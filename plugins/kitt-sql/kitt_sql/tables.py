@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import REAL, TypeEngine
 
-from kitt_core.timestamps import format_utc
+from kitt_core.runs import format_utc
 from kitt_sql.released import MIGRATIONS
 
 __all__ = [

@@ -10,8 +10,17 @@ from attrs import asdict, fields
 from sqlalchemy import Connection, select
 
 from kitt_core.errors import StoreUnavailableError
-from kitt_core.model import BenchmarkRow, Finding, HardwareRow, MetricRow, RunRow, RunRows, Severity, StoredRun
-from kitt_core.verification import DocumentCheck
+from kitt_core.runs import (
+    BenchmarkRow,
+    Finding,
+    HardwareRow,
+    MetricRow,
+    RunRow,
+    RunRows,
+    Severity,
+    StoredRun,
+)
+from kitt_core.storage import DocumentCheck
 from kitt_sql.tables import benchmarks, hardware, metrics, run_labels, runs
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kitt_core.errors import MigrationError, SchemaMissingError, SchemaTooNewError, SchemaTooOldError
-from kitt_core.model import SchemaState
+from kitt_core.runs import SchemaState
 from kitt_sql import migrate as migrations
 from kitt_sql.sqlite import SQLiteStore
 from kitt_sql.sqlite.engine import SQLiteFile

@@ -22,7 +22,7 @@ from kitt_core.errors import (
     SchemaError,
     StoreUnavailableError,
 )
-from kitt_core.model import SchemaState
+from kitt_core.runs import SchemaState
 from kitt_core.testing import documents
 from kitt_sqlite import SQLiteResultStore
 

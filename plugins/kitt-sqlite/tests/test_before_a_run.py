@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kitt_core.errors import SchemaMissingError, SchemaTooOldError
-from kitt_core.service.running import check_places
+from kitt_core.service.run.running import check_places
 from kitt_sqlite import SQLiteResultStore
 
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from kitt_core.errors import StoreUnavailableError
-from kitt_core.model import Severity
+from kitt_core.runs import Severity
 from kitt_core.testing import documents
 from kitt_sqlite import SQLiteResultStore
 

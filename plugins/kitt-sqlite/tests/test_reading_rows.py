@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, event
 
-from kitt_core.model import Severity
-from kitt_core.query import MetricCondition
+from kitt_core.runs import MetricCondition, Severity
 from kitt_core.testing import documents
 from kitt_sqlite import SQLiteResultStore
 

@@ -13,7 +13,7 @@ import pytest
 
 from kitt_core import open_store
 from kitt_core.cli.app import main
-from kitt_core.model import Attachment
+from kitt_core.runs import Attachment
 
 Kitt = Callable[..., Any]
 Make = Callable[..., bytes]

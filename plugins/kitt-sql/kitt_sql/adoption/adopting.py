@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from kitt_core.errors import MigrationError
-from kitt_core.model import Progress
+from kitt_core.runs import Progress
 from kitt_sql.adoption.documents import carry_runs
 from kitt_sql.adoption.old_tables import OldTables
 from kitt_sql.adoption.operations import carry_operations, link_results

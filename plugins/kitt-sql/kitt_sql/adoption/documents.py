@@ -8,11 +8,8 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from kitt_core import codec
 from kitt_core.errors import InvalidDocumentError
-from kitt_core.identity import new_run_id
-from kitt_core.model import Progress, RunRows
-from kitt_core.rows import derive_rows
+from kitt_core.runs import Progress, RunRows, codec, derive_rows, new_run_id
 from kitt_sql.adoption.old_tables import ASIDE, AdoptedRun, OldRun, OldTables
 from kitt_sql.adoption.recognition import Legacy
 from kitt_sql.adoption.report import Report

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 
 from attrs import field, frozen
 
-from kitt_core.model import RunRows
+from kitt_core.runs import RunRows
 
 __all__ = ["ASIDE", "AdoptedRun", "OldRun", "OldTables"]
 

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from kitt_core.timestamps import format_utc, parse_timestamp
+from kitt_core.runs import format_utc, parse_timestamp
 
 __all__ = ["as_text", "instant"]
 

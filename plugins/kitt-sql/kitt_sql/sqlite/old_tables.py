@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-from kitt_core.timestamps import format_utc
+from kitt_core.runs import format_utc
 from kitt_sql.adoption.old_tables import ASIDE, AdoptedRun, OldRun, OldTables
 from kitt_sql.adoption.times import as_text
 from kitt_sql.records import (

@@ -13,10 +13,19 @@ from typing import Any
 from attrs import evolve
 from sqlalchemy import Connection, LargeBinary, Text, bindparam, cast, select
 
-from kitt_core.codec import digest
 from kitt_core.errors import KittError, MigrationError, RunExistsError
-from kitt_core.model import CheckedRun, Finding, Progress, RunRows, SchemaState, SchemaStatus, Severity, StoredRun
-from kitt_core.timestamps import format_utc
+from kitt_core.runs import (
+    CheckedRun,
+    Finding,
+    Progress,
+    RunRows,
+    SchemaState,
+    SchemaStatus,
+    Severity,
+    StoredRun,
+    format_utc,
+)
+from kitt_core.runs.codec import digest
 from kitt_sql import schema
 from kitt_sql.dialect import SQLiteDialect
 from kitt_sql.records import (

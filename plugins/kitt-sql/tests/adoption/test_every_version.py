@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kitt_core.model import SchemaState, Severity
+from kitt_core.runs import SchemaState, Severity
 from kitt_sql.adoption.published import DEFAULT_SETTINGS, LAST_VERSION, TABLES
 from kitt_sql.released import MIGRATIONS
 from kitt_sql.sqlite import SQLiteStore

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from kitt_core.errors import SchemaTooNewError, SchemaTooOldError
-from kitt_core.model import SchemaState
+from kitt_core.runs import SchemaState
 from kitt_sql.sqlite import SQLiteStore
 from kitt_sql.sqlite.engine import SQLiteFile
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from kitt_core.model import SchemaState, Severity
+from kitt_core.runs import SchemaState, Severity
 from kitt_sql.sqlite import SQLiteStore
 from kitt_sql.sqlite.engine import SQLiteFile
 from kitt_sql.tables import SCHEMA_VERSION

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kitt_core.model import SchemaState
+from kitt_core.runs import SchemaState
 from kitt_sql import migrate as migrations
 from kitt_sql.dialect import SQLiteDialect
 from kitt_sql.released import MIGRATIONS

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from kitt_core.errors import KittError
-from kitt_core.model import SchemaState, Severity
+from kitt_core.runs import SchemaState, Severity
 from kitt_sql.sqlite import SQLiteStore
 from kitt_sql.sqlite.engine import SQLiteFile
 from kitt_sql.testing import legacy_runs

@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 
 from kitt_core.errors import StoreUnavailableError
-from kitt_core.model import SchemaState, Severity
+from kitt_core.runs import SchemaState, Severity
 from kitt_sql.sqlite import SQLiteStore
 from kitt_sql.sqlite import store as sqlite_store
 from kitt_sql.sqlite.engine import SQLiteFile
