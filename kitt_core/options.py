@@ -84,9 +84,8 @@ def _is_plain(default: object) -> bool:
     return default is not attrs.NOTHING and type(default).__name__ != "Factory"
 
 
-def attrs_class(instance: object, attribute: object, value: type[Any]) -> None:
+def attrs_class(instance: object, _attribute: object, value: type[Any]) -> None:
     """Refuse a record whose options are no attrs class; a validator."""
-    del attribute
     if not (isinstance(value, type) and attrs.has(value)):
         raise TypeError(f"options of {instance.name!r} are {value!r}, expected an attrs class")  # type: ignore[attr-defined]  # every record has a name
 

@@ -15,8 +15,7 @@ class MemoryOptions:
     """A store in memory has no options."""
 
 
-def _open(options: MemoryOptions) -> MemoryStore:
-    del options
+def _open(_options: MemoryOptions) -> MemoryStore:
     return MemoryStore()
 
 

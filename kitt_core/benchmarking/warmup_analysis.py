@@ -41,7 +41,7 @@ class WarmupAnalysis(Benchmark):
         """Return what the metrics depend on; its requests never overlap."""
         return super().settings_for(load) | {"warmups": 0, "tolerance_pct": self.tolerance_pct}
 
-    def total_requests(self, *, warm_up: bool = True) -> int:  # noqa: ARG002 - there is none to leave out
+    def total_requests(self, *, warm_up: bool = True) -> int:
         """Return how many requests one run of it sends."""
         return self.workload.iterations
 
@@ -49,9 +49,9 @@ class WarmupAnalysis(Benchmark):
         self,
         load: ClosedLoop,
         *,
-        warm_up: bool = True,  # noqa: ARG002 - the interface's; here the cold requests are the subject
+        warm_up: bool = True,
         on_sample: SampleObserver,
-        on_warmup: SampleObserver,  # noqa: ARG002
+        on_warmup: SampleObserver,
     ) -> BenchmarkOutcome:
         """Send the workload and evaluate it; see `Benchmark.run`."""
         phases = await self._measure(load, LoadResult((), 0.0), on_sample=on_sample)

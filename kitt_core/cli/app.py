@@ -84,10 +84,9 @@ def _state(ctx: click.Context) -> State:
     return ctx.ensure_object(State)
 
 
-def _version(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+def _version(ctx: click.Context, _parameter: click.Parameter, value: Any) -> None:
     from kitt_core import __version__
 
-    del parameter
     if value and not ctx.resilient_parsing:
         click.echo(f"kitt {__version__}")
         ctx.exit()

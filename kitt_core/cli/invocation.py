@@ -153,12 +153,11 @@ pass_state = click.make_pass_decorator(State)
 """Gives a command its `State` as the first argument."""
 
 
-def complete_backend(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_backend(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the backends whose names begin so; for ``shell_complete``."""
     from click.shell_completion import CompletionItem
 
     from kitt_core.plugins.loading import STORAGE
 
-    del parameter
     names = ctx.ensure_object(State).plugins.names(STORAGE)
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]

@@ -37,8 +37,7 @@ class ImportCandidate:
     attachments: tuple[Attachment, ...] = ()
 
 
-def _reads_nothing(stream: BinaryIO, source: str) -> Iterator[ImportCandidate]:
-    del stream, source
+def _reads_nothing(_stream: BinaryIO, _source: str) -> Iterator[ImportCandidate]:
     return iter(())
 
 

@@ -283,10 +283,9 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
     return entry.is_file(follow_symlinks=False)
 
 
-def _never(name: str, depth: int) -> bool:
-    del name, depth
+def _never(_name: str, _depth: int) -> bool:
     return False
 
 
-def _ignore(path: PurePosixPath, reason: str) -> None:
-    del path, reason
+def _ignore(_path: PurePosixPath, _reason: str) -> None:
+    """Take no notice of what is skipped."""

@@ -17,8 +17,7 @@ STORAGE_API_VERSION: Final = 1
 """The version of the storage contract; a backend that asks for a newer one is refused."""
 
 
-def _recognises_nothing(path: Path) -> bool:
-    del path
+def _recognises_nothing(_path: Path) -> bool:
     return False
 
 

@@ -233,7 +233,6 @@ class ResultStore(abc.ABC):
 
     def attachments(self, run_id: str) -> Iterator[Attachment]:
         """Yield the run's files by name; none if there is no such run, or the store holds no files."""
-        del run_id
         return iter(())
 
     def query(
@@ -314,7 +313,6 @@ class ResultStore(abc.ABC):
         Raises:
             UnsupportedOperationError: The store does not declare ``DELETE``.
         """
-        del run_id
         raise self.__unsupported("delete runs", Capability.DELETE)
 
     def verify(self, *, rebuild: bool = False) -> Iterator[Finding]:
@@ -323,7 +321,6 @@ class ResultStore(abc.ABC):
         Args:
             rebuild: Make anew what is derived from the documents, and report what was repaired.
         """
-        del rebuild  # nothing is derived here
         return verification.verify_documents(self.scan())
 
     def initialize(self) -> None:
@@ -339,7 +336,6 @@ class ResultStore(abc.ABC):
 
     def prepares_itself(self, status: SchemaStatus) -> bool:
         """Return whether the first save makes a schema in this state ready, instead of refusing it."""
-        del status
         return False
 
     def migrate(
@@ -357,7 +353,6 @@ class ResultStore(abc.ABC):
             SchemaTooNewError: A newer KITT wrote it.
             MigrationError: A migration failed; the store is as it was.
         """
-        del dry_run, backup, progress
         raise self.__unsupported("migrate", Capability.MIGRATE)
 
     # What messages and the service need to know.

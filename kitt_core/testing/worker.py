@@ -188,9 +188,8 @@ def _until(point: int, action: Callable[[], object]) -> None:
     """
     passed = 0
 
-    def count(frame: FrameType, event: str, called: Any) -> None:
+    def count(_frame: FrameType, event: str, called: Any) -> None:
         nonlocal passed
-        del frame
         if event in {"c_call", "c_return"} and _is_remarkable(called):
             passed += 1
             if passed == point:

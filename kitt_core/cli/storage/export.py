@@ -25,11 +25,10 @@ from kitt_core.service.transfer.exporting import (
 __all__ = ["complete_format", "export"]
 
 
-def complete_format(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_format(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the formats that begin so; for ``shell_complete``."""
     from kitt_core.plugins.loading import EXPORTERS
 
-    del parameter
     names = ctx.ensure_object(State).plugins.names(EXPORTERS)
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 

@@ -7,22 +7,19 @@ import os
 import shlex
 import tempfile
 from pathlib import Path
-from typing import Final
 
 from kitt_core.errors import KittError, StoreUnavailableError
 
 __all__ = ["explained", "import_later", "kept_nowhere", "reason_of", "rescued"]
 
-_IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - mkstemp makes the file, and nobody else can read it
-
 
 def rescued(run_id: str, document: bytes) -> Path:
-    """Write the document to a file outside of the tree that failed; one in memory is better than none.
+    """Write the document to a file outside the tree that failed.
 
     Raises:
         OSError: There is no room anywhere.
     """
-    for directory in (None, Path.home(), _IN_MEMORY):
+    for directory in (None, Path.home()):
         try:
             handle, name = tempfile.mkstemp(prefix=f"kitt-{run_id}-", suffix=".json", dir=directory)
         except OSError:

@@ -263,7 +263,6 @@ class _Batch:
             yield self._stored()
 
     def _spool_for(self, record: RunRecord) -> Spool | None:
-        del record
         # The files of a run that is there need not be looked at again: most of them, when a restoration goes on.
         known = self._position < len(self._plan.present) and self._plan.present[self._position]
         return self._spool if self._takes_files and not known else None

@@ -42,7 +42,6 @@ class StoreTests:
 
         None, the default, says that there can be none.
         """
-        del store
         return None
 
     def second(self, store: ResultStore) -> ResultStore:
