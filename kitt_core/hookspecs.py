@@ -15,10 +15,7 @@ import pluggy
 if TYPE_CHECKING:
     from kitt_core.engine import Engine
     from kitt_core.fingerprint import FingerprintSource
-    from kitt_core.plugins.command import Command
-    from kitt_core.plugins.exporter import Exporter
-    from kitt_core.plugins.importer import Importer
-    from kitt_core.plugins.registry import Registry
+    from kitt_core.plugins.records import Command, Exporter, Importer, Registry
     from kitt_core.runs.model import CheckedRun
     from kitt_core.storage.backend import StorageBackend
 

@@ -16,8 +16,7 @@ from io import TextIOWrapper
 from typing import Any, BinaryIO, Final
 
 from kitt_core.hookspecs import hookimpl
-from kitt_core.plugins.exporter import Exporter
-from kitt_core.plugins.registry import Registry
+from kitt_core.plugins.records import Exporter, Registry
 from kitt_core.presentation import (
     BenchmarkTable,
     code_span,

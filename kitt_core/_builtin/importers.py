@@ -12,8 +12,7 @@ from typing import BinaryIO, Final, NoReturn
 
 from kitt_core.errors import InvalidDocumentError
 from kitt_core.hookspecs import hookimpl
-from kitt_core.plugins.importer import ImportCandidate, Importer
-from kitt_core.plugins.registry import Registry
+from kitt_core.plugins.records import ImportCandidate, Importer, Registry
 from kitt_core.rundir.content import DOCUMENT, IDENTITY
 from kitt_core.rundir.reading import FoundRun, find_runs, read_attachments
 from kitt_core.runs import codec

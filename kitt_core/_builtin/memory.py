@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from kitt_core.hookspecs import hookimpl
-from kitt_core.plugins.registry import Registry
+from kitt_core.plugins.records import Registry
 from kitt_core.storage.backend import StorageBackend
 from kitt_core.storage.memory import MemoryStore
 

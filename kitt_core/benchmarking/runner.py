@@ -1,18 +1,12 @@
-"""Running a suite against a session.
-
-The runner decides what happens when something goes wrong: a request that fails is a line in its benchmark's
-errors; what stops a benchmark (an interruption, an engine that is lost) ends the run, and so does a benchmark
-that gives up without an answer. What was measured until then is the result. If a benchmark is stopped before
-anything was answered there is no result, and the exception passes; one that gave up is a result all the same: the
-failures.
-"""
+"""Running a suite against a session, and the document that becomes of it."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -21,12 +15,12 @@ from attrs import evolve, field, frozen, validators
 from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome
 from kitt_core.benchmarking.load import ClosedLoop
 from kitt_core.benchmarking.outputs import OutputWriter, output_line
-from kitt_core.benchmarking.samples import Clock, RequestSample, rounded
+from kitt_core.benchmarking.samples import PERCENTILE_METHOD, Clock, RequestSample, rounded
 from kitt_core.benchmarking.suites import Suite
 from kitt_core.engine import EngineSession
 from kitt_core.errors import KittError, StoreUnavailableError
 
-__all__ = ["RunOptions", "RunProgress", "SuiteRun", "run_suite"]
+__all__ = ["RunOptions", "RunProgress", "SuiteRun", "build_document", "encode", "run_suite"]
 
 _log = logging.getLogger(__name__)
 
@@ -309,3 +303,67 @@ def _entry(
     if outcome.skipped is not None:
         entry["skipped"] = outcome.skipped
     return entry
+
+
+def build_document(
+    run: SuiteRun,
+    *,
+    kitt_version: str,
+    engine: str,
+    model: str,
+    engine_info: Mapping[str, Any],
+    system_info: Mapping[str, Any],
+    labels: Mapping[str, str] | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the document of a run, its keys in KITT's order.
+
+    Args:
+        run: What was measured.
+        kitt_version: The version of the core.
+        engine: The engine's name.
+        model: The model's name, as the session gives it.
+        engine_info: What the session says of itself.
+        system_info: The machine's fingerprint; the last key.
+        labels: The user's labels; without any there is no such key.
+        config: Further settings of the run, beside those of the suite's options.
+    """
+    document: dict[str, Any] = {
+        "kitt_version": kitt_version,
+        "suite_name": run.suite.name,
+        "timestamp": run.started_at.isoformat(timespec="microseconds"),
+        "engine": engine,
+        "model": model,
+        "passed": run.passed,
+        "total_benchmarks": len(run.entries),
+        "passed_count": run.passed_count,
+        "failed_count": len(run.entries) - run.passed_count,
+        "total_time_seconds": run.total_time_seconds,
+        "results": list(run.entries),
+    }
+    if labels:
+        document["labels"] = dict(labels)
+    if run.stopped is not None:
+        document["stopped"] = run.stopped
+    if run.outputs_incomplete is not None:
+        document["outputs_incomplete"] = run.outputs_incomplete
+    document["percentile_method"] = PERCENTILE_METHOD
+    document["engine_info"] = dict(engine_info)
+    document["config"] = {
+        "skip_warmup": run.options.skip_warmup,
+        "runs_override": run.options.runs_override,
+        **({"overrides": dict(run.suite.changed)} if run.suite.changed else {}),
+        **({"prompt_salt": run.salt} if run.salt else {}),
+        **(config or {}),
+    }
+    document["system_info"] = dict(system_info)
+    return document
+
+
+def encode(document: Mapping[str, Any]) -> bytes:
+    """Return the document's bytes as KITT writes them: indented by two, ASCII, a final newline.
+
+    Raises:
+        TypeError: Something in it is no JSON value.
+    """
+    return json.dumps(document, indent=2).encode("ascii") + b"\n"

@@ -8,7 +8,7 @@ from typing import Any, Final
 import attrs
 from attrs import evolve, field, frozen, validators
 
-from kitt_core.benchmarking.limits import LEAST_PROMPT_CHARACTERS
+from kitt_core.benchmarking import LEAST_PROMPT_CHARACTERS
 from kitt_core.engine import GenerationRequest
 
 __all__ = ["ROUNDS", "Workload", "WorkloadChanges"]

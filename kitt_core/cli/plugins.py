@@ -15,7 +15,7 @@ from kitt_core.cli.render import output_options, write_object, write_rows, write
 from kitt_core.errors import PluginError
 from kitt_core.options import Option, describe_options
 from kitt_core.plugins.loading import KINDS, Kind, PluginManager
-from kitt_core.plugins.registry import Record
+from kitt_core.plugins.records import Record
 from kitt_core.runs.query import nearest
 
 __all__ = ["plugins"]

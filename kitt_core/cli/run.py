@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kitt_core.benchmarking.limits import LEAST_PROMPT_CHARACTERS
+from kitt_core.benchmarking import LEAST_PROMPT_CHARACTERS
 from kitt_core.cli.filters import as_pairs
 from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.progress import progress_bar

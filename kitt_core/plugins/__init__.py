@@ -2,21 +2,15 @@
 
 ::
 
-    loading    the plugin manager: one entry point imported, its failure contained
-    registry   the records of one kind, by name
-    importer   the record of an importer
-    exporter   the record of an exporter
-    command    the record of a command
+    loading   the plugin manager: one entry point imported, its failure contained
+    records   the records of importers, exporters and commands, and the registry of each kind
 
-The other records stand beside what they describe: `kitt_core.storage.contract`, `kitt_core.engine`,
-`kitt_core.fingerprint`. The hooks are `kitt_core.hookspecs`.
+The other records stand beside what they describe: in `kitt_core.storage`, `kitt_core.engine` and
+`kitt_core.fingerprint`. The hooks are in `kitt_core.hookspecs`.
 """
 
 from __future__ import annotations
 
-from kitt_core.plugins.command import COMMAND_API_VERSION, Command
-from kitt_core.plugins.exporter import EXPORT_API_VERSION, Exporter
-from kitt_core.plugins.importer import IMPORT_API_VERSION, ImportCandidate, Importer
 from kitt_core.plugins.loading import (
     COMMANDS,
     ENGINES,
@@ -30,7 +24,17 @@ from kitt_core.plugins.loading import (
     PluginStatus,
     contained,
 )
-from kitt_core.plugins.registry import Record, Registry
+from kitt_core.plugins.records import (
+    COMMAND_API_VERSION,
+    EXPORT_API_VERSION,
+    IMPORT_API_VERSION,
+    Command,
+    Exporter,
+    ImportCandidate,
+    Importer,
+    Record,
+    Registry,
+)
 
 __all__ = [
     "COMMANDS",

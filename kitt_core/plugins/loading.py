@@ -20,10 +20,16 @@ from kitt_core import hookspecs
 from kitt_core.engine import ENGINE_API_VERSION, Engine
 from kitt_core.errors import KittError, PluginError
 from kitt_core.fingerprint import FINGERPRINT_API_VERSION, FingerprintSource
-from kitt_core.plugins.command import COMMAND_API_VERSION, Command
-from kitt_core.plugins.exporter import EXPORT_API_VERSION, Exporter
-from kitt_core.plugins.importer import IMPORT_API_VERSION, Importer
-from kitt_core.plugins.registry import Record, Registry
+from kitt_core.plugins.records import (
+    COMMAND_API_VERSION,
+    EXPORT_API_VERSION,
+    IMPORT_API_VERSION,
+    Command,
+    Exporter,
+    Importer,
+    Record,
+    Registry,
+)
 from kitt_core.redaction import without_secrets
 from kitt_core.runs.model import CheckedRun
 from kitt_core.runs.query import nearest

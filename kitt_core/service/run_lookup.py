@@ -12,8 +12,8 @@ from typing import Any, BinaryIO, Final
 from attrs import field, frozen
 
 from kitt_core.errors import InputNotFoundError, InvalidDocumentError, RunNotFoundError
-from kitt_core.plugins.importer import ImportCandidate
 from kitt_core.plugins.loading import PluginManager
+from kitt_core.plugins.records import ImportCandidate
 from kitt_core.presentation import parse_stored
 from kitt_core.rundir.content import DOCUMENT
 from kitt_core.runs import codec

@@ -19,8 +19,8 @@ from typing import ClassVar, Final, cast
 import pytest
 
 from kitt_core.errors import KittError
-from kitt_core.plugins.exporter import Exporter
 from kitt_core.plugins.loading import EXPORTERS, Kind
+from kitt_core.plugins.records import Exporter
 from kitt_core.runs import codec
 from kitt_core.runs.model import StoredRun
 from kitt_core.testing._storage.questions import assert_readable

@@ -30,8 +30,8 @@ from typing import Any, ClassVar
 import pytest
 
 from kitt_core.errors import KittError
-from kitt_core.plugins.importer import ImportCandidate, Importer
 from kitt_core.plugins.loading import IMPORTERS, Kind
+from kitt_core.plugins.records import ImportCandidate, Importer
 from kitt_core.runs.ids import check_run_id
 from kitt_core.testing._storage.questions import assert_readable
 from kitt_core.testing.record import RecordContract

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from kitt_core.testing._storage.aggregation import AggregationContract
 from kitt_core.testing._storage.agreement import AgreementContract
-from kitt_core.testing._storage.attachments import AttachmentContract
+from kitt_core.testing._storage.documents import RefusalContract, VerbatimContract
 from kitt_core.testing._storage.filters import FilterContract
 from kitt_core.testing._storage.identity import IdentityContract, StoringOnceContract
 from kitt_core.testing._storage.lifecycle import LifecycleContract
 from kitt_core.testing._storage.listing import OrderingContract, PagingContract, ScanningContract
-from kitt_core.testing._storage.refusal import RefusalContract
 from kitt_core.testing._storage.rows import RowContract
-from kitt_core.testing._storage.upkeep import DeletingContract, VerifyingContract
-from kitt_core.testing._storage.verbatim import VerbatimContract
+from kitt_core.testing._storage.upkeep import AttachmentContract, DeletingContract, VerifyingContract
 
 __all__ = ["StoreContract"]
 

@@ -13,11 +13,10 @@ import pytest
 from attrs import evolve
 
 from kitt_core.benchmarking.concurrency_sweep import ConcurrencySweep
-from kitt_core.benchmarking.document import build_document, encode
 from kitt_core.benchmarking.latency import Latency
 from kitt_core.benchmarking.memory import Memory
 from kitt_core.benchmarking.outputs import OutputWriter
-from kitt_core.benchmarking.runner import RunOptions, RunProgress, SuiteRun, run_suite
+from kitt_core.benchmarking.runner import RunOptions, RunProgress, SuiteRun, build_document, encode, run_suite
 from kitt_core.benchmarking.suites import PlannedBenchmark, Suite
 from kitt_core.benchmarking.throughput import Throughput
 from kitt_core.benchmarking.workload import Workload

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from kitt_core.benchmarking.limits import LEAST_PROMPT_CHARACTERS
+from kitt_core.benchmarking import LEAST_PROMPT_CHARACTERS
 from kitt_core.cli.app import main
 from kitt_core.cli.invocation import State
 from kitt_core.config import RUN_DEFAULTS

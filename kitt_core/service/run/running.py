@@ -19,9 +19,8 @@ from typing import Any, Final
 from attrs import Factory, evolve, field, frozen
 
 from kitt_core import __version__, rundir
-from kitt_core.benchmarking.document import build_document, encode
 from kitt_core.benchmarking.outputs import OutputWriter
-from kitt_core.benchmarking.runner import RunOptions, RunProgress, SuiteRun, run_suite
+from kitt_core.benchmarking.runner import RunOptions, RunProgress, SuiteRun, build_document, encode, run_suite
 from kitt_core.benchmarking.suites import Suite
 from kitt_core.engine import EngineSession
 from kitt_core.errors import EngineError, InvalidDocumentError, KittError, StoreUnavailableError

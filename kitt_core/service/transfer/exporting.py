@@ -10,8 +10,8 @@ from attrs import evolve
 
 from kitt_core.errors import ConfigurationError, RunNotFoundError
 from kitt_core.files import check_output, replaced_file
-from kitt_core.plugins.exporter import Exporter
 from kitt_core.plugins.loading import EXPORTERS, PluginManager, contained
+from kitt_core.plugins.records import Exporter
 from kitt_core.runs.model import Progress, StoredRun
 from kitt_core.runs.query import Filters, RunFilter
 from kitt_core.storage.contract import ResultStore

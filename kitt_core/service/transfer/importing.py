@@ -10,8 +10,8 @@ from typing import BinaryIO, Final, NoReturn
 from attrs import Factory, define, field, frozen
 
 from kitt_core.errors import InputNotFoundError, InvalidDocumentError, KittError, RunExistsError
-from kitt_core.plugins.importer import ImportCandidate, Importer
 from kitt_core.plugins.loading import IMPORTERS, PluginManager
+from kitt_core.plugins.records import ImportCandidate, Importer
 from kitt_core.runs.checking import check_run
 from kitt_core.runs.model import CheckedRun, Progress
 from kitt_core.storage.contract import Capability, ResultStore

@@ -12,7 +12,7 @@ from kitt_core.errors import InvalidQueryError
 from kitt_core.runs.model import Page, StoredRun
 from kitt_core.runs.query import ORDER_FIELDS, Filters
 from kitt_core.storage.contract import Capability, ResultStore
-from kitt_core.testing._storage.corpus import fill
+from kitt_core.testing._storage.agreement import fill
 from kitt_core.testing._storage.questions import (
     StoreTests,
     assert_readable,
