@@ -135,7 +135,7 @@ def test_what_cannot_be_read_is_left_out_and_a_warning_says_so(
         os.mkfifo(document)
     assert [run.id for run in store.scan()] == ids[:1]
     [message] = caplog.messages
-    assert message.startswith(f"{store.location} cannot be read in 2 places, b/")
+    assert message.startswith(f"{store.location}: 2 places cannot be read and are left out, for example b/")
     assert message.endswith("is one; runs are left out, `kitt storage verify` says why")
 
 

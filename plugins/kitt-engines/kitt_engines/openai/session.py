@@ -35,7 +35,7 @@ class OpenAISession(EngineSession):
         http: The HTTP client; closed with the session.
         options: The engine's options.
         model: The model's name.
-        server: What is known of the server.
+        server: What is known about the server.
         failures: Turns failures into errors.
         tokenizer: Counts the tokens where the server does not.
     """
@@ -144,9 +144,7 @@ class OpenAISession(EngineSession):
         while True:
             body = self._bodies.make(request, without=without)
             try:
-                async with asyncio.timeout(
-                    self._head_timeout
-                ):  # a response head that trickles in counts as silence
+                async with asyncio.timeout(self._head_timeout):  # headers that trickle in count as silence
                     response = await self._http.post(
                         self._url, data=self._bodies.encode(body), allow_redirects=False
                     )
