@@ -33,7 +33,7 @@ class TestPostgres(StoreContract):
         with PostgresResultStore(PostgresOptions(database.dsn, **database.options)) as store:
             yield store
             # Making the tables takes ten times as long as emptying them.
-            with store._transaction() as driver:
+            with store.database.raw_writing() as driver:
                 driver.execute("TRUNCATE runs, quick_tests CASCADE")
 
     def reopen(self, store: ResultStore) -> ResultStore:

@@ -25,7 +25,7 @@ class PostgresMachine(StoreStateMachine):
         store = PostgresResultStore(PostgresOptions(self.database.dsn, **self.database.options))
         if directory not in self.opened:  # a new sequence begins with an empty store
             self.opened.add(directory)
-            with store._transaction() as driver:
+            with store.database.raw_writing() as driver:
                 driver.execute("TRUNCATE runs, quick_tests CASCADE")
         return store
 

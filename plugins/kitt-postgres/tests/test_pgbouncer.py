@@ -111,7 +111,7 @@ class TestBehindPgbouncer(StoreContract):
         with PostgresResultStore(PostgresOptions(bounced, prepare=False)) as store:
             store.initialize()
             yield store
-            with store._transaction() as driver:
+            with store.database.raw_writing() as driver:
                 driver.execute("TRUNCATE runs, quick_tests CASCADE")
 
     def reopen(self, store: ResultStore) -> ResultStore:

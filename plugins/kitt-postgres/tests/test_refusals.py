@@ -195,7 +195,7 @@ def test_a_session_that_may_not_write(
     postgres_server: PrivateServer, database: str, store: PostgresResultStore, refused: Any, assert_usable: Usable
 ) -> None:
     run_id = store.save_result(documents.MINIMAL)
-    with open_store(f"{store.database._server.dsn}?options=-cdefault_transaction_read_only%3Don") as reader:
+    with open_store(f"{postgres_server.dsn(database)}?options=-cdefault_transaction_read_only%3Don") as reader:
         assert reader.get_document(run_id) == documents.MINIMAL
         for call in (
             lambda: reader.save_result(documents.MINIMAL),
