@@ -20,8 +20,7 @@ from kitt_sql.adoption.old_tables import OldTables
 from kitt_sql.database import SqlDatabase
 from kitt_sql.dialect import SQLiteDialect
 from kitt_sql.schema.status import missing
-from kitt_sql.sqlite.engine import BEGIN_WRITE, SQLiteFile, make_engine, writing
-from kitt_sql.sqlite.errors import translated
+from kitt_sql.sqlite.engine import BEGIN_WRITE, SQLiteFile, make_engine, translated, writing
 
 __all__ = ["SQLiteDatabase"]
 
