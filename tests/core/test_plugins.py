@@ -92,7 +92,7 @@ def test_only_the_plugin_asked_for_is_imported(install: Install) -> None:
         ),
         (
             HOOK + "(registry): registry.add(7)",
-            "kitt-broken registers a int as backend; a StorageBackend is needed",
+            "kitt-broken registers an object of type int as backend, expected StorageBackend",
         ),
         ("", "kitt-broken declares broken but registers no backend of that name"),
         (
@@ -404,7 +404,7 @@ def test_a_backend_that_raises_when_asked_for_a_path_is_left_out(
     )
     manager = PluginManager(disabled=())
     assert "raises" not in [record.name for record in manager.recognising(STORAGE, tmp_path)]
-    assert "backend raises cannot say whether" in caplog.text
+    assert "backend raises failed to recognise" in caplog.text
 
 
 def test_a_backend_that_raises_when_it_is_opened_is_a_plugin_error_without_secrets(install: Install) -> None:

@@ -65,7 +65,7 @@ def test_what_is_not_a_run_is_skipped_and_said(root: Path, tmp_path: Path) -> No
         "loop": "is a link, which is not followed",
         "away": "is a link, which is not followed",
         "link/metrics.json": "is a link, which is not followed",
-        "pipe/metrics.json": "is no regular file",
+        "pipe/metrics.json": "is not a regular file",
     }
 
 

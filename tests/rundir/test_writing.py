@@ -190,7 +190,7 @@ def test_an_attachment_called_like_a_document_is_no_run(root: Path, make_run: Ma
 def test_the_root_below_a_file_is_an_error_in_one_line(tmp_path: Path, make_run: Make) -> None:
     (tmp_path / "file").write_text("")
     for root in (tmp_path / "file", tmp_path / "file/kitt-results"):
-        with pytest.raises(StoreUnavailableError, match="cannot be made"):
+        with pytest.raises(StoreUnavailableError, match="cannot be created"):
             write_run(root, make_run())
 
 
