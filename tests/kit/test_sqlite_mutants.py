@@ -216,7 +216,7 @@ MUTANTS: dict[str, tuple[Mutate, str, tuple[Any, ...]]] = {
         with_runs(digest_of_the_parsed_document), "test_the_sha256_of_a_stored_run_is_that_of_its_bytes", ()
     ),
     "labels not inserted": (with_rows(labels=()), "test_labels_must_all_match", ()),
-    "hardware not inserted": (with_rows(hardware=None), "test_a_text_field_is_its_own", ()),
+    "hardware not inserted": (with_rows(hardware=None), "test_a_text_field_matches_only_its_own_field", ()),
     "benchmarks off by one": (
         benchmarks_off_by_one, "test_a_metric_is_named_alone_or_with_its_benchmark", ()
     ),
