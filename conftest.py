@@ -17,6 +17,7 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -58,8 +59,9 @@ class _SecondsPerDirectory:
         for line in lines:
             terminalreporter.write_line(line)
         if path := os.environ.get("KITT_TEST_SUMMARY"):
-            with open(path, "a", encoding="utf-8") as file:  # noqa: PTH123
-                file.writelines(f"{line}\n" for line in lines)
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.writelines(f"{Path(path).name:8}{line}\n" for line in lines)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -134,7 +134,7 @@ def test_a_mistake_is_one_line_and_nothing_is_stored(
 ) -> None:
     started = time.monotonic()
     done = kitt("run", "-e", "openai", *arguments)
-    assert time.monotonic() - started < 10 + 5, "ten seconds, and what the interpreter takes to start"
+    assert time.monotonic() - started < 60, "ten seconds on an idle machine"
     assert (done.returncode, done.stdout) == (code, "")
     error, *hint = done.stderr.splitlines()
     assert expected in error

@@ -164,5 +164,3 @@ def test_a_fault_is_for_a_number_a_text_or_all() -> None:
 def test_a_fault_that_does_not_exist_is_refused(fault: str) -> None:
     with pytest.raises(ValueError, match="expected WHEN=WHAT"):
         Behaviour(faults=[fault])
-
-

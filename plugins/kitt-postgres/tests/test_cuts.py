@@ -96,14 +96,23 @@ def assert_whole(store: ResultStore, number: int) -> None:
     assert [found for found in store.verify() if found.severity is Severity.DAMAGE] == []
 
 
-@pytest.fixture
-def own_server(postgres_server: PrivateServer) -> Iterator[PrivateServer]:
-    """A server of this test's own, as durable as PostgreSQL is by default."""
+@pytest.fixture(scope="module")
+def _own_server(postgres_server: PrivateServer) -> Iterator[PrivateServer]:
     from kitt_postgres.testing import PrivateServer, installed_servers
 
     binaries = next(found for found in installed_servers() if found.major == postgres_server.major)
     with PrivateServer(binaries) as server:
         yield server
+
+
+@pytest.fixture
+def own_server(_own_server: PrivateServer) -> Iterator[PrivateServer]:
+    """A server to be stopped and crashed, as durable as PostgreSQL is by default."""
+    if not _own_server.running:
+        _own_server.start()
+    yield _own_server
+    _own_server.stop("immediate")
+    (_own_server.data / "standby.signal").unlink(missing_ok=True)
 
 
 # Between two calls.
@@ -186,14 +195,14 @@ def test_a_connection_that_is_cut_in_the_middle_of_a_write(
 def test_a_server_that_is_restarted_in_the_middle_of_a_write(
     own_server: PrivateServer, write: str, mode: Any, assert_usable: Usable
 ) -> None:
-    own_server.create_database("kitt")
-    with open_store(own_server.dsn("kitt")) as store:
+    name = f"{mode}_{write.replace(' ', '_')}"
+    with open_store(own_server.create_database(name)) as store:
         store.initialize()
         store.count()
-        with closing(psycopg.connect(own_server.dsn("kitt"))) as holder:
+        with closing(psycopg.connect(own_server.dsn(name))) as holder:
             holder.execute("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE")
             writing = Background(lambda: WRITES[write](store))
-            wait_for(lambda: blocked(own_server, "kitt"))
+            wait_for(lambda: blocked(own_server, name))
             own_server.stop(mode)
         time.sleep(0.5)
         assert writing.error is None
@@ -212,7 +221,7 @@ def test_a_server_that_stays_away_is_told_in_time(own_server: PrivateServer, ref
             start = time.monotonic()
             with refused("cannot be reached"):
                 call()
-            assert time.monotonic() - start < 5
+            assert time.monotonic() - start < 10, "it waits for a second"
         own_server.start()
         store.save_result(documents.MINIMAL, run_id="after")
         assert sorted(run.id for run in store.scan()) == ["after", "before"]
