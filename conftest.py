@@ -50,6 +50,8 @@ class _SecondsPerDirectory:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the table; where the environment names a file, append it there for the end of `tox`."""
+        if not sum(self._tests.values()):
+            return
         lines = [
             f"{seconds:8.1f} s {self._tests[directory]:6} tests  {directory}"
             for directory, seconds in sorted(self._seconds.items(), key=lambda item: -item[1])

@@ -105,29 +105,31 @@ def test_a_full_disk_behind_a_help_page_is_one_line(unbuffered: str, what: str) 
     assert "Traceback" not in done.stderr
 
 
+LIST = ["plugins", "list"]
+INIT = ["--backend=sqlite:///runs.db", "storage", "init"]
+IMPORT = ["--backend=memory:", "storage", "import", "-"]
+NO_OUTPUT = "error: standard output cannot be written: Bad file descriptor"
+
+
 @pytest.mark.parametrize(
-    ("closed", "arguments", "code", "error"),
+    ("closed", "arguments", "code", "error", "unbuffered"),
     [
-        (">&-", ["--help"], 2, "error: standard output cannot be written: Bad file descriptor"),
-        (">&-", ["plugins", "list"], 2, "error: standard output cannot be written: Bad file descriptor"),
-        (">&-", ["nothing"], 2, "error: no command 'nothing'"),
-        (">&-", ["--backend=sqlite:///runs.db", "storage", "init"], 0, "runs.db is ready, schema version 12"),
-        ("2>&-", ["plugins", "list"], 0, None),
-        ("2>&-", ["nothing"], 2, None),
-        ("2>&-", ["--backend=sqlite:///runs.db", "storage", "init"], 0, None),
-        ("2>/dev/full", ["nothing"], 2, None),
-        (
-            "<&-",
-            ["--backend=memory:", "storage", "import", "-"],
-            5,
-            "error: -: cannot be read: Bad file descriptor",
-        ),
-        ("<&-", ["plugins", "list"], 0, None),
-        (">&- 2>&- <&-", ["plugins", "list"], 2, None),
-        (">&- 2>&- <&-", ["--backend=sqlite:///runs.db", "storage", "init"], 0, None),
+        (">&-", ["--help"], 2, NO_OUTPUT, ""),
+        (">&-", LIST, 2, NO_OUTPUT, ""),
+        (">&-", LIST, 2, NO_OUTPUT, "1"),
+        (">&-", ["nothing"], 2, "error: no command 'nothing'", ""),
+        (">&-", INIT, 0, "runs.db is ready, schema version 12", ""),
+        ("2>&-", LIST, 0, None, ""),
+        ("2>&-", ["nothing"], 2, None, ""),
+        ("2>&-", ["nothing"], 2, None, "1"),
+        ("2>&-", INIT, 0, None, "1"),
+        ("2>/dev/full", ["nothing"], 2, None, ""),
+        ("<&-", IMPORT, 5, "error: -: cannot be read: Bad file descriptor", ""),
+        ("<&-", LIST, 0, None, ""),
+        (">&- 2>&- <&-", LIST, 2, None, "1"),
+        (">&- 2>&- <&-", INIT, 0, None, ""),
     ],
-)
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+)  # fmt: skip
 def test_closed_streams(closed: str, arguments: list[str], code: int, error: str | None, unbuffered: str) -> None:
     if "sqlite:///runs.db" in "".join(arguments):
         pytest.importorskip("kitt_sqlite")
