@@ -35,7 +35,7 @@ class Kitt:
             env=self.environment | variables,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=180,
         )
 
     def document(self) -> dict[str, Any]:

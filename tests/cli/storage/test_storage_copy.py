@@ -327,7 +327,7 @@ def test_an_interrupted_copy_says_how_far_it_came_and_goes_on(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with open_store("sqlite:///runs.db", synchronous="OFF") as store:
-        for i in range(400):
+        for i in range(250):
             store.save_result(as_bytes(small(i)), run_id=f"run-{i:03}")
     command = [sys.executable, "-m", "kitt_core", "--backend", "runs.db", "storage", "copy", "--to", "json:///."]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ)) as process:
@@ -342,6 +342,6 @@ def test_an_interrupted_copy_says_how_far_it_came_and_goes_on(
     assert last == "error: interrupted"
     done = subprocess.run([*command, "--format", "json"], capture_output=True, check=True)
     report = json.loads(done.stdout)
-    assert report["copied"] + report["present"] == 400
+    assert report["copied"] + report["present"] == 250
     assert report["present"] > 0
     assert documents("json:///.") == documents("runs.db")
