@@ -11,6 +11,7 @@ Nothing of a plugin is imported before a test asks: `tox -e core` has the core a
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import signal
@@ -71,6 +72,20 @@ def _usual_interrupt() -> None:
     """Let Ctrl-C be what it is at a terminal; a shell's ``&`` leaves it ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrations_parsed_once() -> Iterator[None]:
+    """Parse each migration once per process: a thousand tests make the tables, and parsing was half of that."""
+    try:
+        sqlparse: Any = importlib.import_module("sqlparse")
+    except ImportError:
+        yield
+        return
+    split = functools.cache(sqlparse.split)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlparse, "split", lambda text: list(split(text)))
+        yield
 
 
 @pytest.fixture

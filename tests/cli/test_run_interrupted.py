@@ -170,8 +170,9 @@ def passed(document: dict[str, Any]) -> dict[str, bool]:
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
 
-@pytest.mark.parametrize(("number", "code"), SIGNALS)
-@pytest.mark.parametrize("mode", ["opening", "first"])
+@pytest.mark.parametrize(
+    ("mode", "number", "code"), [("opening", *SIGNALS[0]), ("first", *SIGNALS[1]), ("first", *SIGNALS[2])]
+)
 def test_before_the_first_answer_nothing_is_stored(
     start: Callable[..., subprocess.Popen[str]], home: Path, mode: str, number: signal.Signals, code: int
 ) -> None:
@@ -237,8 +238,9 @@ def test_an_engine_that_blocks_is_left_at_the_second_signal(
     assert passed(document) == {"warmup_analysis": True, "throughput": False}
 
 
-@pytest.mark.parametrize("mode", ["saving", "writing"])
-@pytest.mark.parametrize(("number", "code"), SIGNALS)
+@pytest.mark.parametrize(
+    ("mode", "number", "code"), [("saving", *SIGNALS[0]), ("writing", *SIGNALS[1]), ("saving", *SIGNALS[2])]
+)
 def test_while_storing_a_signal_waits(
     start: Callable[..., subprocess.Popen[str]], home: Path, mode: str, number: signal.Signals, code: int
 ) -> None:

@@ -13,30 +13,43 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import frozen
 
+from kitt_core.cli.app import main
 from kitt_engines.testing import RunningServer
 
 KEY = "sk-very-secret-0123456789"
 
 
+@frozen
+class Answer:
+    """What one call of ``kitt`` gave."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 class Kitt:
-    """Calls ``kitt`` in a process of its own, on a fresh machine."""
+    """Calls ``kitt`` in this process, on a fresh machine."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[bytes]) -> None:
         self.home = home
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("KITT_")}
-        self.environment.pop("OPENAI_API_KEY", None)
-        self.environment |= {"KITT_HOME": str(home / "kitt"), "NO_COLOR": "1"}
+        self._patch = monkeypatch
+        self._capture = capture
+        for name in [name for name in os.environ if name.startswith("KITT_") or name == "OPENAI_API_KEY"]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("KITT_HOME", str(home / "kitt"))
+        monkeypatch.setenv("NO_COLOR", "1")
+        monkeypatch.chdir(home)
 
-    def __call__(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "kitt_core", *arguments],
-            cwd=self.home,
-            env=self.environment | variables,
-            capture_output=True,
-            text=True,
-            timeout=180,
-        )
+    def __call__(self, *arguments: str, **variables: str) -> Answer:
+        with self._patch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            code = main(list(arguments))
+        said = self._capture.readouterr()
+        return Answer(code, said.out.decode(), said.err.decode())
 
     def document(self) -> dict[str, Any]:
         (path,) = self.home.glob("kitt-results/*/*/*/metrics.json")
@@ -45,8 +58,8 @@ class Kitt:
 
 
 @pytest.fixture
-def kitt(tmp_path: Path) -> Kitt:
-    return Kitt(tmp_path)
+def kitt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Kitt:
+    return Kitt(tmp_path, monkeypatch, capsysbinary)
 
 
 def test_an_interrupted_run_keeps_what_it_has_and_leaves_no_request_behind(
@@ -55,8 +68,6 @@ def test_an_interrupted_run_keeps_what_it_has_and_leaves_no_request_behind(
     server.configure(gap=0.01, faults=["4=mid-silence"])
     process = spawn(
         [sys.executable, "-m", "kitt_core", "run", "-e", "openai", "--base-url", server.url],
-        cwd=kitt.home,
-        env=kitt.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
