@@ -10,7 +10,7 @@
 
 Importing the package is cheap and has no effect: no plugin, no driver, no configuration is read before
 `open_store`, and a name's module is imported when the name is first used. What plugin authors need stands in the
-public modules: `storage`, `backend`, `hookspecs`, `query`, `model`, `errors`.
+packages `runs`, `storage` and `plugins` and the modules `hookspecs` and `errors`.
 """
 
 from importlib import import_module
@@ -18,11 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kitt_core.errors import KittError
-    from kitt_core.model import Attachment, Finding, Page, RunSummary, SchemaStatus, StoredRun
-    from kitt_core.plugins import PluginManager
-    from kitt_core.query import RunFilter
-    from kitt_core.storage import Capability, ResultStore
-    from kitt_core.stores import open_store
+    from kitt_core.opening import open_store
+    from kitt_core.plugins.loading import PluginManager
+    from kitt_core.runs.model import (
+        Attachment,
+        Finding,
+        Page,
+        RunSummary,
+        SchemaStatus,
+        StoredRun,
+    )
+    from kitt_core.runs.query import RunFilter
+    from kitt_core.storage.contract import Capability, ResultStore
 
 __all__ = [
     "Attachment",
@@ -44,11 +51,10 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "errors": ("KittError",),
-    "model": ("Attachment", "Finding", "Page", "RunSummary", "SchemaStatus", "StoredRun"),
+    "opening": ("open_store",),
     "plugins": ("PluginManager",),
-    "query": ("RunFilter",),
+    "runs": ("Attachment", "Finding", "Page", "RunFilter", "RunSummary", "SchemaStatus", "StoredRun"),
     "storage": ("Capability", "ResultStore"),
-    "stores": ("open_store",),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 

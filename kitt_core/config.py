@@ -17,7 +17,7 @@ from attrs import field, frozen
 
 from kitt_core.errors import ConfigurationError, InputNotFoundError
 from kitt_core.options import Option
-from kitt_core.query import nearest
+from kitt_core.runs.query import nearest
 
 __all__ = [
     "DEFAULT_BACKEND",

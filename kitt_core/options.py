@@ -16,12 +16,10 @@ import attrs
 from attrs import frozen
 
 from kitt_core.errors import ConfigurationError
-from kitt_core.query import nearest
+from kitt_core.redaction import REDACTED
+from kitt_core.runs.query import nearest
 
-__all__ = ["REDACTED", "Option", "attrs_class", "build_options", "describe_options", "target_option"]
-
-REDACTED: Final = "***"
-"""What is shown instead of a secret."""
+__all__ = ["Option", "attrs_class", "build_options", "describe_options", "target_option"]
 
 _TRUE: Final = {"true", "yes", "on", "1"}
 _FALSE: Final = {"false", "no", "off", "0"}
@@ -86,9 +84,8 @@ def _is_plain(default: object) -> bool:
     return default is not attrs.NOTHING and type(default).__name__ != "Factory"
 
 
-def attrs_class(instance: object, attribute: object, value: type[Any]) -> None:
+def attrs_class(instance: object, _attribute: object, value: type[Any]) -> None:
     """Refuse a record whose options are no attrs class; a validator."""
-    del attribute
     if not (isinstance(value, type) and attrs.has(value)):
         raise TypeError(f"options of {instance.name!r} are {value!r}, expected an attrs class")  # type: ignore[attr-defined]  # every record has a name
 

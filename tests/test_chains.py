@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from kitt_core import open_store
-from kitt_core.codec import digest
-from kitt_core.model import Attachment, Severity
-from kitt_core.service.copying import copy_runs
+from kitt_core.runs import Attachment, Severity
+from kitt_core.runs.codec import digest
+from kitt_core.service.transfer.copying import copy_runs
 from kitt_core.storage import Capability, ResultStore
 from kitt_core.testing.documents import HOSTILE, UNFIT
 
@@ -42,7 +42,7 @@ Copy = Callable[[ResultStore, ResultStore], None]
 
 def copy_by_service(source: ResultStore, target: ResultStore) -> None:
     report = copy_runs(source, target)
-    assert report.failed == ()
+    assert report.failed == []
     assert report.unread == 0
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from kitt_core import open_store
 from kitt_core.plugins import PluginManager
-from kitt_core.service.imports import ImportReport, find_candidates, import_runs
+from kitt_core.service.transfer.importing import ImportReport, find_candidates, import_runs
 
 FILES, THREADS, PROCESSES = 60, 4, 3
 
@@ -22,7 +22,7 @@ IMPORTING = """
 import json, sys
 from kitt_core import open_store
 from kitt_core.plugins import PluginManager
-from kitt_core.service.imports import find_candidates, import_runs
+from kitt_core.service.transfer.importing import find_candidates, import_runs
 target, options, directory = sys.argv[1:]
 with open_store(target, **json.loads(options)) as store:
     candidates = list(find_candidates(PluginManager(), [directory]))

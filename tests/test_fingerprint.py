@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from kitt_core.checking import check_run
 from kitt_core.fingerprint import (
     FingerprintSource,
     collect_system_info,
@@ -15,6 +14,7 @@ from kitt_core.fingerprint import (
     machine_id,
     software_id,
 )
+from kitt_core.runs import check_run
 
 LEGACY: dict[str, Any] = {
     "gpu": {"model": "NVIDIA GeForce RTX 4090", "vram_gb": 24, "count": 1, "compute_capability": [8, 9]},

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from kitt_core.backend import StorageBackend
 from kitt_core.hookspecs import hookimpl
-from kitt_core.memory import MemoryStore
-from kitt_core.registry import Registry
+from kitt_core.plugins.records import Registry
+from kitt_core.storage.backend import StorageBackend
+from kitt_core.storage.memory import MemoryStore
 
 
 @frozen
@@ -15,8 +15,7 @@ class MemoryOptions:
     """A store in memory has no options."""
 
 
-def _open(options: MemoryOptions) -> MemoryStore:
-    del options
+def _open(_options: MemoryOptions) -> MemoryStore:
     return MemoryStore()
 
 
@@ -28,7 +27,7 @@ def kitt_register_storage(registry: Registry[StorageBackend]) -> None:
             name="memory",
             open=_open,
             options=MemoryOptions,
-            summary="Runs in memory, gone when the program ends.",
+            summary="Runs in memory, lost when the program ends.",
             capabilities=MemoryStore.capabilities,
         )
     )

@@ -6,9 +6,9 @@ format's description.
 
 from __future__ import annotations
 
-from kitt_core.archive.format import Manifest, Marker, RunRecord
-from kitt_core.archive.limits import Limits
+from kitt_core.archive.members import Limits
 from kitt_core.archive.reading import ArchivedRun, ArchiveReader
+from kitt_core.archive.records import Manifest, Marker, RunRecord
 from kitt_core.archive.spool import Spool
 from kitt_core.archive.writing import ArchiveWriter
 

@@ -11,16 +11,25 @@ from typing import BinaryIO, Final
 
 from attrs import field, frozen
 
-from kitt_core.archive import format as words
-from kitt_core.archive.distinct import Distinct
-from kitt_core.archive.format import ArchivedFile, Manifest, Marker, RunRecord
-from kitt_core.archive.limits import USUAL_LIMITS, Limits
-from kitt_core.archive.members import BLOCK, END_BLOCKS, RECORD_BLOCKS, Member, padding, read_header, shown
+from kitt_core.archive import records as words
+from kitt_core.archive.members import (
+    BLOCK,
+    END_BLOCKS,
+    RECORD_BLOCKS,
+    USUAL_LIMITS,
+    Distinct,
+    Limits,
+    Member,
+    Unpacked,
+    padding,
+    read_header,
+    shown,
+)
+from kitt_core.archive.records import ArchivedFile, Manifest, Marker, RunRecord
 from kitt_core.archive.spool import Spool, no_room
-from kitt_core.archive.unpacking import Unpacked
-from kitt_core.checking import check_names
 from kitt_core.errors import InvalidArchiveError, InvalidDocumentError
-from kitt_core.model import Attachment
+from kitt_core.runs.checking import check_names
+from kitt_core.runs.model import Attachment
 
 __all__ = ["ArchiveReader", "ArchivedRun"]
 

@@ -10,14 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
-from kitt_core import codec
-from kitt_core.archive import format as words
-from kitt_core.archive.distinct import Distinct
-from kitt_core.archive.format import ArchivedFile, Manifest, Marker, RunRecord
-from kitt_core.archive.members import BLOCK, END_BLOCKS, RECORD_BLOCKS, padding, write_header
+from kitt_core.archive import records as words
+from kitt_core.archive.members import BLOCK, END_BLOCKS, RECORD_BLOCKS, Distinct, padding, write_header
+from kitt_core.archive.records import ArchivedFile, Manifest, Marker, RunRecord
 from kitt_core.archive.spool import Spool, Spooled
 from kitt_core.errors import InvalidDocumentError, StoreUnavailableError
-from kitt_core.model import Attachment, StoredRun
+from kitt_core.runs import codec
+from kitt_core.runs.model import Attachment, StoredRun
 
 __all__ = ["ArchiveWriter"]
 

@@ -1,22 +1,50 @@
-"""Benchmark ``latency``: how long one request takes when it is alone."""
+"""Benchmarks ``latency`` and ``streaming_latency``: how long requests take, alone and under load."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from attrs import frozen
 
 from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome, Metrics
 from kitt_core.benchmarking.load import ClosedLoop
-from kitt_core.benchmarking.samples import SampleObserver
-from kitt_core.benchmarking.streaming import streaming_metrics
+from kitt_core.benchmarking.samples import RequestSample, SampleObserver, distribution, rounded
+from kitt_core.runs.statistics import mean
 
-__all__ = ["Latency"]
+__all__ = ["ONE_AT_A_TIME", "Latency", "StreamingLatency", "streaming_metrics"]
+
+
+def streaming_metrics(samples: Sequence[RequestSample]) -> tuple[Metrics, dict[str, str]]:
+    """Summarise ``ttft_ms``, ``tpot_ms``, ``itl_ms`` and ``e2e_latency_ms`` of successful requests.
+
+    Inter-token latency pools the gaps of all requests; the others have one value per request.
+
+    Returns:
+        The distributions, and the reason for each one that has no values.
+    """
+    values: dict[str, list[float]] = {
+        "ttft_ms": [sample.ttft_ms for sample in samples if sample.ttft_ms is not None],
+        "tpot_ms": [sample.tpot_ms for sample in samples if sample.tpot_ms is not None],
+        "itl_ms": [gap for sample in samples for gap in sample.gaps_ms],
+        "e2e_latency_ms": [s.e2e_latency_ms for s in samples if s.e2e_latency_ms is not None],
+    }
+    reasons = {
+        "tpot_ms": "no request produced two output tokens in two chunks",
+        "itl_ms": "no answer arrived in more than one chunk",
+    }
+    metrics: Metrics = {name: distribution(found) for name, found in values.items() if found}
+    missing = {
+        name: reasons.get(name, "no request succeeded") if samples else "no request succeeded"
+        for name, found in values.items()
+        if not found
+    }
+    return metrics, missing
 
 
 @frozen
 class Latency(Benchmark):
-    """Time to first token, per output token, between tokens, and end to end, of one request after the other."""
+    """Time to first token, per output token, between tokens, and end to end, with one request at a time."""
 
     name: ClassVar[str] = "latency"
     overlapping: ClassVar[bool] = False
@@ -30,4 +58,30 @@ class Latency(Benchmark):
         samples = phases.measured.successful
         streaming, missing = streaming_metrics(samples)
         counts: Metrics = {"total_iterations": len(samples)}
+        return phases.outcome(counts | streaming, missing)
+
+
+ONE_AT_A_TIME = "the engine answers one request at a time"
+
+
+@frozen
+class StreamingLatency(Benchmark):
+    """The measurements of ``latency`` under load; skipped if requests can't overlap, as it would be the same."""
+
+    name: ClassVar[str] = "streaming_latency"
+
+    async def run(
+        self, load: ClosedLoop, *, warm_up: bool = True, on_sample: SampleObserver, on_warmup: SampleObserver
+    ) -> BenchmarkOutcome:
+        """Send the workload and evaluate it; see `Benchmark.run`."""
+        if load.concurrency(self.workload.concurrency) < self.workload.concurrency:
+            return BenchmarkOutcome(skipped=f"{ONE_AT_A_TIME}, which latency measures")
+        before = await self._warm_up(load, wanted=warm_up, on_warmup=on_warmup)
+        phases = await self._measure(load, before, on_sample=on_sample)
+        samples = phases.measured.successful
+        streaming, missing = streaming_metrics(samples)
+        counts: Metrics = {"total_iterations": len(samples)}
+        gaps = [gap for sample in samples for gap in sample.gaps_ms]
+        if gaps:
+            counts["avg_inter_token_ms"] = rounded(mean(gaps))
         return phases.outcome(counts | streaming, missing)

@@ -1,26 +1,58 @@
-"""Benchmark ``throughput``: how many tokens per second come out."""
+"""Benchmark ``throughput``: how many tokens per second the engine generates, per request and under load."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from attrs import frozen
 
-from kitt_core.aggregation import mean, percentile
 from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome, Metrics, not_measured_for_failures
-from kitt_core.benchmarking.distribution import rounded
-from kitt_core.benchmarking.load import ClosedLoop
-from kitt_core.benchmarking.rates import load_rates
-from kitt_core.benchmarking.samples import RequestSample, SampleObserver
-from kitt_core.benchmarking.streaming import streaming_metrics
+from kitt_core.benchmarking.latency import streaming_metrics
+from kitt_core.benchmarking.load import ClosedLoop, LoadResult
+from kitt_core.benchmarking.samples import RequestSample, SampleObserver, rounded
+from kitt_core.runs.statistics import mean, percentile
 
-__all__ = ["Throughput"]
+__all__ = ["Throughput", "load_rates"]
+
+_OF_INPUT: Final = ("input_token_throughput", "total_token_throughput")
+_RATES: Final = ("output_token_throughput", "request_throughput", "concurrency_achieved", *_OF_INPUT)
+
+
+def load_rates(measured: LoadResult) -> tuple[Metrics, dict[str, str]]:
+    """Return counts, duration and rates of a load's successful requests.
+
+    Returns:
+        The metrics, and the reason for each one that is missing.
+    """
+    samples = measured.successful
+    tokens = sum(sample.completion_tokens for sample in samples)
+    seconds = measured.duration_seconds
+    metrics: Metrics = {
+        "total_iterations": len(samples),
+        "total_tokens_generated": tokens,
+        "total_time_seconds": rounded(seconds),
+    }
+    if seconds <= 0:
+        reason = "the load took no time" if measured.samples else "no request was sent"
+        return metrics, dict.fromkeys(_RATES, reason)
+    metrics["output_token_throughput"] = rounded(tokens / seconds)
+    metrics["request_throughput"] = rounded(len(samples) / seconds)
+    in_flight = math.fsum(sample.finished_at - sample.started_at for sample in measured.samples)
+    metrics["concurrency_achieved"] = rounded(in_flight / seconds)
+    prompts = [sample.prompt_tokens for sample in samples if sample.prompt_tokens is not None]
+    if len(prompts) < len(samples) or not samples:
+        reason = "the input tokens were not counted" if samples else "no request succeeded"
+        return metrics, dict.fromkeys(_OF_INPUT, reason)
+    metrics["input_token_throughput"] = rounded(sum(prompts) / seconds)
+    metrics["total_token_throughput"] = rounded((sum(prompts) + tokens) / seconds)
+    return metrics, {}
 
 
 @frozen
 class Throughput(Benchmark):
-    """Output tokens per second, of each request and of the whole load, and the latencies beside them."""
+    """Output tokens per second, of each request and of the whole load, with the latencies."""
 
     name: ClassVar[str] = "throughput"
 

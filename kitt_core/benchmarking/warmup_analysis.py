@@ -1,4 +1,4 @@
-"""Benchmark ``warmup_analysis``: how much slower a session is before it has worked."""
+"""Benchmark ``warmup_analysis``: how much slower a session's first requests are than its later ones."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import Any, ClassVar, Final
 
 from attrs import Factory, field, frozen, validators
 
-from kitt_core.aggregation import percentile
 from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome, Metrics, not_measured_for_failures
-from kitt_core.benchmarking.distribution import rounded
 from kitt_core.benchmarking.load import ClosedLoop, LoadResult
-from kitt_core.benchmarking.samples import RequestSample, SampleObserver
+from kitt_core.benchmarking.samples import RequestSample, SampleObserver, rounded
 from kitt_core.benchmarking.workload import Workload
+from kitt_core.runs.statistics import percentile
 
 __all__ = ["WarmupAnalysis"]
 
@@ -22,13 +21,13 @@ _OF_WARM: Final = ("warm_latency_ms", "warmup_penalty_pct", "stabilized_after")
 
 @frozen
 class WarmupAnalysis(Benchmark):
-    """The first request of a session against the steady ones.
+    """The first request of a session compared with the steady ones.
 
-    The requests go one after the other and none is a warm-up. *Warm* is the median of the second half.
+    The requests are sent one at a time and none is a warm-up. *Warm* is the median of the second half.
 
     Attributes:
         workload: Its warm-ups and its concurrency are not used.
-        tolerance_pct: A request is steady if it is at most so many percent slower than warm.
+        tolerance_pct: A request is steady if it is at most this many percent slower than warm.
     """
 
     name: ClassVar[str] = "warmup_analysis"
@@ -42,7 +41,7 @@ class WarmupAnalysis(Benchmark):
         """Return what the metrics depend on; its requests never overlap."""
         return super().settings_for(load) | {"warmups": 0, "tolerance_pct": self.tolerance_pct}
 
-    def total_requests(self, *, warm_up: bool = True) -> int:  # noqa: ARG002 - there is none to leave out
+    def total_requests(self, *, warm_up: bool = True) -> int:
         """Return how many requests one run of it sends."""
         return self.workload.iterations
 
@@ -50,9 +49,9 @@ class WarmupAnalysis(Benchmark):
         self,
         load: ClosedLoop,
         *,
-        warm_up: bool = True,  # noqa: ARG002 - the interface's; here the cold requests are the subject
+        warm_up: bool = True,
         on_sample: SampleObserver,
-        on_warmup: SampleObserver,  # noqa: ARG002
+        on_warmup: SampleObserver,
     ) -> BenchmarkOutcome:
         """Send the workload and evaluate it; see `Benchmark.run`."""
         phases = await self._measure(load, LoadResult((), 0.0), on_sample=on_sample)
@@ -78,7 +77,7 @@ def _analysis(samples: Sequence[RequestSample], tolerance_pct: float) -> tuple[M
         reason = (
             "no request of the second half succeeded"
             if len(latencies) > 1
-            else "there is no second half of a single request"
+            else "a single request has no second half"
         )
         return metrics, missing | dict.fromkeys(_OF_WARM, reason)
     metrics["warm_latency_ms"] = rounded(warm)
@@ -94,5 +93,5 @@ def _analysis(samples: Sequence[RequestSample], tolerance_pct: float) -> tuple[M
     if stabilized_after < len(latencies):
         metrics["stabilized_after"] = stabilized_after
     else:
-        missing["stabilized_after"] = f"the last request was over {tolerance_pct:g} % slower than warm ones"
+        missing["stabilized_after"] = f"the last request was more than {tolerance_pct:g} % slower than warm ones"
     return metrics, missing

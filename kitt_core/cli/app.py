@@ -16,12 +16,11 @@ from typing import Any, Final
 
 import click
 
+from kitt_core.cli.filters import as_pairs
+from kitt_core.cli.invocation import State, complete_backend
 from kitt_core.cli.lazy import HintedUsageError, LazyCommand, LazyGroup
 from kitt_core.cli.messages import logging_to_stderr, say_error
-from kitt_core.cli.pairs import as_pairs
-from kitt_core.cli.state import State
 from kitt_core.cli.streams import forget, prepare_streams, works
-from kitt_core.cli.targets import complete_backend
 from kitt_core.errors import ConfigurationError, KittError
 
 __all__ = ["cli", "main"]
@@ -53,7 +52,7 @@ class _Root(LazyGroup):
         declared = _state(ctx).declared_commands
         if declared is not None:
             return own | {name: _origin(found) for name, found in declared.items() if name not in own}
-        from kitt_core.plugins import COMMANDS
+        from kitt_core.plugins.loading import COMMANDS
 
         plugins = _state(ctx).plugins
         names = [name for name in plugins.names(COMMANDS) if name not in own]
@@ -68,7 +67,7 @@ class _Root(LazyGroup):
         found = super().get_command(ctx, cmd_name)
         if found is not None:
             return found
-        from kitt_core.plugins import COMMANDS
+        from kitt_core.plugins.loading import COMMANDS
 
         plugins = _state(ctx).plugins
         if cmd_name not in plugins.names(COMMANDS):
@@ -85,10 +84,9 @@ def _state(ctx: click.Context) -> State:
     return ctx.ensure_object(State)
 
 
-def _version(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+def _version(ctx: click.Context, _parameter: click.Parameter, value: Any) -> None:
     from kitt_core import __version__
 
-    del parameter
     if value and not ctx.resilient_parsing:
         click.echo(f"kitt {__version__}")
         ctx.exit()

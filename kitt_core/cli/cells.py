@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kitt_core.presentation import escape_markdown, number, without_formula
-from kitt_core.timestamps import to_utc
+from kitt_core.runs.timestamps import to_utc
 
 __all__ = [
     "as_json",

@@ -12,16 +12,16 @@ from typing import Any, Final
 import attrs
 import click
 
+from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.lazy import HintedUsageError
 from kitt_core.cli.render import output_options, write_object, write_rows, write_tables
-from kitt_core.cli.state import State, pass_state
 from kitt_core.errors import ConfigurationError
+from kitt_core.files import is_part_of
 from kitt_core.presentation import some_of
 from kitt_core.service.comparing import ComparedMetric, Comparison, compare_runs
-from kitt_core.service.imports import STANDARD_INPUT
-from kitt_core.service.output import is_part_of
-from kitt_core.service.subjects import Subject, find_subject
-from kitt_core.storage import ResultStore
+from kitt_core.service.run_lookup import Subject, find_subject
+from kitt_core.service.transfer.importing import STANDARD_INPUT
+from kitt_core.storage.contract import ResultStore
 
 __all__ = ["compare"]
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import click
 
+from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.lazy import LazyCommand, LazyGroup
 from kitt_core.cli.render import output_options, write_rows
-from kitt_core.cli.state import State, pass_state
 
 __all__ = ["config"]
 
@@ -33,7 +33,7 @@ def show(state: State, /, *, output_format: str | None, output: Path | None) -> 
 
     The origin is "flag", the name of an environment variable, the path of a file, or "default".
     """
-    from kitt_core.service.settings import settings_in_effect
+    from kitt_core.service.effective_config import settings_in_effect
 
     rows: Iterator[dict[str, Any]] = (
         {"key": key, "value": setting.value, "origin": setting.origin}

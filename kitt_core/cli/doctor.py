@@ -7,9 +7,9 @@ from typing import Final
 
 import click
 
+from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.messages import say_error
 from kitt_core.cli.render import output_options, write_rows
-from kitt_core.cli.state import State, pass_state
 
 __all__ = ["doctor"]
 
@@ -25,7 +25,7 @@ def doctor(state: State, /, *, output_format: str | None, output: Path | None) -
     Ends with 0 if `kitt run` and `kitt storage` can work here, with 4 if the store cannot be used, and with 2
     if the configuration or the backend's plugin cannot. A broken plugin that nobody asked for is a warning.
     """
-    from kitt_core.service.examination import examine
+    from kitt_core.service.doctor import examine
 
     state.protect_store(output)
     findings = list(examine(lambda: state.configuration, state.plugins, state.backend, state.options))

@@ -9,9 +9,34 @@ from typing import Any, Final, TypeVar
 import click
 
 from kitt_core.errors import InvalidQueryError
-from kitt_core.query import GROUP_FIELDS, ORDER_FIELDS, STATISTICS, RunFilter
+from kitt_core.runs.query import GROUP_FIELDS, ORDER_FIELDS, STATISTICS, RunFilter
 
-__all__ = ["comma_separated", "filter_options", "group_help", "order_help", "run_limit", "statistics_help"]
+__all__ = [
+    "as_pairs",
+    "comma_separated",
+    "filter_options",
+    "group_help",
+    "order_help",
+    "run_limit",
+    "statistics_help",
+]
+
+
+def as_pairs(ctx: click.Context, parameter: click.Parameter, texts: Sequence[str]) -> dict[str, str]:
+    """Return the pairs that were given; a click callback.
+
+    Raises:
+        BadParameter: A text has no ``=``, or a key stands twice with different values.
+    """
+    pairs: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{text!r} is not KEY=VALUE", ctx, parameter)
+        if pairs.setdefault(key, value) != value:
+            raise click.BadParameter(f"{key} is given twice, as {pairs[key]!r} and as {value!r}", ctx, parameter)
+    return pairs
+
 
 R = TypeVar("R")
 

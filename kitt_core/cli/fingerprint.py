@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from kitt_core.cli.cells import printable
+from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.messages import say
 from kitt_core.cli.render import output_options, write_object, write_text
-from kitt_core.cli.state import State, pass_state
 
 if TYPE_CHECKING:
     from kitt_core.fingerprint import SystemInfo
@@ -31,7 +31,7 @@ def fingerprint(state: State, /, *, verbose: bool, output_format: str | None, ou
     With --verbose or --format: the whole of what a run's document says of the machine.
     """
     from kitt_core.fingerprint import collect_system_info
-    from kitt_core.plugins import FINGERPRINTS
+    from kitt_core.plugins.loading import FINGERPRINTS
     from kitt_core.presentation import leaves
 
     info = collect_system_info(state.plugins.all(FINGERPRINTS))

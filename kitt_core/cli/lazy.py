@@ -67,7 +67,6 @@ class LazyGroup(click.Group):
 
     def summaries(self, ctx: click.Context) -> dict[str, str]:
         """Return every command's summary by name, without importing any."""
-        del ctx
         return {name: command.summary for name, command in self._lazy.items()}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -76,7 +75,6 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command, imported now; None if there is none of that name."""
-        del ctx
         found = self._lazy.get(cmd_name)
         return None if found is None else found.load()
 

@@ -9,14 +9,14 @@ from typing import Any, Final
 import click
 from attrs import asdict
 
+from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.lazy import HintedUsageError, LazyCommand, LazyGroup
 from kitt_core.cli.render import output_options, write_object, write_rows, write_text
-from kitt_core.cli.state import State, pass_state
 from kitt_core.errors import PluginError
 from kitt_core.options import Option, describe_options
-from kitt_core.plugins import KINDS, Kind, PluginManager
-from kitt_core.query import nearest
-from kitt_core.registry import Record
+from kitt_core.plugins.loading import KINDS, Kind, PluginManager
+from kitt_core.plugins.records import Record
+from kitt_core.runs.query import nearest
 
 __all__ = ["plugins"]
 

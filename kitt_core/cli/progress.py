@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from kitt_core.cli.state import State
+from kitt_core.cli.invocation import State
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -16,7 +16,7 @@ __all__ = ["ProgressBar", "progress_bar"]
 
 
 class ProgressBar:
-    """A `kitt_core.model.Progress` callback, drawn or not."""
+    """A `kitt_core.runs.Progress` callback, drawn or not."""
 
     def __init__(self, drawn: RichProgress | None = None, task: TaskID | None = None) -> None:
         self._drawn = drawn

@@ -174,7 +174,7 @@ def open_output(output: Path | None = None) -> Iterator[BinaryIO]:
         with _standard_output() as stream:
             yield stream
         return
-    from kitt_core.service.output import replaced_file
+    from kitt_core.files import replaced_file
 
     with replaced_file(output) as file:
         yield file

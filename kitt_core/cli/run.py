@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import shlex
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import cache
@@ -13,38 +12,35 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kitt_core.benchmarking.limits import LEAST_PROMPT_CHARACTERS
-from kitt_core.cli.cells import printable
-from kitt_core.cli.pairs import as_pairs
+from kitt_core.benchmarking import LEAST_PROMPT_CHARACTERS
+from kitt_core.cli.filters import as_pairs
+from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.progress import progress_bar
-from kitt_core.cli.render import output_options, write_object, write_rows, write_text
-from kitt_core.cli.state import State, pass_state
-from kitt_core.errors import ConfigurationError, StoreUnavailableError
+from kitt_core.cli.render import output_options
+from kitt_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from kitt_core.benchmarking.runner import RunProgress
-    from kitt_core.service.running import FinishedRun, RunPlan
-    from kitt_core.storage import ResultStore
+    from kitt_core.service.run.running import FinishedRun, RunPlan
+    from kitt_core.storage.contract import ResultStore
 
 __all__ = ["run"]
 
 logger = logging.getLogger(__name__)
 
-_INTERRUPTED = 130
 _KARR = "karr"
 _MACHINES_OWN = ""  # --store-karr without a path
 _MOST = 1_000_000
 _MOST_CONCURRENT = 10_000
 
 
-def _complete_engine(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def _complete_engine(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 
-    from kitt_core.plugins import ENGINES
+    from kitt_core.plugins.loading import ENGINES
 
-    del parameter
     names = ctx.ensure_object(State).plugins.names(ENGINES)
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
@@ -69,12 +65,11 @@ def _finite(ctx: click.Context, parameter: click.Parameter, value: float | None)
     return value
 
 
-def _complete_benchmark(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def _complete_benchmark(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 
     from kitt_core.benchmarking.suites import SUITES
 
-    del ctx, parameter
     names = dict.fromkeys(planned.benchmark.name for suite in SUITES for planned in suite.plan)
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
@@ -184,10 +179,11 @@ def run(
     from kitt_core.benchmarking.runner import RunOptions
     from kitt_core.benchmarking.suites import suite_named
     from kitt_core.benchmarking.workload import WorkloadChanges
+    from kitt_core.cli.run_report import report
     from kitt_core.config import expanded
-    from kitt_core.service.engines import select_engine
-    from kitt_core.service.output import check_writable
-    from kitt_core.service.running import RunPlan
+    from kitt_core.files import check_writable
+    from kitt_core.service.run.engine_choice import select_engine
+    from kitt_core.service.run.running import RunPlan
 
     settings = state.configuration
     changes = WorkloadChanges(
@@ -212,22 +208,12 @@ def run(
     if output is not None and str(output) != "-":
         check_writable(output)
     finished = _perform(state, plan, karr, output)
-    try:
-        _show(finished, output_format, output)
-    except ConfigurationError as error:
-        raise ConfigurationError(
-            f"run {finished.run.id} is stored, but {error.message}",
-            hint=f"`kitt storage show {shlex.quote(finished.run.id)}` shows it",
-        ) from error
-    if output_format in {None, "table"}:
-        _show_places(finished)
-    _warn(finished)
-    return _judge(finished)
+    return report(finished, output_format, output)
 
 
 def _system_info(state: State) -> Mapping[str, Any]:
     from kitt_core.fingerprint import collect_system_info
-    from kitt_core.plugins import FINGERPRINTS
+    from kitt_core.plugins.loading import FINGERPRINTS
 
     found = collect_system_info(state.plugins.all(FINGERPRINTS))
     for note in found.notes:
@@ -238,7 +224,7 @@ def _system_info(state: State) -> Mapping[str, Any]:
 
 
 def _perform(state: State, plan: RunPlan, karr: str | None, output: Path | None) -> FinishedRun:
-    from kitt_core.service.running import perform
+    from kitt_core.service.run.running import perform
 
     with ExitStack() as opened:
         store = opened.enter_context(state.open_store(output))
@@ -247,11 +233,11 @@ def _perform(state: State, plan: RunPlan, karr: str | None, output: Path | None)
             second = opened.enter_context(_karr_repository(state, karr, plan.system_info, output))
         bar = opened.enter_context(progress_bar(state, "starting"))
 
-        def report(progress: RunProgress) -> None:
+        def show(progress: RunProgress) -> None:
             bar.describe(progress.benchmark)
             bar(progress.requests_done, progress.requests_total)
 
-        return perform(plan, store, state.plugins, second=second, on_progress=report)
+        return perform(plan, store, state.plugins, second=second, on_progress=show)
 
 
 def _karr_repository(
@@ -261,8 +247,8 @@ def _karr_repository(
 
     The fingerprint is for that name and for a repository that is made. One that is there needs none.
     """
-    from kitt_core.service.output import check_output
-    from kitt_core.stores import select_store
+    from kitt_core.files import check_output
+    from kitt_core.opening import select_store
 
     options: dict[str, str] = {}
     if path != _MACHINES_OWN:
@@ -284,82 +270,3 @@ def _holds_something(directory: Path) -> bool:
         return any(directory.iterdir())
     except OSError:  # the backend will say what is wrong with it
         return False
-
-
-def _show(finished: FinishedRun, output_format: str | None, output: Path | None) -> None:
-    from kitt_core.cli import run_table
-
-    objects = run_table.benchmark_objects(finished.run.rows.benchmarks, finished.measured.entries)
-    facts: dict[str, Any] = {
-        "id": finished.run.id,
-        "location": finished.location,
-        "directory": str(finished.directory),
-        "passed": finished.measured.passed,
-    }
-    if finished.copy is not None:
-        facts["karr"] = None if finished.copy.refusal else finished.copy.location
-    if output_format in {"json", "jsonl"}:
-        whole = facts | {"stopped": finished.measured.stopped, "benchmarks": objects}
-        write_object(whole, output_format, output)
-    elif output_format == "csv":
-        write_rows(run_table.METRIC_COLUMNS, run_table.metric_rows(objects), output_format, output)
-    else:
-        write_rows(run_table.TABLE_COLUMNS, run_table.table_rows(objects), output_format, output)
-
-
-def _show_places(finished: FinishedRun) -> None:
-    places = {"run": finished.run.id, "stored": finished.location, "files": finished.directory}
-    if finished.copy is not None and finished.copy.refusal is None:
-        places["karr"] = finished.copy.location
-    write_text("".join(f"{printable(f'{key:<8}{value}')}\n" for key, value in places.items()))
-
-
-def _warn(finished: FinishedRun) -> None:
-    """Pass on what the document warns of, in one line."""
-    warned = [entry for entry in finished.measured.entries if entry.get("warnings")]
-    if warned:
-        more = len(warned) - 1
-        others = f" (and {more} more benchmark{'s' * (more > 1)})" if more else ""
-        logger.warning("%s: %s%s", warned[0]["test_name"], warned[0]["warnings"][0], others)
-
-
-def _judge(finished: FinishedRun) -> int:
-    from kitt_core.cli.messages import say_error
-
-    measured = finished.measured
-    copied = finished.copy is None or finished.copy.refusal is None
-    if not copied:
-        _say_not_copied(finished)
-    look = f"`kitt storage show {shlex.quote(finished.run.id)}` shows what happened"
-    if finished.interrupted:
-        what = (
-            "what was measured until then is stored" if measured.interrupted else "the run is complete and stored"
-        )
-        say_error(f"interrupted; {what}", look)
-        return _INTERRUPTED
-    if not copied:
-        return StoreUnavailableError.exit_code
-    if measured.passed:
-        return 0
-    if measured.stopped is not None:
-        cause = measured.entries[-1]["errors"][0]
-        more = "" if measured.stopped in cause else f"; {cause}"
-        say_error(f"the run ended early: {measured.stopped}{more}", look)
-        return 1
-    first = next((error for entry in measured.entries for error in entry["errors"]), None)
-    failed = len(measured.entries) - measured.passed_count
-    say_error(f"{failed} of {len(measured.entries)} benchmarks failed" + (f": {first}" if first else ""), look)
-    return 1
-
-
-def _say_not_copied(finished: FinishedRun) -> None:
-    from kitt_core.cli.messages import say_error
-
-    copy = finished.copy
-    if copy is not None:
-        target = shlex.quote(f"{_KARR}:///{copy.location}")
-        command = f"kitt --backend {target} storage import {shlex.quote(str(finished.directory))}"
-        say_error(
-            f"the run is stored, but not in {copy.location}: {copy.refusal}",
-            f"`{command}` adds it later" + (f"; {copy.cure}" if copy.cure else ""),
-        )

@@ -1,33 +1,76 @@
-"""Run directories: the one home of ``kitt-results/`` trees.
+"""Run directories: reading and writing ``kitt-results/`` trees.
 
 A run is a directory ``{model}/{engine}/{timestamp}_{last 8 of the id}/``::
 
     metrics.json    the document, byte for byte
     run.json        {"id", "created_at", "sha256"}
-    summary.md      the run for people
+    summary.md      the run, for people to read
     hardware.json   the document's system_info
-    config.json     what was asked for
+    config.json     the settings of the run
     outputs/        attachments
 
-`names` says how directories are called, `content` what is in the files, `writing` puts them there whole or
-not at all, and `reading` finds them again, those of older KITTs too.
+`names` determines the names of directories and `content` the content of files; `writing` writes runs atomically,
+and `reading` finds them again, including those of older KITTs.
 """
 
 from __future__ import annotations
 
-from kitt_core.rundir.content import render_files
-from kitt_core.rundir.identity import Identity
-from kitt_core.rundir.names import run_path, safe_name
-from kitt_core.rundir.reading import FoundRun, find_lost_runs, find_runs, locate, read_attachments
-from kitt_core.rundir.writing import delete_run, prepare_root, write_new_runs, write_run, write_runs
+from kitt_core.rundir.content import (
+    DOCUMENT,
+    IDENTITY,
+    OUTPUTS,
+    OWN_FILES,
+    Identity,
+    derived_identity,
+    noted_identity,
+    path_of,
+    render_files,
+)
+from kitt_core.rundir.names import (
+    INTERNAL_PREFIX,
+    alternative_name,
+    is_regular,
+    numbers_counted,
+    run_path,
+    safe_name,
+)
+from kitt_core.rundir.reading import (
+    FoundRun,
+    find_lost_runs,
+    find_runs,
+    locate,
+    read_attachments,
+)
+from kitt_core.rundir.writing import (
+    LOCK_NAME,
+    delete_run,
+    exclusive,
+    prepare_root,
+    write_new_runs,
+    write_run,
+    write_runs,
+)
 
 __all__ = [
+    "DOCUMENT",
+    "IDENTITY",
+    "INTERNAL_PREFIX",
+    "LOCK_NAME",
+    "OUTPUTS",
+    "OWN_FILES",
     "FoundRun",
     "Identity",
+    "alternative_name",
     "delete_run",
+    "derived_identity",
+    "exclusive",
     "find_lost_runs",
     "find_runs",
+    "is_regular",
     "locate",
+    "noted_identity",
+    "numbers_counted",
+    "path_of",
     "prepare_root",
     "read_attachments",
     "render_files",

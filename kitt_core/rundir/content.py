@@ -1,25 +1,42 @@
-"""What is in the files of a run directory, except attachments: bytes by name, without input or output."""
+"""The content of a run directory's files and the identity that they state: bytes by name, without I/O."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from kitt_core import codec
-from kitt_core.model import CheckedRun
+from attrs import frozen
+
 from kitt_core.rundir.names import run_path, timestamp_name
 from kitt_core.rundir.summary import render_summary
-from kitt_core.timestamps import format_utc
+from kitt_core.runs import codec
+from kitt_core.runs.ids import check_run_id
+from kitt_core.runs.model import CheckedRun
+from kitt_core.runs.timestamps import format_utc, parse_timestamp
 
-__all__ = ["DOCUMENT", "IDENTITY", "OUTPUTS", "OWN_FILES", "path_of", "render_files"]
+__all__ = [
+    "DOCUMENT",
+    "IDENTITY",
+    "OUTPUTS",
+    "OWN_FILES",
+    "Identity",
+    "derived_identity",
+    "noted_identity",
+    "path_digest",
+    "path_of",
+    "render_files",
+]
 
 DOCUMENT: Final = "metrics.json"
 IDENTITY: Final = "run.json"
 OUTPUTS: Final = "outputs"
 OWN_FILES: Final = (DOCUMENT, IDENTITY, "summary.md", "hardware.json", "config.json", OUTPUTS)
-"""What belongs to a run in its directory; other names were put there by someone else."""
+"""What belongs to the run in its directory; anything else was put there by someone else."""
 
 
 def path_of(run: CheckedRun) -> PurePosixPath:
@@ -29,7 +46,7 @@ def path_of(run: CheckedRun) -> PurePosixPath:
 
 
 def render_files(run: CheckedRun) -> dict[str, bytes]:
-    """Return the files of a run by name: the document as it is, and what is made of it."""
+    """Return the files of a run by name: the document as it is, and what is derived from it."""
     document = codec.parse(run.document)
     identity = {"id": run.id, "created_at": format_utc(run.created_at), "sha256": run.sha256}
     files = {
@@ -57,5 +74,65 @@ def _configuration(document: Mapping[str, Any], run: CheckedRun) -> dict[str, An
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
-    # str: integers beyond the interpreter's limit are parsed as Decimal, which JSON has no writer for.
+    # str, because integers beyond the interpreter's limit are parsed as Decimal, which json can't serialise.
     return (json.dumps(value, indent=2, default=str) + "\n").encode()
+
+
+_HALF_ID: Final = 16
+
+
+@frozen
+class Identity:
+    """What a run directory says about itself.
+
+    Attributes:
+        id: The run's id; derived from path and content if ``run.json`` is missing or unreadable.
+        created_at: When it was saved, or else when ``metrics.json`` was last modified.
+        sha256: The recorded digest, or else that of the current bytes.
+        problem: Why ``run.json`` cannot be used; None if it can, or does not exist.
+    """
+
+    id: str
+    created_at: datetime
+    sha256: str
+    problem: str | None = None
+
+
+def noted_identity(content: bytes) -> Identity | str:
+    """Return the identity that the bytes of ``run.json`` state, or why they can't be used."""
+    try:
+        return _identity(codec.parse(content))
+    except KeyError as error:
+        return f"{IDENTITY} cannot be used: {error} is missing"
+    except (ValueError, TypeError) as error:
+        return f"{IDENTITY} cannot be used: {error}"
+
+
+def derived_identity(
+    path: PurePosixPath, document: bytes, created_at: datetime, problem: str | None = None
+) -> Identity:
+    """Return the identity of a directory without ``run.json``: the same as long as path and document are.
+
+    Args:
+        path: The directory, relative to the tree's root.
+        document: The bytes of ``metrics.json``.
+        created_at: When they were written, as far as known.
+        problem: Why ``run.json`` cannot be used, if it exists.
+    """
+    digest = codec.digest(document)
+    return Identity(path_digest(path) + digest[:_HALF_ID], created_at, digest, problem)
+
+
+def path_digest(path: PurePosixPath) -> str:
+    """Return the beginning that all ids derived for a directory share."""
+    return hashlib.sha256(path.as_posix().encode("utf-8", "surrogatepass")).hexdigest()[:_HALF_ID]
+
+
+def _identity(noted: dict[str, Any]) -> Identity:
+    sha256 = noted["sha256"]
+    if not isinstance(sha256, str) or not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise ValueError(f"sha256 is {json.dumps(sha256)[:80]}")
+    created_at = noted["created_at"]
+    if not isinstance(created_at, str):
+        raise TypeError("created_at is not text")
+    return Identity(check_run_id(noted["id"]), parse_timestamp(created_at), sha256)

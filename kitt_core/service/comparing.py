@@ -13,12 +13,12 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from kitt_core.aggregation import mean
 from kitt_core.benchmarking.catalogue import CATALOGUE, MetricDefinition, definition_of
-from kitt_core.model import BenchmarkRow
 from kitt_core.presentation import leaves, some_of
-from kitt_core.rows import clean_text
-from kitt_core.service.subjects import Subject
+from kitt_core.runs.model import BenchmarkRow
+from kitt_core.runs.rows import clean_text
+from kitt_core.runs.statistics import mean
+from kitt_core.service.run_lookup import Subject
 
 __all__ = ["UNKNOWN_DIRECTION", "ComparedMetric", "Comparison", "Difference", "compare_runs"]
 

@@ -23,7 +23,7 @@ from functools import cache
 from typing import IO, Any, Final
 
 from kitt_core.testing import worker
-from kitt_core.testing.target import StoreTarget
+from kitt_core.testing.worker import StoreTarget
 
 __all__ = ["Worker", "started"]
 

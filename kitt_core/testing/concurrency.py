@@ -24,12 +24,11 @@ from typing import Any, Final
 
 import pytest
 
-from kitt_core.model import CheckedRun, Severity
-from kitt_core.storage import Capability, ResultStore
+from kitt_core.runs.model import CheckedRun, Severity
+from kitt_core.storage.contract import Capability, ResultStore
 from kitt_core.testing._processes import Worker, started
 from kitt_core.testing.documents import STANDARD, small
-from kitt_core.testing.target import StoreTarget
-from kitt_core.testing.worker import batch, single
+from kitt_core.testing.worker import StoreTarget, batch, single
 
 __all__ = ["StoreConcurrencyContract", "assert_whole", "together"]
 

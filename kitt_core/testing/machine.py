@@ -45,13 +45,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from kitt_core import codec
 from kitt_core.errors import InvalidDocumentError, KittError, RunExistsError, UnsupportedOperationError
-from kitt_core.model import Attachment, SchemaState, Severity
-from kitt_core.storage import Capability, ResultStore, check_run
+from kitt_core.runs import codec
+from kitt_core.runs.checking import check_run
+from kitt_core.runs.model import Attachment, SchemaState, Severity
+from kitt_core.runs.timestamps import to_utc
+from kitt_core.storage.contract import Capability, ResultStore
 from kitt_core.testing._machine import strategies as draw
 from kitt_core.testing._machine.model import StoreModel
-from kitt_core.timestamps import to_utc
 
 __all__ = ["MINUTES_VARIABLE", "StoreStateMachine", "run_for_minutes", "run_short"]
 

@@ -132,7 +132,7 @@ def _contract_of(cls: type[Any]) -> str | None:
 
 
 def _contract_version() -> int:
-    from kitt_core.testing.version import CONTRACT_VERSION
+    from kitt_core.testing import CONTRACT_VERSION
 
     return CONTRACT_VERSION
 

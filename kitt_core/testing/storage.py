@@ -1,29 +1,22 @@
 """`StoreContract`: every sentence of the storage contract as a test.
 
-The sentences stand in modules by topic; the class puts them together. Which tests apply follows from the
-store's ``capabilities``: what is declared is tested, what is not declared must be refused.
+There is one module of tests per topic; the class combines them. Which tests apply depends on the store's
+``capabilities``: what is declared is tested, what is not declared must be refused.
 """
 
 from __future__ import annotations
 
 from kitt_core.testing._storage.aggregation import AggregationContract
 from kitt_core.testing._storage.agreement import AgreementContract
-from kitt_core.testing._storage.attachments import AttachmentContract
-from kitt_core.testing._storage.deleting import DeletingContract
+from kitt_core.testing._storage.documents import RefusalContract, VerbatimContract
 from kitt_core.testing._storage.filters import FilterContract
-from kitt_core.testing._storage.identity import IdentityContract
+from kitt_core.testing._storage.identity import IdentityContract, StoringOnceContract
 from kitt_core.testing._storage.lifecycle import LifecycleContract
-from kitt_core.testing._storage.ordering import OrderingContract
-from kitt_core.testing._storage.paging import PagingContract
-from kitt_core.testing._storage.refusal import RefusalContract
+from kitt_core.testing._storage.listing import OrderingContract, PagingContract, ScanningContract
 from kitt_core.testing._storage.rows import RowContract
-from kitt_core.testing._storage.scanning import ScanningContract
-from kitt_core.testing._storage.storing_once import StoringOnceContract
-from kitt_core.testing._storage.verbatim import VerbatimContract
-from kitt_core.testing._storage.verifying import VerifyingContract
-from kitt_core.testing.version import CONTRACT_VERSION
+from kitt_core.testing._storage.upkeep import AttachmentContract, DeletingContract, VerifyingContract
 
-__all__ = ["CONTRACT_VERSION", "StoreContract"]
+__all__ = ["StoreContract"]
 
 
 class StoreContract(
@@ -45,6 +38,6 @@ class StoreContract(
 ):
     """The contract of `kitt_core.storage.ResultStore`.
 
-    A subclass gives the fixture ``store``, which yields an open, empty store and closes it. It may override
-    `reopen`; the tests that need a second handle on the same data are skipped otherwise.
+    A subclass provides the fixture ``store``, which yields an open, empty store and closes it. It may override
+    `reopen`; otherwise the tests that need a second handle on the same data are skipped.
     """

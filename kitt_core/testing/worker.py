@@ -1,26 +1,66 @@
-"""What other processes do in `StoreConcurrencyContract`.
-
-They are ``python -m kitt_core.testing.worker JOB TARGET [TEXT…]``. A worker writes a line for each thing that it
-has done, at once, so that what was acknowledged before a kill is known. Those that are to begin together write
-``ready`` and wait for a line.
-"""
+"""What other processes do in `StoreConcurrencyContract`, and where the store is that they open."""
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
+import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any, Final
 
-from kitt_core.errors import RunExistsError
-from kitt_core.model import CheckedRun
-from kitt_core.storage import ResultStore, check_run
-from kitt_core.testing.documents import STANDARD, run, small
-from kitt_core.testing.target import StoreTarget
+from attrs import asdict, field, frozen
 
-__all__ = ["JOBS", "batch", "main", "single"]
+from kitt_core.errors import RunExistsError
+from kitt_core.opening import open_store
+from kitt_core.runs.checking import check_run
+from kitt_core.runs.model import CheckedRun
+from kitt_core.storage.contract import ResultStore
+from kitt_core.testing.documents import STANDARD, run, small
+
+__all__ = ["JOBS", "StoreTarget", "batch", "main", "single"]
+
+_IMPORT_PATH: Final = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_][\w.]*)")
+
+
+@frozen
+class StoreTarget:
+    """What several processes open.
+
+    Attributes:
+        where: What `open_store` takes (``sqlite:////tmp/runs.db``), or the import path of a class or function
+            that returns a store (``kitt_shelf.store:ShelfStore``).
+        options: Keyword arguments of either, as JSON can express them.
+    """
+
+    where: str
+    options: Mapping[str, Any] = field(factory=dict)
+
+    def open(self) -> ResultStore:
+        """Open the store."""
+        match = _IMPORT_PATH.fullmatch(self.where)
+        if match is None:
+            return open_store(self.where, **self.options)
+        factory: Any = importlib.import_module(match["module"])
+        for name in match["name"].split("."):
+            factory = getattr(factory, name)
+        store = factory(**self.options)
+        if not isinstance(store, ResultStore):
+            raise TypeError(f"{self.where} returned a {type(store).__name__}, expected a ResultStore")
+        return store
+
+    def encode(self) -> str:
+        """Return the target as one argument of a command."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def decode(cls, text: str) -> StoreTarget:
+        """Read what `encode` wrote."""
+        return cls(**json.loads(text))
+
 
 _SIZE: Final = 5
 _UNREMARKABLE: Final = frozenset(
@@ -148,9 +188,8 @@ def _until(point: int, action: Callable[[], object]) -> None:
     """
     passed = 0
 
-    def count(frame: FrameType, event: str, called: Any) -> None:
+    def count(_frame: FrameType, event: str, called: Any) -> None:
         nonlocal passed
-        del frame
         if event in {"c_call", "c_return"} and _is_remarkable(called):
             passed += 1
             if passed == point:

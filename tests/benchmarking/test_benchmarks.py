@@ -9,18 +9,16 @@ import pytest
 
 from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome
 from kitt_core.benchmarking.catalogue import CATALOGUE, Direction, definition_of
-from kitt_core.benchmarking.client import BUSY, busy_time, client_warnings
 from kitt_core.benchmarking.concurrency_sweep import ConcurrencySweep, levels_up_to
-from kitt_core.benchmarking.latency import Latency
-from kitt_core.benchmarking.load import ClosedLoop
+from kitt_core.benchmarking.latency import Latency, StreamingLatency
+from kitt_core.benchmarking.load import BUSY, ClosedLoop, busy_time, client_warnings
 from kitt_core.benchmarking.memory import Memory
-from kitt_core.benchmarking.streaming_latency import StreamingLatency
 from kitt_core.benchmarking.throughput import Throughput
 from kitt_core.benchmarking.warmup_analysis import WarmupAnalysis
 from kitt_core.benchmarking.workload import Workload
 from kitt_core.engine import Chunk, Usage
 from kitt_core.errors import EngineError
-from kitt_core.rows import derive_rows
+from kitt_core.runs import derive_rows
 
 from .scripted import Readings, ScriptedSession, Step, VirtualClock, words
 
@@ -86,7 +84,7 @@ def test_throughput_of_two_requests() -> None:
 
 def test_input_tokens_that_nobody_counted_have_no_throughput() -> None:
     outcome = outcome_of(Throughput(Workload(iterations=2, warmups=0)), words(10, 5))
-    reason = "nobody counted the input tokens"
+    reason = "the input tokens were not counted"
     assert outcome.not_measured == {"input_token_throughput": reason, "total_token_throughput": reason}
     assert outcome.token_count_source == "engine"
 
@@ -119,8 +117,8 @@ def test_an_answer_in_one_chunk_has_no_gaps_and_does_not_fail() -> None:
     outcome = outcome_of(Latency(Workload(iterations=2, warmups=0)), words(10))
     assert not outcome.errors
     assert outcome.not_measured == {
-        "tpot_ms": "no request gave two output tokens in two chunks",
-        "itl_ms": "no answer came in more than one chunk",
+        "tpot_ms": "no request produced two output tokens in two chunks",
+        "itl_ms": "no answer arrived in more than one chunk",
     }
     assert "tpot_ms" not in outcome.metrics
 
@@ -144,7 +142,7 @@ def test_memory_is_read_while_requests_are_answered_but_not_in_warm_ups() -> Non
 
 def test_memory_that_was_never_read_is_missing_with_the_reason() -> None:
     outcome = outcome_of(Memory(Workload(iterations=1, warmups=0)), FAILING, memory=Readings([9.0]))
-    reason = "nothing was read, since no request was answered"
+    reason = "nothing was measured, since no request was answered"
     assert outcome.not_measured["overall_peak_cache_gb"] == outcome.not_measured["overall_avg_cache_gb"] == reason
 
 
@@ -177,7 +175,7 @@ def test_latency_that_never_settles_has_no_point_of_stability() -> None:
 def test_a_single_request_is_cold_and_nothing_is_warm() -> None:
     outcome = outcome_of(WarmupAnalysis(Workload(iterations=1, warmups=0)), words(100))
     assert outcome.metrics == {"total_iterations": 1, "cold_latency_ms": pytest.approx(100)}
-    reason = "there is no second half of a single request"
+    reason = "a single request has no second half"
     assert outcome.not_measured == dict.fromkeys(
         ("warm_latency_ms", "warmup_penalty_pct", "stabilized_after"), reason
     )
@@ -204,7 +202,7 @@ def test_tokens_that_nobody_counted_are_warned_of() -> None:
     for benchmark in (Throughput(), Latency(), ConcurrencySweep(levels=(1, 2))):
         outcome = overlapped(benchmark, *[words(10, 5)] * 6, uncounted)
         assert outcome.token_count_source == "chunks,engine"
-        assert [warning.partition(":")[0] for warning in outcome.warnings] == ["nobody counted the tokens"]
+        assert [warning.partition(":")[0] for warning in outcome.warnings] == ["the tokens were not counted"]
         assert not overlapped(benchmark, words(10, 5)).warnings
     assert not overlapped(Memory(), uncounted).warnings, "no metric of it counts tokens"
 
@@ -272,7 +270,7 @@ def test_a_sweep_ends_with_the_level_that_gave_up() -> None:
     )
     assert outcome.gave_up == outcome.errors[-1]
     assert outcome.metrics["best_concurrency"] == 1
-    assert outcome.not_measured["c4"] == "given up before"
+    assert outcome.not_measured["c4"] == "given up at a lower level"
 
 
 def test_a_sweep_whose_warm_up_fails_measures_nothing() -> None:
@@ -306,10 +304,10 @@ def test_a_thread_is_busy_while_it_computes_and_while_it_waits_for_a_cpu(
     sum(range(300_000))
     assert busy_time() > before
     (tmp_path / "schedstat").write_text("2500000000 500000000 7\n")
-    monkeypatch.setattr("kitt_core.benchmarking.client._SCHEDULER", tmp_path / "schedstat")
+    monkeypatch.setattr("kitt_core.benchmarking.load._SCHEDULER", tmp_path / "schedstat")
     before = time.thread_time()
     assert before + 0.5 <= busy_time() <= time.thread_time() + 0.5
-    monkeypatch.setattr("kitt_core.benchmarking.client._SCHEDULER", tmp_path / "missing")
+    monkeypatch.setattr("kitt_core.benchmarking.load._SCHEDULER", tmp_path / "missing")
     assert before <= busy_time() <= time.thread_time()
 
 

@@ -5,8 +5,8 @@ import statistics
 
 import pytest
 
-from kitt_core.aggregation import mean, percentile
-from kitt_core.benchmarking.distribution import distribution
+from kitt_core.benchmarking.samples import distribution
+from kitt_core.runs.statistics import mean, percentile
 
 
 def test_the_statistics_of_known_samples() -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from kitt_core.benchmarking.limits import LEAST_PROMPT_CHARACTERS
+from kitt_core.benchmarking import LEAST_PROMPT_CHARACTERS
 from kitt_core.benchmarking.load import ClosedLoop, LoadResult, failure_lines
 from kitt_core.benchmarking.samples import RequestSample
 from kitt_core.benchmarking.workload import Workload

@@ -13,11 +13,10 @@ import pytest
 from attrs import evolve
 
 from kitt_core.benchmarking.concurrency_sweep import ConcurrencySweep
-from kitt_core.benchmarking.document import build_document, encode
 from kitt_core.benchmarking.latency import Latency
 from kitt_core.benchmarking.memory import Memory
 from kitt_core.benchmarking.outputs import OutputWriter
-from kitt_core.benchmarking.runner import RunOptions, RunProgress, SuiteRun, run_suite
+from kitt_core.benchmarking.runner import RunOptions, RunProgress, SuiteRun, build_document, encode, run_suite
 from kitt_core.benchmarking.suites import PlannedBenchmark, Suite
 from kitt_core.benchmarking.throughput import Throughput
 from kitt_core.benchmarking.workload import Workload
@@ -150,7 +149,7 @@ def test_what_the_engine_noticed_stands_in_the_entry_that_it_concerns(caplog: py
     assert result.passed
     assert [entry.get("warnings") for entry in result.entries] == [["2 requests were sent again"], None, None]
     assert [record.getMessage() for record in caplog.records] == [
-        "what the engine noticed cannot be had: it raised RuntimeError"
+        "the engine's notices are missing: it raised RuntimeError"
     ]
 
 
@@ -266,7 +265,7 @@ def test_an_engine_that_cancels_itself_loses_a_request_and_no_worker(concurrent:
     result = run(*[GOOD] * 7, itself, GOOD, concurrent=concurrent)
     assert (result.stopped, result.interrupted) == (None, False)
     assert result.entries[2]["errors"] == [
-        "request 2: the engine raised CancelledError, which is a defect of its plugin"
+        "request 2: the engine raised CancelledError, which is a defect in its plugin"
     ]
 
 

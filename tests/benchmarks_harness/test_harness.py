@@ -29,7 +29,7 @@ from benchmarks.workload import (
     write_run_files,
 )
 from kitt_core import open_store
-from kitt_core.rows import derive_rows
+from kitt_core.runs import derive_rows
 
 TINY = 3
 

@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 from attrs import field, frozen
 
-from kitt_core.backend import StorageBackend
 from kitt_core.hookspecs import hookimpl
-from kitt_core.memory import MemoryStore
-from kitt_core.plugins import PluginManager
-from kitt_core.registry import Registry
+from kitt_core.plugins import PluginManager, Registry
+from kitt_core.storage import StorageBackend
+from kitt_core.storage.memory import MemoryStore
 
 from .conftest import Kitt
 

@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from kitt_core.backend import StorageBackend
 from kitt_core.engine import Engine, EngineSession
 from kitt_core.errors import StoreUnavailableError
 from kitt_core.hookspecs import hookimpl
-from kitt_core.memory import MemoryStore
-from kitt_core.model import SchemaState, SchemaStatus
-from kitt_core.plugins import PluginManager
-from kitt_core.registry import Registry
+from kitt_core.plugins import PluginManager, Registry
+from kitt_core.runs import SchemaState, SchemaStatus
+from kitt_core.storage import StorageBackend
+from kitt_core.storage.memory import MemoryStore
 
 from .conftest import Answer, Kitt
 

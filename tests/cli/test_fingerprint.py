@@ -8,8 +8,7 @@ from typing import Any
 
 from kitt_core.fingerprint import FingerprintSource, collect_system_info
 from kitt_core.hookspecs import hookimpl
-from kitt_core.plugins import PluginManager
-from kitt_core.registry import Registry
+from kitt_core.plugins import PluginManager, Registry
 from kitt_core.testing import documents
 
 from .conftest import Kitt

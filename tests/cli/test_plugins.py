@@ -10,9 +10,9 @@ from .conftest import Kitt
 
 PLUGIN = """
 from attrs import field, frozen
-from kitt_core.backend import StorageBackend
+from kitt_core.storage import StorageBackend
 from kitt_core.hookspecs import hookimpl
-from kitt_core.memory import MemoryStore
+from kitt_core.storage.memory import MemoryStore
 
 @frozen
 class Options:

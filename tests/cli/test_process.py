@@ -18,8 +18,8 @@ SLEEPER = """
 import signal, sys, time
 import click
 from kitt_core.cli.app import main
-from kitt_core.cli.state import State
-from kitt_core.command import Command
+from kitt_core.cli.invocation import State
+from kitt_core.plugins import Command
 from kitt_core.hookspecs import hookimpl
 from kitt_core.plugins import PluginManager
 

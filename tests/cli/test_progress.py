@@ -4,8 +4,8 @@ from contextlib import redirect_stderr
 
 import pytest
 
+from kitt_core.cli.invocation import State
 from kitt_core.cli.progress import progress_bar
-from kitt_core.cli.state import State
 
 from .conftest import Terminal
 

@@ -14,19 +14,18 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from kitt_core.backend import StorageBackend
-from kitt_core.benchmarking.limits import LEAST_PROMPT_CHARACTERS
+from kitt_core.benchmarking import LEAST_PROMPT_CHARACTERS
 from kitt_core.cli.app import main
-from kitt_core.cli.state import State
+from kitt_core.cli.invocation import State
 from kitt_core.config import RUN_DEFAULTS
 from kitt_core.engine import Chunk, Engine, EngineSession, GenerationRequest, Usage
 from kitt_core.errors import EngineError, SchemaTooOldError, StoreUnavailableError
 from kitt_core.fingerprint import FingerprintSource
 from kitt_core.hookspecs import hookimpl
-from kitt_core.memory import MemoryStore
-from kitt_core.model import CheckedRun
-from kitt_core.plugins import PluginManager
-from kitt_core.registry import Registry
+from kitt_core.plugins import PluginManager, Registry
+from kitt_core.runs import CheckedRun
+from kitt_core.storage import StorageBackend
+from kitt_core.storage.memory import MemoryStore
 
 from .conftest import Kitt, Terminal
 
@@ -176,7 +175,7 @@ def test_the_table_may_go_to_a_file(kitt: Kitt, plugin: Plugin) -> None:
 def test_a_file_that_cannot_be_written_in_the_end_hides_no_run(
     kitt: Kitt, plugin: Plugin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kitt_core.service.output.check_writable", lambda path: None)
+    monkeypatch.setattr("kitt_core.files.check_writable", lambda path: None)
     answer = kitt("run", "-o", "nowhere/run.json")
     assert answer.code == 2
     error, hint = answer.err.splitlines()
@@ -306,7 +305,7 @@ def test_a_busy_load_generator_is_warned_of_once(
     kitt: Kitt, plugin: Plugin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(EchoSession, "remote", True)
-    monkeypatch.setattr("kitt_core.benchmarking.client.BUSY", 0)  # how busy it is here is not for a test to say
+    monkeypatch.setattr("kitt_core.benchmarking.load.BUSY", 0)  # how busy it is here is not for a test to say
     monkeypatch.setattr("kitt_core.benchmarking.load._SHORTEST_WATCHED", 0)  # nor how long an echo takes
     answer = kitt("run")
     assert answer.code == 0

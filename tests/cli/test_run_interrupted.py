@@ -26,7 +26,7 @@ import asyncio, os, resource, signal, sys, time
 from pathlib import Path
 from attrs import frozen
 from kitt_core.cli.app import main
-from kitt_core.cli.state import State
+from kitt_core.cli.invocation import State
 from kitt_core.engine import Chunk, Engine, EngineSession, Usage
 from kitt_core.errors import EngineError, EngineLostError
 from kitt_core.hookspecs import hookimpl

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from kitt_core import codec
 from kitt_core.errors import InvalidDocumentError
+from kitt_core.runs import codec
 from kitt_core.testing.documents import nested
 
 
@@ -125,15 +125,15 @@ def test_depth_is_counted_before_parsing() -> None:
 @pytest.mark.parametrize(
     ("data", "what"),
     [
-        (b"", "no JSON"),
-        (b"\xef\xbb\xbf", "no JSON"),
-        (b"\xef\xbb\xbf\xef\xbb\xbf{}", "no JSON"),
+        (b"", "not JSON"),
+        (b"\xef\xbb\xbf", "not JSON"),
+        (b"\xef\xbb\xbf\xef\xbb\xbf{}", "not JSON"),
         (b'{"a": "\xff"}', "byte 7 is not UTF-8"),
         ('{"a": 1}'.encode("utf-16"), "UTF-8"),
         ('{"a": 1}'.encode("utf-16-be"), "UTF-16 or UTF-32"),
         ('{"a": 1}'.encode("utf-32-le"), "UTF-16 or UTF-32"),
-        (b'{"a": "\n"}', "no JSON: Invalid control character at line 1 column 8, expected"),
-        (b'{"a": "b', "no JSON: Unterminated string starting at line 1 column 7, expected"),
+        (b'{"a": "\n"}', "not JSON: Invalid control character at line 1 column 8, expected"),
+        (b'{"a": "b', "not JSON: Unterminated string starting at line 1 column 7, expected"),
         (b"[1]", "$ is an array of 1, expected an object"),
         (b'"text"', '$ is "text", expected an object'),
         (b"null", "$ is null, expected an object"),

@@ -8,9 +8,8 @@ import sys
 
 import pytest
 
-from kitt_core import codec
 from kitt_core.errors import InvalidDocumentError
-from kitt_core.rows import derive_rows
+from kitt_core.runs import codec, derive_rows
 from kitt_core.testing import documents
 
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import kitt_core
-from kitt_core.cli import state
+from kitt_core.cli import invocation
 from kitt_core.plugins import COMMANDS
 
 
@@ -22,7 +22,11 @@ def test_the_package_alone_imports_none_of_its_modules() -> None:
 
 def test_a_help_page_needs_no_plugin_manager() -> None:
     modules = imported_by("from kitt_core.cli.app import main; main(['--help'])")
-    assert modules & {"kitt_core.plugins", "kitt_core.storage", "kitt_core.config", "pluggy", "cattrs"} == set()
+    assert (
+        modules
+        & {"kitt_core.plugins.loading", "kitt_core.storage.contract", "kitt_core.config", "pluggy", "cattrs"}
+        == set()
+    )
 
 
 def test_every_public_name_is_there_and_is_that_of_its_module() -> None:
@@ -40,4 +44,4 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
 
 def test_the_help_page_looks_where_plugins_declare_commands() -> None:
-    assert COMMANDS.group == state._COMMANDS
+    assert COMMANDS.group == invocation._COMMANDS

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from kitt_core.memory import MemoryStore
 from kitt_core.storage import ResultStore
+from kitt_core.storage.memory import MemoryStore
 from kitt_core.testing import StoreContract
 
 

@@ -7,7 +7,8 @@ import attrs
 import pytest
 
 from kitt_core.errors import ConfigurationError
-from kitt_core.options import REDACTED, Option, build_options, describe_options, target_option
+from kitt_core.options import Option, build_options, describe_options, target_option
+from kitt_core.redaction import REDACTED
 
 
 def _positive(instance: object, attribute: Any, value: int) -> None:

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from kitt_core import hookspecs, open_store, plugins
+from kitt_core import hookspecs, open_store
 from kitt_core.errors import PluginError
 from kitt_core.hookspecs import hookimpl
-from kitt_core.memory import MemoryStore
-from kitt_core.model import CheckedRun
-from kitt_core.plugins import EXPORTERS, STORAGE, PluginManager, PluginStatus
-from kitt_core.storage import check_run
+from kitt_core.plugins import EXPORTERS, STORAGE, PluginManager, PluginStatus, loading
+from kitt_core.runs import CheckedRun, check_run
+from kitt_core.storage.memory import MemoryStore
 from kitt_core.testing.documents import MINIMAL
 
 from .conftest import Install, backend_source
@@ -93,7 +92,7 @@ def test_only_the_plugin_asked_for_is_imported(install: Install) -> None:
         ),
         (
             HOOK + "(registry): registry.add(7)",
-            "kitt-broken registers a int as backend; a StorageBackend is needed",
+            "kitt-broken registers an object of type int as backend, expected StorageBackend",
         ),
         ("", "kitt-broken declares broken but registers no backend of that name"),
         (
@@ -214,7 +213,7 @@ def test_a_plugin_for_a_newer_core_is_refused_with_the_cure(install: Install) ->
 
 def test_one_module_may_stand_behind_several_entry_points(install: Install) -> None:
     exporter = """
-from kitt_core.exporting import Exporter
+from kitt_core.plugins import Exporter
 
 @hookimpl
 def kitt_register_exporter(registry):
@@ -257,7 +256,7 @@ def test_what_is_not_installed_is_named_with_what_is(install: Install, monkeypat
     with pytest.raises(PluginError, match=r"no backend 'shelv'; installed: .*shelf") as caught:
         PluginManager().find(STORAGE, "shelv")
     assert caught.value.hint == "did you mean shelf?"
-    monkeypatch.setitem(plugins._INSTALL, "cupboard", "kitt-cupboard")  # whichever of ours are there
+    monkeypatch.setitem(loading._INSTALL, "cupboard", "kitt-cupboard")  # whichever of ours are there
     with pytest.raises(PluginError) as caught:
         PluginManager().find(STORAGE, "cupboard")
     assert caught.value.hint == "pip install kitt-cupboard"
@@ -405,7 +404,7 @@ def test_a_backend_that_raises_when_asked_for_a_path_is_left_out(
     )
     manager = PluginManager(disabled=())
     assert "raises" not in [record.name for record in manager.recognising(STORAGE, tmp_path)]
-    assert "backend raises cannot say whether" in caplog.text
+    assert "backend raises failed to recognise" in caplog.text
 
 
 def test_a_backend_that_raises_when_it_is_opened_is_a_plugin_error_without_secrets(install: Install) -> None:

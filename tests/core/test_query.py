@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from kitt_core.errors import InvalidQueryError, UnknownFieldError
-from kitt_core.query import (
+from kitt_core.runs import (
     GROUP_FIELDS,
     ORDER_FIELDS,
     Aggregation,

@@ -4,7 +4,7 @@ import pytest
 from attrs import frozen
 
 from kitt_core.errors import PluginError
-from kitt_core.registry import Registry
+from kitt_core.plugins import Registry
 
 
 @frozen
@@ -43,7 +43,7 @@ def test_a_collision_names_both_and_the_first_stays() -> None:
 
 
 def test_what_is_no_record_of_the_kind_is_refused() -> None:
-    with pytest.raises(PluginError, match="registers a str as thing; a Thing is needed"):
+    with pytest.raises(PluginError, match="registers an object of type str as thing, expected Thing"):
         make().add("a")  # type: ignore[arg-type]
 
 

@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from kitt_core import codec
 from kitt_core.errors import InvalidDocumentError
-from kitt_core.model import BenchmarkRow, HardwareRow, MetricRow, RunRow
-from kitt_core.rows import clean_text, derive_rows
+from kitt_core.runs import BenchmarkRow, HardwareRow, MetricRow, RunRow, clean_text, codec, derive_rows
 from kitt_core.testing.documents import HOSTILE, MINIMAL, STANDARD, UNFIT, run
 
 

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from kitt_core.errors import InvalidDocumentError, RunExistsError, UnsupportedOperationError
-from kitt_core.memory import MemoryStore
-from kitt_core.model import Attachment, CheckedRun, StoredRun
-from kitt_core.query import Filters
-from kitt_core.storage import ResultStore, check_run
+from kitt_core.runs import Attachment, CheckedRun, Filters, StoredRun, check_run
+from kitt_core.storage import ResultStore
+from kitt_core.storage.memory import MemoryStore
 
 
 def make(model: str, run_id: str | None = None, *names: str) -> CheckedRun:
@@ -29,7 +28,7 @@ def test_an_attachment_may_have_any_plain_name(name: str) -> None:
     "name", ["", ".", "..", "../x", "a/b", "a\\b", "a\0", "a\nb.txt", "a\x7f", "\u202e", "ü" * 128, "\ud800"]
 )
 def test_an_attachment_that_some_store_could_not_name_is_refused(name: str) -> None:
-    with pytest.raises(InvalidDocumentError, match="cannot be a file's name"):
+    with pytest.raises(InvalidDocumentError, match="is not a valid file name"):
         make("m", None, name)
 
 

@@ -10,15 +10,13 @@ import attrs
 import pytest
 
 from kitt_core import open_store
-from kitt_core.backend import StorageBackend
 from kitt_core.config import Configuration
 from kitt_core.errors import ConfigurationError, PluginError
 from kitt_core.hookspecs import hookimpl
-from kitt_core.memory import MemoryStore
-from kitt_core.plugins import PluginManager
-from kitt_core.registry import Registry
-from kitt_core.storage import ResultStore
-from kitt_core.stores import select_store
+from kitt_core.opening import select_store
+from kitt_core.plugins import PluginManager, Registry
+from kitt_core.storage import ResultStore, StorageBackend
+from kitt_core.storage.memory import MemoryStore
 from kitt_core.testing.documents import MINIMAL
 
 

@@ -9,12 +9,9 @@ from typing import Any
 import pytest
 
 from kitt_core import errors
-from kitt_core.aggregation import compute, mean, percentile
 from kitt_core.errors import InvalidDocumentError, KittError
-from kitt_core.identity import check_run_id, new_run_id
-from kitt_core.model import Page
-from kitt_core.query import STATISTICS
-from kitt_core.timestamps import format_utc, parse_timestamp, to_utc
+from kitt_core.runs import STATISTICS, Page, check_run_id, format_utc, new_run_id, parse_timestamp, to_utc
+from kitt_core.runs.statistics import compute, mean, percentile
 
 
 def test_new_ids_are_uuidv7_of_now() -> None:

@@ -17,7 +17,7 @@ from kitt_core.cli.app import cli, main
 from kitt_core.cli.render import FORMATS
 from kitt_core.plugins import COMMANDS as PLUGIN_COMMANDS
 from kitt_core.plugins import EXPORTERS, PluginManager
-from kitt_core.query import GROUP_FIELDS, ORDER_FIELDS, STATISTICS
+from kitt_core.runs import GROUP_FIELDS, ORDER_FIELDS, STATISTICS
 from kitt_core.testing import documents
 
 from .pages import (

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 import tomllib
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +15,10 @@ from kitt_core.plugins import KINDS
 from kitt_core.testing import CONTRACT_VERSION
 
 from .pages import PAGES, ROOT, blocks, rows, sections, spans
+
+WHOLE = {f"kitt_core{name}" for name in ("", ".errors", ".plugins", ".rundir", ".runs", ".storage", ".testing")}
+"""Packages and modules that hold nothing but public names."""
+PLUGINS = sorted(path for path in (ROOT / "plugins").glob("kitt-*/kitt_*") if path.is_dir())
 
 
 def public_names() -> dict[str, set[str]]:
@@ -28,7 +35,7 @@ def public_names() -> dict[str, set[str]]:
 def test_what_is_promised_to_be_public_exists(module: str) -> None:
     names = set(importlib.import_module(module).__all__)
     assert public_names()[module] <= names
-    if module in {"kitt_core", "kitt_core.errors", "kitt_core.model", "kitt_core.storage", "kitt_core.testing"}:
+    if module in WHOLE:
         assert public_names()[module] == names
 
 
@@ -40,6 +47,21 @@ def test_what_the_pages_import_is_public() -> None:
     imported = set(re.findall(r"^\s*from (kitt_core\S*) import", code, re.MULTILINE))
     # The documents stand in a module of the kit that is a public name itself.
     assert imported - set(public_names()) <= {"kitt_core.testing.documents"}
+
+
+@pytest.mark.parametrize("package", PLUGINS, ids=lambda path: path.name)
+def test_bundled_plugins_use_what_is_public_and_nothing_else(package: Path) -> None:
+    public = public_names()
+    for path in sorted(package.rglob("*.py")):
+        for module, name in _taken_from_the_core(path):
+            is_public = name in public.get(module, ()) or f"{module}.{name}" in public
+            assert is_public, f"{path} takes {name} from {module}"
+
+
+def _taken_from_the_core(path: Path) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "kitt_core":
+            yield from ((str(node.module), alias.name) for alias in node.names)
 
 
 def test_the_numbers_of_the_contracts_and_the_oldest_dependencies_are_current() -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kitt_core import codec
 from kitt_core.errors import InvalidDocumentError
-from kitt_core.storage import check_run
+from kitt_core.runs import check_run, codec
 
 from .pages import blocks, rows, sections, spans, text_of
 

@@ -14,12 +14,12 @@ from typing import Any
 import attrs
 import pytest
 
-from kitt_core import engine, hookspecs, importing
+from kitt_core import engine, hookspecs
 from kitt_core.cli.app import main
 from kitt_core.engine import EngineSession, GenerationRequest
 from kitt_core.options import Option
-from kitt_core.plugins import ENGINES, IMPORTERS, KINDS, Kind, PluginManager
-from kitt_core.storage import check_run
+from kitt_core.plugins import ENGINES, IMPORTERS, KINDS, ImportCandidate, Kind, PluginManager
+from kitt_core.runs import check_run
 from kitt_core.testing import documents
 
 from .pages import blocks, first_names, install_documented, sections, spans
@@ -47,7 +47,7 @@ def test_every_hook_has_a_section() -> None:
 def test_what_records_hand_over_is_documented() -> None:
     importer, session = sections("hooks.md")[IMPORTERS.hook], sections("hooks.md")[ENGINES.hook]
     for record, body in (
-        (importing.ImportCandidate, importer),
+        (ImportCandidate, importer),
         (engine.GenerationRequest, session),
         (engine.Chunk, session),
         (engine.Usage, session),

@@ -11,9 +11,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from kitt_core import model
 from kitt_core.plugins import STORAGE, PluginManager
-from kitt_core.query import GROUP_FIELDS, ORDER_FIELDS, STATISTICS, RunFilter
+from kitt_core.runs import GROUP_FIELDS, ORDER_FIELDS, STATISTICS, RunFilter, model
 from kitt_core.storage import Capability, ResultStore
 
 from .pages import error_classes, first_names, install_documented, is_ours, rows, sections, spans

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from kitt_core.model import Attachment
 from kitt_core.rundir import write_run
-from kitt_core.storage import check_run
+from kitt_core.runs import Attachment, check_run
 from kitt_core.testing.documents import HOSTILE, MINIMAL, STANDARD
-from kitt_core.testing.exporting import ExporterContract
-from kitt_core.testing.importing import ImporterContract
+from kitt_core.testing.exporter import ExporterContract
+from kitt_core.testing.importer import ImporterContract
 
 
 class Exporters(ExporterContract):
@@ -54,7 +53,7 @@ class TestKittImporter(ImporterContract):
         return {one: [HOSTILE["CRLF"]], lines: [MINIMAL, HOSTILE["number spelling"]], tree: [STANDARD]}
 
     @pytest.fixture
-    def strangers(self, tmp_path: Path) -> list[Path]:
+    def unrecognised(self, tmp_path: Path) -> list[Path]:
         notes = tmp_path / "notes.txt"
         notes.write_bytes(MINIMAL)
         return [notes, tmp_path / "absent.csv"]

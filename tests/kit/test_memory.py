@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kitt_core.memory import MemoryStore
 from kitt_core.storage import ResultStore
+from kitt_core.storage.memory import MemoryStore
 from kitt_core.testing.machine import StoreStateMachine
 
 

@@ -14,7 +14,7 @@ pytest_plugins = ["pytester"]
 
 STORE = """
     import pytest
-    from kitt_core.memory import MemoryStore
+    from kitt_core.storage.memory import MemoryStore
     from kitt_core.testing import StoreContract
 
     class Mine(MemoryStore):
@@ -127,7 +127,7 @@ def test_the_kits_long_tests_run_only_when_they_are_asked_for(pytester: pytest.P
     pytester.makepyfile(
         """
         import pytest
-        from kitt_core.memory import MemoryStore
+        from kitt_core.storage.memory import MemoryStore
         from kitt_core.testing import StoreStateMachine
 
         class Mine(StoreStateMachine):

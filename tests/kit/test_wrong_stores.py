@@ -6,8 +6,8 @@ from typing import Literal
 
 import pytest
 
-from kitt_core.memory import MemoryStore
 from kitt_core.storage import ResultStore
+from kitt_core.storage.memory import MemoryStore
 from kitt_core.testing import StoreContract
 
 from . import wrong_answers, wrong_stores  # noqa: F401  # they note their stores

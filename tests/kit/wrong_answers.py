@@ -11,11 +11,10 @@ from typing import Any
 
 from attrs import evolve
 
-from kitt_core import fallbacks
 from kitt_core.errors import UnknownFieldError
-from kitt_core.memory import MemoryStore
-from kitt_core.model import Page, RunSummary, StoredRun
-from kitt_core.query import Filters, MetricCondition, Order, RunFilter, Statistic
+from kitt_core.runs import Filters, MetricCondition, Order, Page, RunFilter, RunSummary, Statistic, StoredRun
+from kitt_core.storage import fallbacks
+from kitt_core.storage.memory import MemoryStore
 
 from .cases import caught_by
 

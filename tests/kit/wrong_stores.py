@@ -16,12 +16,10 @@ from typing import Any
 
 from attrs import evolve
 
-from kitt_core import codec, fallbacks
 from kitt_core.errors import RunExistsError, StoreUnavailableError
-from kitt_core.memory import MemoryStore
-from kitt_core.model import Attachment, CheckedRun, Finding, StoredRun
-from kitt_core.query import Filters, RunFilter
-from kitt_core.storage import Capability
+from kitt_core.runs import Attachment, CheckedRun, Filters, Finding, RunFilter, StoredRun, codec
+from kitt_core.storage import Capability, fallbacks
+from kitt_core.storage.memory import MemoryStore
 
 from .cases import caught_by
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from kitt_core.model import Attachment, CheckedRun
-from kitt_core.storage import check_run
+from kitt_core.runs import Attachment, CheckedRun, check_run
 
 WHEN = datetime(2025, 6, 1, 12, 0, 5, tzinfo=UTC)
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kitt_core.rundir import run_path, safe_name
-from kitt_core.rundir.names import alternative_name, id_suffixes, is_regular, timestamp_name
+from kitt_core.rundir import alternative_name, is_regular, run_path, safe_name
+from kitt_core.rundir.names import id_suffixes, timestamp_name
 
 ID = "0198c1a2-7000-7abc-8def-0123456789ab"
 WHEN = datetime(2025, 6, 1, 12, 0, 5, tzinfo=UTC)

@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from kitt_core.codec import digest
 from kitt_core.errors import StoreUnavailableError
-from kitt_core.model import CheckedRun
 from kitt_core.rundir import find_runs, locate, read_attachments, write_run
+from kitt_core.runs import CheckedRun
+from kitt_core.runs.codec import digest
 
 Make = Callable[..., CheckedRun]
 LEGACY = b'{"model": "m", "engine": "e"}\r\n'
@@ -65,7 +65,7 @@ def test_what_is_not_a_run_is_skipped_and_said(root: Path, tmp_path: Path) -> No
         "loop": "is a link, which is not followed",
         "away": "is a link, which is not followed",
         "link/metrics.json": "is a link, which is not followed",
-        "pipe/metrics.json": "is no regular file",
+        "pipe/metrics.json": "is not a regular file",
     }
 
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from kitt_core.rows import derive_rows
-from kitt_core.rundir.content import render_files
+from kitt_core.rundir import render_files
 from kitt_core.rundir.summary import render_summary
-from kitt_core.storage import check_run
+from kitt_core.runs import check_run, derive_rows
 
 WHEN = datetime(2025, 6, 1, 12, 0, 5, 999, tzinfo=UTC)
 DOCUMENT: dict[str, Any] = {

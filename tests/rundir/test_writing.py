@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from kitt_core.codec import digest
 from kitt_core.errors import RunExistsError, StoreUnavailableError
-from kitt_core.model import Attachment, CheckedRun
 from kitt_core.rundir import (
+    FoundRun,
     delete_run,
+    exclusive,
     find_runs,
     locate,
     read_attachments,
@@ -25,8 +25,8 @@ from kitt_core.rundir import (
     write_runs,
     writing,
 )
-from kitt_core.rundir.locking import exclusive
-from kitt_core.rundir.reading import FoundRun
+from kitt_core.runs import Attachment, CheckedRun
+from kitt_core.runs.codec import digest
 
 Make = Callable[..., CheckedRun]
 
@@ -190,7 +190,7 @@ def test_an_attachment_called_like_a_document_is_no_run(root: Path, make_run: Ma
 def test_the_root_below_a_file_is_an_error_in_one_line(tmp_path: Path, make_run: Make) -> None:
     (tmp_path / "file").write_text("")
     for root in (tmp_path / "file", tmp_path / "file/kitt-results"):
-        with pytest.raises(StoreUnavailableError, match="cannot be made"):
+        with pytest.raises(StoreUnavailableError, match="cannot be created"):
             write_run(root, make_run())
 
 
@@ -199,7 +199,7 @@ import os, sys
 from pathlib import Path
 from kitt_core.errors import StoreUnavailableError
 from kitt_core.rundir import write_run, delete_run, locate
-from kitt_core.storage import check_run
+from kitt_core.runs import check_run
 root = Path(sys.argv[1])
 run = check_run({"model": "n", "engine": "e"})
 os.setuid(65534)
@@ -232,7 +232,7 @@ from pathlib import Path
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
 from kitt_core.errors import StoreUnavailableError
 from kitt_core.rundir import write_run
-from kitt_core.storage import check_run
+from kitt_core.runs import check_run
 root = Path(sys.argv[1])
 write_run(root, check_run({"model": "small", "engine": "e"}))
 try:
@@ -256,7 +256,7 @@ SAVING = """
 import sys
 from pathlib import Path
 from kitt_core.rundir import write_run
-from kitt_core.storage import check_run
+from kitt_core.runs import check_run
 root, worker = Path(sys.argv[1]), sys.argv[2]
 for number in range(10):
     write_run(root, check_run({"model": "m", "engine": "e", "n": number}, run_id=f"{worker}-{number}-00000000"))
@@ -297,7 +297,7 @@ KILLED = """
 import itertools, sys
 from pathlib import Path
 from kitt_core.rundir import write_run
-from kitt_core.storage import check_run
+from kitt_core.runs import check_run
 for number in itertools.count():
     run = check_run({"model": "m", "engine": "e", "x": "y" * 50_000})
     write_run(Path(sys.argv[1]), run)

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from kitt_core.checking import check_run
-from kitt_core.model import CheckedRun
+from kitt_core.runs import CheckedRun, check_run
 from kitt_core.testing.documents import UNFIT
 
 SEED: Final = 20250730

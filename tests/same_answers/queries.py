@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from kitt_core.query import GROUP_FIELDS, ORDER_FIELDS, STATISTICS, MetricCondition
+from kitt_core.runs import GROUP_FIELDS, ORDER_FIELDS, STATISTICS, MetricCondition
 
 from .corpus import NAMES, SEED
 

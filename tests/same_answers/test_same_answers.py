@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from kitt_core import fallbacks, open_store
-from kitt_core.memory import MemoryStore
-from kitt_core.model import StoredRun
-from kitt_core.storage import ResultStore
+from kitt_core import open_store
+from kitt_core.runs import StoredRun
+from kitt_core.storage import ResultStore, fallbacks
+from kitt_core.storage.memory import MemoryStore
 
 from .corpus import corpus
 from .queries import Query, queries

@@ -14,15 +14,15 @@ from typing import Any
 from attrs import evolve, frozen
 
 from kitt_core.archive import ArchiveWriter, Marker
-from kitt_core.archive.limits import USUAL_LIMITS, Limits
+from kitt_core.archive.members import USUAL_LIMITS, Limits
 from kitt_core.archive.reading import ArchiveReader
-from kitt_core.codec import digest
-from kitt_core.memory import MemoryStore
-from kitt_core.model import Attachment, StoredRun
-from kitt_core.service.backup import back_up
-from kitt_core.service.copying import CopyReport
-from kitt_core.service.restoring import OnConflict, check_archive, restore_runs
+from kitt_core.runs import Attachment, StoredRun
+from kitt_core.runs.codec import digest
+from kitt_core.service.transfer.backup import back_up
+from kitt_core.service.transfer.copying import CopyReport
+from kitt_core.service.transfer.restoring import OnConflict, check_archive, restore_runs
 from kitt_core.storage import ResultStore
+from kitt_core.storage.memory import MemoryStore
 
 from .contents import filled
 

@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable
 from typing import Final
 
-from kitt_core.model import Attachment
+from kitt_core.runs import Attachment
 from kitt_core.storage import ResultStore
 from kitt_core.testing.documents import HOSTILE, UNFIT, small
 

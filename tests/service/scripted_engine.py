@@ -10,7 +10,7 @@ from attrs import field, frozen
 from kitt_core.engine import Chunk, Engine, EngineSession, GenerationRequest, Usage
 from kitt_core.errors import EngineError
 from kitt_core.hookspecs import hookimpl
-from kitt_core.registry import Registry
+from kitt_core.plugins import Registry
 
 
 @frozen

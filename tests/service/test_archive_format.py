@@ -15,12 +15,10 @@ from attrs import evolve
 
 from kitt_core import open_store
 from kitt_core.archive import ArchiveReader, ArchiveWriter, Spool
-from kitt_core.archive.format import ArchivedFile, RunRecord, is_safe_name, member_name
-from kitt_core.archive.limits import Limits
-from kitt_core.archive.members import read_header, write_header
-from kitt_core.archive.unpacking import Unpacked
+from kitt_core.archive.members import Limits, Unpacked, read_header, write_header
+from kitt_core.archive.records import ArchivedFile, RunRecord, is_safe_name, member_name
 from kitt_core.errors import InvalidArchiveError, InvalidDocumentError, StoreUnavailableError
-from kitt_core.model import Attachment
+from kitt_core.runs import Attachment
 from kitt_core.testing.documents import MINIMAL
 
 from .archives import (
@@ -175,8 +173,8 @@ def test_a_file_that_cannot_be_read_leaves_the_archive_as_it_was() -> None:
 
 
 def test_what_could_not_be_restored_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kitt_core.archive.format.MOST_DOCUMENT_BYTES", 10)
-    monkeypatch.setattr("kitt_core.archive.format.MOST_RECORD_BYTES", 400)
+    monkeypatch.setattr("kitt_core.archive.records.MOST_DOCUMENT_BYTES", 10)
+    monkeypatch.setattr("kitt_core.archive.records.MOST_RECORD_BYTES", 400)
     stream = io.BytesIO()
     with ArchiveWriter(stream, MARKER) as archive:
         with pytest.raises(InvalidDocumentError, match="more than can be read"):

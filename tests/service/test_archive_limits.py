@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from kitt_core import codec
-from kitt_core.archive.format import MOST_RECORD_BYTES, RunRecord
-from kitt_core.archive.limits import Limits
+from kitt_core.archive.members import Limits
+from kitt_core.archive.records import MOST_RECORD_BYTES, RunRecord
 from kitt_core.errors import InvalidArchiveError
-from kitt_core.memory import MemoryStore
-from kitt_core.service.restoring import check_archive
+from kitt_core.runs import codec
+from kitt_core.service.transfer.restoring import check_archive
+from kitt_core.storage.memory import MemoryStore
 from kitt_core.testing.documents import MINIMAL
 
 from .archives import archive_of, restore

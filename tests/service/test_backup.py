@@ -16,14 +16,13 @@ import pytest
 from attrs import evolve
 
 from kitt_core import open_store
-from kitt_core.codec import digest
 from kitt_core.errors import ConfigurationError, StoreUnavailableError
-from kitt_core.memory import MemoryStore
-from kitt_core.model import Attachment, Severity, StoredRun
-from kitt_core.query import Filters
-from kitt_core.service.backup import BackupReport, back_up, new_archive
-from kitt_core.service.restoring import check_archive, restore_runs
+from kitt_core.runs import Attachment, Filters, Severity, StoredRun
+from kitt_core.runs.codec import digest
+from kitt_core.service.transfer.backup import BackupReport, back_up, new_archive
+from kitt_core.service.transfer.restoring import check_archive, restore_runs
 from kitt_core.storage import ResultStore
+from kitt_core.storage.memory import MemoryStore
 from kitt_core.testing.documents import MINIMAL, as_bytes, small
 
 from .contents import NewTarget, attachment, filled
@@ -302,8 +301,8 @@ MEASURED = """
 import io, json, sys, time
 from pathlib import Path
 from kitt_core import open_store
-from kitt_core.service.backup import back_up, new_archive
-from kitt_core.service.restoring import check_archive, restore_runs
+from kitt_core.service.transfer.backup import back_up, new_archive
+from kitt_core.service.transfer.restoring import check_archive, restore_runs
 
 def peak():  # not getrusage: its number is the parent's, if that was larger when it forked
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from kitt_core import codec
 from kitt_core.benchmarking.catalogue import CATALOGUE
-from kitt_core.rows import derive_rows
+from kitt_core.runs import codec, derive_rows
 from kitt_core.service.comparing import ComparedMetric, Comparison, compare_runs
-from kitt_core.service.subjects import Subject
+from kitt_core.service.run_lookup import Subject
 
 
 def entry(metrics: Any = None, *, name: str = "throughput", passed: bool = True, **more: Any) -> dict[str, Any]:

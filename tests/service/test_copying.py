@@ -12,7 +12,6 @@ import pytest
 from attrs import evolve
 
 from kitt_core import open_store
-from kitt_core.codec import digest
 from kitt_core.errors import (
     ConfigurationError,
     InvalidDocumentError,
@@ -20,11 +19,11 @@ from kitt_core.errors import (
     StoreUnavailableError,
     UnknownFieldError,
 )
-from kitt_core.memory import MemoryStore
-from kitt_core.model import Attachment, CheckedRun, Severity, StoredRun
-from kitt_core.query import Filters
-from kitt_core.service.copying import CopyReport, copy_runs
+from kitt_core.runs import Attachment, CheckedRun, Filters, Severity, StoredRun
+from kitt_core.runs.codec import digest
+from kitt_core.service.transfer.copying import CopyReport, copy_runs
 from kitt_core.storage import Capability
+from kitt_core.storage.memory import MemoryStore
 from kitt_core.testing.documents import as_bytes
 
 from .contents import BACKENDS, CORPUS, IN_TURN, NewTarget, OpenStore, attachment, documents, filled
@@ -53,7 +52,7 @@ def test_every_document_arrives_bit_for_bit_with_its_id_and_time(
     before = {run.id: run for run in source.scan()}
 
     report = copy_runs(source, target)
-    assert (report.copied, report.present, report.failed, report.unread) == (len(CORPUS), 0, (), 0)
+    assert (report.copied, report.present, report.failed, report.unread) == (len(CORPUS), 0, [], 0)
     assert report.unfit > 0
     assert {run.id: run for run in target.scan()} == {
         run_id: StoredRun(run_id, content, CREATED, digest(content)) for run_id, content in CORPUS.items()
@@ -194,7 +193,7 @@ def test_the_target_is_given_batches_of_bounded_number_and_size(open_backend: Op
 
 
 def test_runs_with_large_files_are_written_in_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kitt_core.service.copying._MOST_FILE_BYTES", 10)
+    monkeypatch.setattr("kitt_core.service.transfer.copying._MOST_FILE_BYTES", 10)
     with MemoryStore() as source, Narrow() as target:
         for i in range(4):
             source.save_result(document(i), run_id=f"run-{i}", attachments=[attachment("a", b"x" * 5)])
@@ -313,11 +312,11 @@ class Failing(MemoryStore):
 
 def test_a_target_that_goes_away_ends_the_copy_and_the_next_one_goes_on(open_backend: OpenStore) -> None:
     source = filled(open_backend("memory"), 250)
-    seen: list[CopyReport] = []
+    report = CopyReport()
     with Failing(200) as target:
         with pytest.raises(StoreUnavailableError, match="cannot grow"):
-            copy_runs(source, target, observe=seen.append)
-        assert (seen[-1].copied, target.count()) == (200, 200)
+            copy_runs(source, target, report=report)
+        assert (report.copied, target.count()) == (200, 200)
         target.room = 250
         assert copy_runs(source, target) == CopyReport(copied=50, present=200)
         assert documents(target) == documents(source)
@@ -335,13 +334,13 @@ class Breaking(MemoryStore):
 
 def test_what_a_source_gave_before_it_broke_off_is_copied(open_backend: OpenStore) -> None:
     target = open_backend("sqlite")
-    seen: list[CopyReport] = []
+    report = CopyReport()
     with Breaking() as source:
         filled(source, 200)
         source.count = lambda filters=None: 200  # type: ignore[method-assign]
         with pytest.raises(StoreUnavailableError, match="damaged"):
-            copy_runs(source, target, observe=seen.append)
-    assert (target.count(), seen[-1].copied) == (120, 120)
+            copy_runs(source, target, report=report)
+    assert (target.count(), report.copied) == (120, 120)
 
 
 def test_progress_begins_with_the_total_and_ends_with_it(open_backend: OpenStore) -> None:

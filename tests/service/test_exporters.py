@@ -10,10 +10,10 @@ from typing import Any, BinaryIO
 import pytest
 
 from kitt_core._builtin.exporters import write_csv, write_json, write_jsonl, write_markdown
-from kitt_core.codec import digest
 from kitt_core.errors import InvalidDocumentError
-from kitt_core.model import StoredRun
 from kitt_core.plugins import EXPORTERS, PluginManager
+from kitt_core.runs import StoredRun
+from kitt_core.runs.codec import digest
 
 Write = Callable[[Iterable[StoredRun], BinaryIO], None]
 

@@ -11,12 +11,16 @@ import pytest
 
 from kitt_core._builtin import exporters
 from kitt_core.errors import ConfigurationError, PluginError, RunNotFoundError
-from kitt_core.exporting import Exporter
-from kitt_core.memory import MemoryStore
-from kitt_core.model import StoredRun
-from kitt_core.plugins import EXPORTERS, PluginManager
-from kitt_core.service.exports import choose_exporter, export_to_directory, export_to_stream, select_runs
-from kitt_core.service.output import check_output, replaced_file
+from kitt_core.files import check_output, replaced_file
+from kitt_core.plugins import EXPORTERS, Exporter, PluginManager
+from kitt_core.runs import StoredRun
+from kitt_core.service.transfer.exporting import (
+    choose_exporter,
+    export_to_directory,
+    export_to_stream,
+    select_runs,
+)
+from kitt_core.storage.memory import MemoryStore
 
 DOCUMENTS = {name: json.dumps({"model": name, "engine": "e"}, indent=3).encode() for name in ("a", "b", "c")}
 

@@ -11,9 +11,9 @@ import pytest
 
 from kitt_core._builtin.importers import find, read_stream, recognises
 from kitt_core.errors import InvalidDocumentError
-from kitt_core.importing import ImportCandidate
+from kitt_core.plugins import ImportCandidate
 from kitt_core.rundir import write_run
-from kitt_core.storage import check_run
+from kitt_core.runs import check_run
 
 DOCUMENT = b'{"model": "m",\r\n "engine": "e"}\r\n'
 
@@ -105,7 +105,7 @@ def test_what_stands_in_for_a_document_is_refused_and_links_are_passed_by(tmp_pa
     good, odd = find(tmp_path)
     assert good.read() == DOCUMENT
     assert odd.source == str(tmp_path / "odd/metrics.json")
-    with pytest.raises(InvalidDocumentError, match="no regular file"):
+    with pytest.raises(InvalidDocumentError, match="not a regular file"):
         odd.read()
 
 

@@ -13,13 +13,11 @@ import pytest
 from kitt_core._builtin import importers
 from kitt_core.errors import InputNotFoundError, InvalidDocumentError, RunExistsError, StoreUnavailableError
 from kitt_core.hookspecs import hookimpl
-from kitt_core.importing import ImportCandidate, Importer
-from kitt_core.memory import MemoryStore
-from kitt_core.model import Attachment, CheckedRun
-from kitt_core.plugins import PluginManager
-from kitt_core.registry import Registry
-from kitt_core.service.imports import ImportReport, find_candidates, import_runs
+from kitt_core.plugins import ImportCandidate, Importer, PluginManager, Registry
+from kitt_core.runs import Attachment, CheckedRun
+from kitt_core.service.transfer.importing import ImportReport, find_candidates, import_runs
 from kitt_core.storage import Capability
+from kitt_core.storage.memory import MemoryStore
 
 
 @pytest.fixture
@@ -64,8 +62,8 @@ def test_the_same_tree_twice_adds_nothing(store: MemoryStore, plugins: PluginMan
         (tmp_path / f"{number}/metrics.json").write_bytes(document(number))
     first = import_runs(store, find_candidates(plugins, [tmp_path]))
     again = import_runs(store, find_candidates(plugins, [tmp_path]))
-    assert (len(first.stored), first.present, first.refused) == (3, (), ())
-    assert (again.stored, sorted(again.present), again.refused) == ((), sorted(first.stored), ())
+    assert (len(first.stored), first.present, first.refused) == (3, [], [])
+    assert (again.stored, sorted(again.present), again.refused) == ([], sorted(first.stored), [])
     assert [store.get_document(run_id) for run_id in first.stored] == [document(n) for n in range(3)]
 
 
@@ -78,7 +76,7 @@ def test_the_same_bytes_are_stored_once_within_a_call(store: MemoryStore) -> Non
 
 def test_bytes_that_are_there_under_another_id_are_present(store: MemoryStore) -> None:
     store.save_result(document(), run_id="other")
-    assert import_runs(store, [candidate(document(), run_id="mine")]).present == ("other",)
+    assert import_runs(store, [candidate(document(), run_id="mine")]).present == ["other"]
 
 
 def test_one_bad_file_in_a_thousand_costs_only_itself(
@@ -123,7 +121,7 @@ def test_a_file_with_an_odd_name_refuses_only_its_run(store: MemoryStore) -> Non
 
 def test_an_id_that_comes_twice_with_other_bytes_is_refused_the_second_time(store: MemoryStore) -> None:
     report = import_runs(store, [candidate(document(n), f"file {n}", run_id="same") for n in range(2)])
-    assert (report.stored, list(reasons(report))) == (("same",), ["file 1"])
+    assert (report.stored, list(reasons(report))) == (["same"], ["file 1"])
     assert store.get_document("same") == document(0)
 
 
@@ -151,7 +149,7 @@ def test_a_store_without_files_takes_the_document_alone() -> None:
     files = (Attachment("a.gz", 2, lambda: io.BytesIO(b"gz")),)
     with Plain() as store:
         report = import_runs(store, [candidate(document(), attachments=files)])
-        assert (len(report.stored), report.refused) == (1, ())
+        assert (len(report.stored), report.refused) == (1, [])
         assert list(store.attachments(report.stored[0])) == []
 
 

@@ -9,7 +9,7 @@ from types import FrameType
 
 import pytest
 
-from kitt_core.service.interruption import Interruptions
+from kitt_core.service.run.signals import Interruptions
 
 
 @pytest.fixture(autouse=True)

@@ -14,10 +14,10 @@ from typing import Final
 import pytest
 
 from kitt_core import open_store
-from kitt_core.memory import MemoryStore
-from kitt_core.model import Severity
-from kitt_core.service.backup import back_up
+from kitt_core.runs import Severity
+from kitt_core.service.transfer.backup import back_up
 from kitt_core.storage import Capability, ResultStore
+from kitt_core.storage.memory import MemoryStore
 from kitt_core.testing.documents import as_bytes, small
 
 from .contents import NewTarget, attachment, contents, documents
@@ -25,7 +25,7 @@ from .contents import NewTarget, attachment, contents, documents
 COPY: Final = """
 import sys
 from kitt_core import open_store
-from kitt_core.service import copying
+from kitt_core.service.transfer import copying
 
 copying._MOST_LOOKED_FOR, copying._MOST_WRITTEN = 7, 4
 with open_store(sys.argv[1]) as source, open_store(sys.argv[2]) as target:
@@ -36,7 +36,7 @@ assert not report.failed, report
 RESTORE: Final = """
 import sys
 from kitt_core import open_store
-from kitt_core.service import copying, restoring
+from kitt_core.service.transfer import copying, restoring
 
 restoring._MOST_LOOKED_FOR, copying._MOST_WRITTEN = 7, 4
 with open_store(sys.argv[2]) as target, restoring.open_archive(sys.argv[1]) as stream:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from kitt_core.errors import RunNotFoundError
-from kitt_core.memory import MemoryStore
-from kitt_core.model import StoredRun
-from kitt_core.service.lookup import resolve_run_id
+from kitt_core.runs import StoredRun
+from kitt_core.service.run_lookup import resolve_run_id
+from kitt_core.storage.memory import MemoryStore
 
 IDS = ("0198-aaaa-1111", "0198-bbbb-2222", "0198-aaaa-1111-longer", "xyz")
 DOCUMENT = b'{"model": "m", "engine": "e"}'

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from kitt_core import open_store
-from kitt_core.codec import digest
 from kitt_core.errors import (
     InvalidDocumentError,
     KittError,
@@ -14,11 +13,12 @@ from kitt_core.errors import (
     StoreUnavailableError,
     UnsupportedOperationError,
 )
-from kitt_core.memory import MemoryStore
-from kitt_core.model import CheckedRun, Severity, StoredRun
-from kitt_core.service.copying import CopyReport
-from kitt_core.service.restoring import OnConflict, check_archive, restore_runs
+from kitt_core.runs import CheckedRun, Severity, StoredRun
+from kitt_core.runs.codec import digest
+from kitt_core.service.transfer.copying import CopyReport
+from kitt_core.service.transfer.restoring import OnConflict, check_archive, restore_runs
 from kitt_core.storage import Capability
+from kitt_core.storage.memory import MemoryStore
 from kitt_core.testing.documents import MINIMAL, small
 
 from .archives import CREATED, archive_of, five, parts_of, restore
@@ -34,7 +34,7 @@ def test_everything_comes_back_bit_for_bit(open_backend: OpenStore, origin: str,
         source.save_result(content, run_id=run_id, created_at=CREATED, strict=False)
     stream = archive_of(source)
     report = restore(stream, target)
-    assert (report.copied, report.present, report.failed) == (len(CORPUS), 0, ())
+    assert (report.copied, report.present, report.failed) == (len(CORPUS), 0, [])
     assert report.unfit > 0
     assert {run.id: run for run in target.scan()} == {
         run_id: StoredRun(run_id, content, CREATED, digest(content)) for run_id, content in CORPUS.items()
@@ -77,8 +77,8 @@ def test_files_that_the_store_cannot_hold_stay_behind_and_are_counted(open_backe
 
 
 def test_batches_are_bounded_and_their_files_are_not_mixed_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kitt_core.service.restoring._MOST_FILE_BYTES", 10)
-    monkeypatch.setattr("kitt_core.service.restoring._MOST_LOOKED_FOR", 3)
+    monkeypatch.setattr("kitt_core.service.transfer.restoring._MOST_FILE_BYTES", 10)
+    monkeypatch.setattr("kitt_core.service.transfer.restoring._MOST_LOOKED_FOR", 3)
     with MemoryStore() as source, MemoryStore() as target:
         for i in range(20):
             source.save_result(small(i), run_id=f"run-{i:02}", attachments=[attachment("f", b"%d" % i * (i % 7))])

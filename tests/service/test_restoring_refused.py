@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kitt_core import open_store
-from kitt_core.codec import digest
 from kitt_core.errors import (
     InputNotFoundError,
     InvalidArchiveError,
     StoreUnavailableError,
 )
-from kitt_core.memory import MemoryStore
-from kitt_core.service.restoring import check_archive, open_archive, restore_runs
+from kitt_core.runs.codec import digest
+from kitt_core.service.transfer.restoring import check_archive, open_archive, restore_runs
+from kitt_core.storage.memory import MemoryStore
 from kitt_core.testing.documents import MINIMAL, small
 
 from .archives import archive_of, changed, five, packed, parts_of, restore, summed, with_json
@@ -98,7 +98,7 @@ def test_damage_anywhere_writes_nothing_or_is_none(position: int, change: int, c
 
 
 def test_an_archive_that_changes_between_the_readings_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kitt_core.service.restoring._MOST_LOOKED_FOR", 2)
+    monkeypatch.setattr("kitt_core.service.transfer.restoring._MOST_LOOKED_FOR", 2)
     other = packed(summed(changed(parts_of(GOOD), "003/run.json", lambda part: with_json(part, id="other"))))
     stream = io.BytesIO(GOOD)
     with MemoryStore() as target:

@@ -31,12 +31,12 @@ from kitt_core.errors import (
     StoreUnavailableError,
 )
 from kitt_core.hookspecs import hookimpl
-from kitt_core.memory import MemoryStore
-from kitt_core.model import CheckedRun, SchemaState, SchemaStatus
 from kitt_core.plugins import PluginManager
-from kitt_core.service.engines import select_engine
-from kitt_core.service.running import FinishedRun, RunPlan, perform
+from kitt_core.runs import CheckedRun, SchemaState, SchemaStatus
+from kitt_core.service.run.engine_choice import select_engine
+from kitt_core.service.run.running import FinishedRun, RunPlan, perform
 from kitt_core.storage import Capability, ResultStore
+from kitt_core.storage.memory import MemoryStore
 
 from .scripted_engine import ScriptedPlugin, ScriptedSession
 

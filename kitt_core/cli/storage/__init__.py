@@ -12,15 +12,15 @@ __all__ = ["storage"]
 
 _HERE: Final = "kitt_core.cli.storage"
 _COMMANDS: Final = {
-    "list": LazyCommand(f"{_HERE}.listing:list_runs", "List runs."),
+    "list": LazyCommand(f"{_HERE}.list:list_runs", "List runs."),
     "show": LazyCommand(f"{_HERE}.show:show", "Show one run with its benchmarks and metrics."),
-    "stats": LazyCommand(f"{_HERE}.figures:stats", "Count runs, models, engines and suites."),
-    "aggregate": LazyCommand(f"{_HERE}.figures:aggregate", "Compute statistics of metrics by group."),
-    "import": LazyCommand(f"{_HERE}.importing:import_files", "Store the documents of files and directories."),
-    "export": LazyCommand(f"{_HERE}.exporting:export", "Write runs to a file, a directory or standard output."),
-    "copy": LazyCommand(f"{_HERE}.copying:copy", "Copy runs into another store."),
-    "backup": LazyCommand(f"{_HERE}.archiving:backup", "Write all runs to one portable file."),
-    "restore": LazyCommand(f"{_HERE}.archiving:restore", "Bring back the runs of a backup."),
+    "stats": LazyCommand(f"{_HERE}.stats:stats", "Count runs, models, engines and suites."),
+    "aggregate": LazyCommand(f"{_HERE}.stats:aggregate", "Compute statistics of metrics by group."),
+    "import": LazyCommand(f"{_HERE}.import_:import_files", "Store the documents of files and directories."),
+    "export": LazyCommand(f"{_HERE}.export:export", "Write runs to a file, a directory or standard output."),
+    "copy": LazyCommand(f"{_HERE}.copy:copy", "Copy runs into another store."),
+    "backup": LazyCommand(f"{_HERE}.backup:backup", "Write all runs to one portable file."),
+    "restore": LazyCommand(f"{_HERE}.restore:restore", "Bring back the runs of a backup."),
     "delete": LazyCommand(f"{_HERE}.delete:delete", "Remove runs."),
     "init": LazyCommand(f"{_HERE}.schema:init", "Make the store ready: create it, or upgrade an older one."),
     "migrate": LazyCommand(f"{_HERE}.schema:migrate", "Upgrade the store's schema."),

@@ -9,11 +9,11 @@ from contextlib import redirect_stdout
 import click
 
 from kitt_core.cli.cells import readable
+from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.lazy import HintedUsageError
 from kitt_core.cli.messages import say
-from kitt_core.cli.state import State, pass_state
-from kitt_core.service.lookup import resolve_run_id
-from kitt_core.storage import Capability, ResultStore
+from kitt_core.service.run_lookup import resolve_run_id
+from kitt_core.storage.contract import Capability, ResultStore
 
 __all__ = ["delete"]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
+from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.messages import counted
 from kitt_core.cli.progress import progress_bar
 from kitt_core.cli.render import output_options, write_object, write_rows
-from kitt_core.cli.state import State, pass_state
 
 __all__ = ["init", "migrate", "status"]
 

@@ -8,14 +8,18 @@ from typing import Any, Final
 
 import click
 
+from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.lazy import HintedUsageError
 from kitt_core.cli.render import FORMATS, OutputName, open_verbatim, write_object, write_rows
-from kitt_core.cli.state import State, pass_state
-from kitt_core.model import RunRows
 from kitt_core.presentation import BenchmarkTable, parse_stored, pivot
-from kitt_core.service.exports import choose_exporter, export_to_stream, select_runs
-from kitt_core.service.lookup import resolve_run_id
-from kitt_core.storage import ResultStore
+from kitt_core.runs.model import RunRows
+from kitt_core.service.run_lookup import resolve_run_id
+from kitt_core.service.transfer.exporting import (
+    choose_exporter,
+    export_to_stream,
+    select_runs,
+)
+from kitt_core.storage.contract import ResultStore
 
 __all__ = ["show"]
 

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import click
 
+from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.messages import counted
 from kitt_core.cli.render import output_options, write_rows
-from kitt_core.cli.state import State, pass_state
-from kitt_core.model import Finding, Severity
+from kitt_core.runs.model import Finding, Severity
 
 __all__ = ["verify"]
 

@@ -1,7 +1,7 @@
 """A store as a dictionary: the answers that a store must give, computed in the plainest way.
 
-It shares nothing with `kitt_core.fallbacks` but the rows of a document, so that the stores which answer by the
-fallbacks are tested, too.
+It shares nothing with `kitt_core.storage.fallbacks` but the rows of a document, so that the stores which answer
+by the fallbacks are tested, too.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 
 from attrs import asdict, field, frozen
 
-from kitt_core.model import BenchmarkRow, CheckedRun, RunRows, RunSummary
-from kitt_core.query import MetricCondition
+from kitt_core.runs.model import BenchmarkRow, CheckedRun, RunRows, RunSummary
+from kitt_core.runs.query import MetricCondition
 
 __all__ = ["ModelRun", "StoreModel"]
 

@@ -13,8 +13,8 @@ from typing import Any, Final, TypeVar
 
 from hypothesis import strategies as st
 
-from kitt_core import codec
-from kitt_core.query import GROUP_FIELDS, ORDER_FIELDS, STATISTICS, MetricCondition
+from kitt_core.runs import codec
+from kitt_core.runs.query import GROUP_FIELDS, ORDER_FIELDS, STATISTICS, MetricCondition
 from kitt_core.testing.documents import HOSTILE, HOSTILE_NAMES, REFUSED, UNFIT
 
 __all__ = [

@@ -1,14 +1,14 @@
-"""Filters: which runs are meant, in every way to ask."""
+"""Filters: which runs are selected, by every method that takes a filter."""
 
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
-from kitt_core import codec
-from kitt_core.query import MetricCondition, RunFilter
-from kitt_core.storage import ResultStore
-from kitt_core.testing._storage.asking import StoreTests, found, put
+from kitt_core.runs import codec
+from kitt_core.runs.query import MetricCondition, RunFilter
+from kitt_core.storage.contract import ResultStore
+from kitt_core.testing._storage.questions import StoreTests, found, put
 from kitt_core.testing.documents import MINIMAL, STANDARD, as_bytes, run
 
 _TEXT_FIELDS = ("model", "engine", "suite_name", "kitt_version", "gpu_model", "environment_type", "fingerprint")
@@ -61,7 +61,7 @@ class FilterContract(StoreTests):
             assert found(store, {field: "abc"}) == {"abc"}, field
             assert found(store, {field: "b"}) == set(), field
 
-    def test_a_text_field_is_its_own(self, store: ResultStore) -> None:
+    def test_a_text_field_matches_only_its_own_field(self, store: ResultStore) -> None:
         put(store, {field: _with(field, "here") for field in _TEXT_FIELDS})
         for field in _TEXT_FIELDS:
             assert found(store, {field: "here"}) == {field}

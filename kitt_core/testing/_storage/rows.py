@@ -1,4 +1,4 @@
-"""Rows: what of a document can be listed, filtered and aggregated."""
+"""Rows: the parts of a document that can be listed, filtered and aggregated."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from kitt_core.model import RunSummary
-from kitt_core.storage import ResultStore
-from kitt_core.testing._storage.asking import StoreTests, found, listed, put
+from kitt_core.runs.model import RunSummary
+from kitt_core.storage.contract import ResultStore
+from kitt_core.testing._storage.questions import StoreTests, found, listed, put
 from kitt_core.testing.documents import HOSTILE, HOSTILE_NAMES, MINIMAL, STANDARD, run, small
 
 
@@ -182,7 +182,7 @@ class RowContract(StoreTests):
         store.save_result(HOSTILE["empty timestamp"])
         assert [summary.timestamp for summary in store.list_results()] == [None]
 
-    def test_the_fingerprint_is_that_of_system_info_and_else_none(self, store: ResultStore) -> None:
+    def test_the_fingerprint_is_that_of_system_info_or_none(self, store: ResultStore) -> None:
         put(
             store,
             {

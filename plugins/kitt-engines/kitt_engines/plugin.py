@@ -6,7 +6,7 @@ from attrs import field, frozen, validators
 
 from kitt_core.engine import Engine, EngineSession
 from kitt_core.hookspecs import hookimpl
-from kitt_core.registry import Registry
+from kitt_core.plugins import Registry
 from kitt_engines.openai.options import OpenAIOptions
 
 __all__ = ["OpenAIOptions", "ReferenceOptions", "kitt_register_engine"]

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from kitt_core.benchmarking.latency import StreamingLatency
 from kitt_core.benchmarking.load import ClosedLoop, LoadResult
 from kitt_core.benchmarking.runner import SuiteRun, run_suite
-from kitt_core.benchmarking.streaming_latency import StreamingLatency
 from kitt_core.benchmarking.suites import PlannedBenchmark, Suite
 from kitt_core.benchmarking.throughput import Throughput
 from kitt_core.benchmarking.workload import Workload

@@ -9,7 +9,7 @@ from kitt_core.fingerprint import FingerprintSource
 from kitt_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from kitt_core.registry import Registry
+    from kitt_core.plugins import Registry
 
 __all__ = ["kitt_register_fingerprint"]
 

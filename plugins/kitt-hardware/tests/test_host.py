@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kitt_core.fingerprint import FingerprintSource, collect_system_info, cpu_label
-from kitt_core.registry import Registry
+from kitt_core.plugins import Registry
 from kitt_hardware import plugin
 from kitt_hardware.cpu import cpu_model
 from kitt_hardware.disk import first_disk

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from faked_machines import NAMES, FakeMachine, FakeNvml, answers, write
-from kitt_core.storage import check_run
+from kitt_core.runs import check_run
 from kitt_core.testing import documents
 
 EXPECTED = {

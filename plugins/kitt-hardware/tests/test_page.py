@@ -7,7 +7,7 @@ from pathlib import Path
 
 from faked_machines import NAMES, FakeMachine
 from kitt_core.fingerprint import FingerprintSource
-from kitt_core.registry import Registry
+from kitt_core.plugins import Registry
 from kitt_hardware import plugin
 from kitt_hardware.environment import ENVIRONMENT_TYPES
 

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from kitt_core.backend import StorageBackend
 from kitt_core.hookspecs import hookimpl
-from kitt_core.storage import Capability, ResultStore
+from kitt_core.storage import Capability, ResultStore, StorageBackend
 from kitt_json.tree import is_tree
 
 if TYPE_CHECKING:
-    from kitt_core.registry import Registry
+    from kitt_core.plugins import Registry
 
 __all__ = ["JSONOptions", "kitt_register_storage"]
 

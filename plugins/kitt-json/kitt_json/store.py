@@ -14,12 +14,10 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Final
 
-from kitt_core import codec, fallbacks
 from kitt_core.errors import StoreUnavailableError
-from kitt_core.model import Attachment, CheckedRun, Finding, SchemaStatus, Severity, StoredRun
-from kitt_core.query import Filters, RunFilter
-from kitt_core.rows import derive_rows
 from kitt_core.rundir import (
+    DOCUMENT,
+    IDENTITY,
     FoundRun,
     delete_run,
     find_lost_runs,
@@ -30,9 +28,19 @@ from kitt_core.rundir import (
     write_new_runs,
     write_runs,
 )
-from kitt_core.rundir.content import DOCUMENT, IDENTITY
-from kitt_core.storage import Capability, ResultStore
-from kitt_core.verification import DocumentCheck
+from kitt_core.runs import (
+    Attachment,
+    CheckedRun,
+    Filters,
+    Finding,
+    RunFilter,
+    SchemaStatus,
+    Severity,
+    StoredRun,
+    codec,
+    derive_rows,
+)
+from kitt_core.storage import Capability, DocumentCheck, ResultStore, fallbacks
 from kitt_json.tree import tree_of
 
 __all__ = ["JSONResultStore"]

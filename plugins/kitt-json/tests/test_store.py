@@ -14,11 +14,10 @@ from typing import Any
 
 import pytest
 
-from kitt_core.backend import StorageBackend
 from kitt_core.errors import InvalidDocumentError, RunExistsError, StoreUnavailableError
-from kitt_core.model import Attachment, Finding, Severity
-from kitt_core.registry import Registry
-from kitt_core.storage import check_run
+from kitt_core.plugins import Registry
+from kitt_core.runs import Attachment, Finding, Severity, check_run
+from kitt_core.storage import StorageBackend
 from kitt_json import plugin
 from kitt_json.plugin import JSONOptions
 from kitt_json.store import JSONResultStore
@@ -114,7 +113,7 @@ def test_one_bad_file_hides_no_other(store: JSONResultStore, tmp_path: Path) -> 
         "bad/empty",
         "bad/text",
         "bad/utf16",
-        "bad/pipe/metrics.json is no regular file",
+        "bad/pipe/metrics.json is not a regular file",
     }
     notices = [f.what for f in store.verify() if f.severity is Severity.NOTICE and "link" in f.what]
     assert notices == ["bad/link is a link, which is not followed"]

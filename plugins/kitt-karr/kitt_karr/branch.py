@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from kitt_core.durability import sync_directory
 from kitt_core.errors import StoreUnavailableError
+from kitt_core.files import sync_directory
 from kitt_karr.gitlock import held
 
 if TYPE_CHECKING:

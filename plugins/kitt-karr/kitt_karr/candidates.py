@@ -10,12 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from kitt_core import codec
 from kitt_core.errors import KittError, StoreUnavailableError
-from kitt_core.importing import ImportCandidate
-from kitt_core.model import Attachment
-from kitt_core.rundir import find_runs, read_attachments
-from kitt_core.rundir.content import IDENTITY
+from kitt_core.plugins import ImportCandidate
+from kitt_core.rundir import IDENTITY, find_runs, read_attachments
+from kitt_core.runs import Attachment, codec
 from kitt_karr.history import times_of_arrival
 from kitt_karr.outputs import attachments_at_hand, large_files_of
 from kitt_karr.repository import Repository

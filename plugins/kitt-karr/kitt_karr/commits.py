@@ -8,9 +8,8 @@ from pathlib import PurePosixPath
 from attrs import frozen
 
 from kitt_core.errors import StoreUnavailableError
-from kitt_core.model import CheckedRun
-from kitt_core.rundir.content import DOCUMENT, IDENTITY, OUTPUTS, OWN_FILES
-from kitt_core.rundir.names import alternative_name
+from kitt_core.rundir import DOCUMENT, IDENTITY, OUTPUTS, OWN_FILES, alternative_name
+from kitt_core.runs import CheckedRun
 from kitt_karr.index import RunIndex
 from kitt_karr.layout import ATTRIBUTES, ROOT_ATTRIBUTES, directory_of, files_of, run_attributes
 from kitt_karr.lfs import LargeFiles

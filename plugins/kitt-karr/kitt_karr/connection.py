@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from kitt_core.durability import sync_directory
+from kitt_core.files import sync_directory
 from kitt_karr.credentials import Credentials, find_credentials
 from kitt_karr.errors import translated
 from kitt_karr.neighbours import send_to_neighbour

@@ -11,10 +11,9 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from kitt_core.durability import sync_directory
 from kitt_core.errors import StoreUnavailableError
-from kitt_core.rundir.locking import LOCK_NAME, exclusive
-from kitt_core.rundir.names import INTERNAL_PREFIX
+from kitt_core.files import sync_directory
+from kitt_core.rundir import INTERNAL_PREFIX, LOCK_NAME, exclusive
 from kitt_karr.errors import translated
 from kitt_karr.layout import root_files
 from kitt_karr.plugin import OWN_DIRECTORY

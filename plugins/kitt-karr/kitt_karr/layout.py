@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from kitt_core.model import CheckedRun
-from kitt_core.rundir.content import IDENTITY, path_of, render_files
-from kitt_core.rundir.names import is_regular, safe_name
+from kitt_core.rundir import IDENTITY, is_regular, path_of, render_files, safe_name
+from kitt_core.runs import CheckedRun
 
 __all__ = [
     "ATTRIBUTES",

@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 
 from attrs import frozen
 
-from kitt_core.durability import sync_directory
+from kitt_core.files import sync_directory
 
 __all__ = ["LONGEST_POINTER", "LargeFiles", "Pointer"]
 

@@ -12,7 +12,7 @@ import zlib
 from pathlib import Path
 from typing import Final
 
-from kitt_core.durability import sync_directory
+from kitt_core.files import sync_directory
 from kitt_karr.objects import object_id
 
 __all__ = ["write_file", "write_object"]

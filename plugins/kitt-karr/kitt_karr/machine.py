@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from kitt_core.errors import ConfigurationError, StoreUnavailableError
-from kitt_core.rundir.names import safe_name
+from kitt_core.rundir import safe_name
 from kitt_karr.creation import is_free
 from kitt_karr.layout import FINGERPRINT
 from kitt_karr.repository import Repository

@@ -12,7 +12,7 @@ from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING, Final
 
-from kitt_core.durability import sync_directory
+from kitt_core.files import sync_directory
 from kitt_karr.refusals import RemoteError
 from kitt_karr.repository import Repository
 

@@ -16,11 +16,9 @@ from typing import Any, BinaryIO, Final
 
 from attrs import frozen
 
-from kitt_core import codec
 from kitt_core.errors import InvalidDocumentError, StoreUnavailableError
-from kitt_core.model import Attachment
-from kitt_core.rundir.content import IDENTITY, OUTPUTS
-from kitt_core.rundir.names import numbers_counted
+from kitt_core.rundir import IDENTITY, OUTPUTS, numbers_counted
+from kitt_core.runs import Attachment, codec
 from kitt_karr.layout import is_gits_own
 from kitt_karr.lfs import LONGEST_POINTER, LargeFiles, Pointer
 from kitt_karr.repository import Repository

@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
-from kitt_core.backend import StorageBackend
-from kitt_core.command import Command
 from kitt_core.hookspecs import hookimpl
-from kitt_core.importing import ImportCandidate, Importer
-from kitt_core.storage import Capability, ResultStore
+from kitt_core.plugins import Command, ImportCandidate, Importer
+from kitt_core.storage import Capability, ResultStore, StorageBackend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import click
 
-    from kitt_core.registry import Registry
+    from kitt_core.plugins import Registry
 
 OWN_DIRECTORY: Final = "kitt"
 """KITT's directory inside the git directory: its lock and the index; never part of what is pushed."""

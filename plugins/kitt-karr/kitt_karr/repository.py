@@ -15,9 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kitt_core.durability import sync_directory
 from kitt_core.errors import StoreUnavailableError
-from kitt_core.rundir.locking import exclusive
+from kitt_core.files import sync_directory
+from kitt_core.rundir import exclusive
 from kitt_karr import trees
 from kitt_karr.branch import Branch, Head
 from kitt_karr.errors import translated

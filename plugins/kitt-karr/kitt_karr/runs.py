@@ -15,9 +15,15 @@ from typing import Final
 from attrs import frozen
 
 from kitt_core.errors import StoreUnavailableError
-from kitt_core.rundir.content import DOCUMENT, IDENTITY, OUTPUTS
-from kitt_core.rundir.identity import Identity, derived_identity, noted_identity
-from kitt_core.rundir.names import INTERNAL_PREFIX
+from kitt_core.rundir import (
+    DOCUMENT,
+    IDENTITY,
+    INTERNAL_PREFIX,
+    OUTPUTS,
+    Identity,
+    derived_identity,
+    noted_identity,
+)
 from kitt_karr.repository import Repository
 from kitt_karr.trees import Entry, Listing
 

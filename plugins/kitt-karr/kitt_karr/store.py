@@ -17,8 +17,18 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
 from kitt_core.errors import RunExistsError, SchemaError, StoreUnavailableError
-from kitt_core.model import Attachment, CheckedRun, Finding, Page, RunSummary, SchemaState, SchemaStatus, StoredRun
-from kitt_core.query import Filters, RunFilter
+from kitt_core.runs import (
+    Attachment,
+    CheckedRun,
+    Filters,
+    Finding,
+    Page,
+    RunFilter,
+    RunSummary,
+    SchemaState,
+    SchemaStatus,
+    StoredRun,
+)
 from kitt_core.storage import Capability, ResultStore
 from kitt_karr.commits import PreparedRun, prepare, removal, run_changes
 from kitt_karr.creation import FIRST_MESSAGE, create_repository, first_changes, is_free

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from kitt_core import codec
 from kitt_core.errors import StoreUnavailableError
-from kitt_core.model import Finding, Severity, StoredRun
-from kitt_core.rundir.content import DOCUMENT, OUTPUTS
-from kitt_core.verification import DocumentCheck
+from kitt_core.rundir import DOCUMENT, OUTPUTS
+from kitt_core.runs import Finding, Severity, StoredRun, codec
+from kitt_core.storage import DocumentCheck
 from kitt_karr.index import IndexedRun, RunIndex
 from kitt_karr.lfs import LargeFiles
 from kitt_karr.outputs import Output, read_outputs
 from kitt_karr.repository import Repository
 from kitt_karr.runs import runs_below
-from kitt_sql.verification import compare_rows
 
 __all__ = ["verify_repository"]
 
@@ -114,7 +112,7 @@ def _document(
         yield Finding(finding.run_id, finding.severity, f"{path}/{DOCUMENT}: {finding.what}")
     rows = check.rows
     if rows is not None and identity.sha256 == codec.digest(document):
-        yield from ask(lambda index: list(compare_rows(index, run, rows, rebuild=rebuild)))
+        yield from ask(lambda index: list(index.compare_rows(run, rows, rebuild=rebuild)))
 
 
 def _outputs(repository: Repository, large_files: LargeFiles, indexed: IndexedRun) -> Iterator[Finding]:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from kitt_core.durability import sync_directory
 from kitt_core.errors import StoreUnavailableError
+from kitt_core.files import sync_directory
 from kitt_karr.gitlock import held
 from kitt_karr.lfs import LargeFiles, Pointer
 from kitt_karr.loose import write_file

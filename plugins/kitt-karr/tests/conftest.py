@@ -13,7 +13,7 @@ import pytest
 from attrs import frozen
 
 from kitt_core.cli.app import main
-from kitt_core.cli.state import State
+from kitt_core.cli.invocation import State
 from kitt_core.testing.documents import small
 from kitt_karr.store import KarrResultStore
 

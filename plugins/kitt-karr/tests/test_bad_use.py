@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from kitt_core import open_store
 from kitt_core.errors import (
     ConfigurationError,
     KittError,
@@ -19,8 +20,7 @@ from kitt_core.errors import (
     StoreUnavailableError,
     UnsupportedOperationError,
 )
-from kitt_core.model import Attachment, SchemaState, Severity
-from kitt_core.stores import open_store
+from kitt_core.runs import Attachment, SchemaState, Severity
 from kitt_core.testing.documents import MINIMAL, small
 from kitt_karr.store import KarrResultStore
 

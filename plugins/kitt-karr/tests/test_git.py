@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from kitt_core.model import Attachment, Severity
-from kitt_core.storage import check_run
+from kitt_core.runs import Attachment, Severity, check_run
 from kitt_core.testing.documents import HOSTILE, HOSTILE_NAMES, MINIMAL, STANDARD, run, small
 from kitt_karr.store import KarrResultStore
 

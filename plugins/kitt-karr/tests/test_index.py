@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kitt_core.model import Finding, Severity
+from kitt_core.runs import Finding, Severity
 from kitt_core.testing.documents import MINIMAL, STANDARD, run, small
 from kitt_karr.index import INDEX_NAME, RunIndex
 from kitt_karr.store import KarrResultStore

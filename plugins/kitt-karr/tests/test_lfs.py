@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from kitt_core.errors import StoreUnavailableError
-from kitt_core.model import Attachment, Severity
+from kitt_core.runs import Attachment, Severity
 from kitt_core.testing.documents import MINIMAL
 from kitt_karr import outputs
 from kitt_karr.lfs import Pointer
@@ -175,7 +175,7 @@ def test_a_gigabyte_takes_no_memory(tmp_path: Path) -> None:
     size = 1 << 30
     code = f"""
 import resource, os
-from kitt_core.model import Attachment
+from kitt_core.runs import Attachment
 from kitt_karr.store import KarrResultStore
 source = {str(tmp_path / "large")!r}
 with open(source, "wb") as file:

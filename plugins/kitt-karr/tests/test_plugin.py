@@ -13,13 +13,11 @@ from typing import Any
 
 import pytest
 
-from kitt_core import codec
-from kitt_core.backend import StorageBackend
+from kitt_core import open_store
 from kitt_core.errors import StoreUnavailableError
-from kitt_core.importing import Importer
-from kitt_core.model import Attachment
-from kitt_core.registry import Registry
-from kitt_core.stores import open_store
+from kitt_core.plugins import Importer, Registry
+from kitt_core.runs import Attachment, codec
+from kitt_core.storage import StorageBackend
 from kitt_core.testing.documents import MINIMAL, STANDARD, small
 from kitt_karr import plugin
 from kitt_karr.store import KarrResultStore

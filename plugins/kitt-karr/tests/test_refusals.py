@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kitt_core.model import Attachment
+from kitt_core.runs import Attachment
 from kitt_karr.store import KarrResultStore
 
 ORIGIN = "origin.git"

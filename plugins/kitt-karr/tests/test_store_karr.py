@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from kitt_core.cli.state import State
+from kitt_core import open_store
+from kitt_core.cli.invocation import State
 from kitt_core.engine import Chunk, Engine, EngineSession, GenerationRequest, Usage
 from kitt_core.hookspecs import hookimpl
-from kitt_core.registry import Registry
-from kitt_core.stores import open_store
+from kitt_core.plugins import Registry
 from kitt_karr.store import KarrResultStore
 
 

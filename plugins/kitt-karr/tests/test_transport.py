@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kitt_core.errors import ConfigurationError
-from kitt_core.model import Attachment
+from kitt_core.runs import Attachment
 from kitt_karr.connection import Connection
 from kitt_karr.exchange import Movement, pull, push
 from kitt_karr.neighbours import send_to_neighbour

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from kitt_core.errors import RunExistsError, StoreUnavailableError
-from kitt_core.model import Attachment
-from kitt_core.storage import check_run
+from kitt_core.runs import Attachment, check_run
 from kitt_core.testing.documents import MINIMAL, run, small
 from kitt_karr.store import KarrResultStore
 

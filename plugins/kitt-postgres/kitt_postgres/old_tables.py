@@ -10,7 +10,7 @@ from typing import Any, Final
 from psycopg.types.json import Jsonb
 
 from kitt_core.errors import InvalidDocumentError
-from kitt_core.model import CheckedRun
+from kitt_core.runs import CheckedRun
 from kitt_postgres.projection import projected
 from kitt_postgres.server import Driver
 from kitt_postgres.writing import copy_runs
@@ -111,9 +111,8 @@ class PostgresOldTables(OldTables):
             cursor.execute(statement.encode())
             yield from cursor
 
-    def created_value(self, value: Any, moment: datetime | None) -> datetime:
+    def created_value(self, _: Any, moment: datetime | None) -> datetime:
         """Give the instant."""
-        del value
         return moment or datetime.now(UTC)
 
     def time_value(self, moment: datetime | None) -> datetime | None:

@@ -11,8 +11,7 @@ import re
 from decimal import Decimal
 from typing import Any, Final
 
-from kitt_core import codec
-from kitt_core.rows import clean_text
+from kitt_core.runs import clean_text, codec
 
 __all__ = ["projected"]
 

@@ -16,10 +16,10 @@ import psycopg
 import pytest
 
 from kitt_core import open_store
-from kitt_core.model import Severity
+from kitt_core.runs import Severity
 from kitt_core.storage import ResultStore
 from kitt_core.testing import StoreTarget, documents
-from kitt_postgres import PostgresResultStore
+from kitt_postgres.store import PostgresResultStore
 
 if TYPE_CHECKING:
     from kitt_postgres.testing import PrivateServer
@@ -37,7 +37,7 @@ EXPECTED = {"save": 1, "save several": 3, "import": 3}
 
 
 def _checked(run_id: str, tail: bytes) -> Any:
-    from kitt_core.storage import check_run
+    from kitt_core.runs import check_run
 
     return check_run(documents.STANDARD + tail, run_id=run_id)
 

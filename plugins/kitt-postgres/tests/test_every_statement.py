@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from kitt_core.errors import KittError
-from kitt_core.model import SchemaState, Severity
+from kitt_core.runs import SchemaState, Severity
 from kitt_postgres.server import PostgresServer
 from kitt_sql.testing import POSTGRESQL, create_statements, insert_operations, insert_run, legacy_runs
 

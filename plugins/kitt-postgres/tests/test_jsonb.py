@@ -16,8 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kitt_core import codec
-from kitt_core.model import Severity
+from kitt_core.runs import Severity, codec
 from kitt_core.storage import ResultStore
 from kitt_core.testing import documents
 from kitt_postgres import store as store_module

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kitt_core.testing.concurrency import assert_whole, together
-from kitt_core.testing.target import StoreTarget
+from kitt_core.testing.worker import StoreTarget
 
 if TYPE_CHECKING:
     from kitt_postgres.testing import Database

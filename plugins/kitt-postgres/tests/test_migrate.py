@@ -12,11 +12,11 @@ import psycopg
 import pytest
 
 from kitt_core.errors import KittError, SchemaMissingError, SchemaTooNewError, SchemaTooOldError
-from kitt_core.model import SchemaState
+from kitt_core.runs import SchemaState
 from kitt_core.storage import ResultStore
-from kitt_core.testing.target import StoreTarget
-from kitt_sql.migrate import migration_names
-from kitt_sql.tables import SCHEMA_VERSION, metadata
+from kitt_core.testing.worker import StoreTarget
+from kitt_sql.schema.migrate import migration_names
+from kitt_sql.schema.tables import SCHEMA_VERSION, metadata
 
 if TYPE_CHECKING:
     from kitt_postgres.testing import Database
@@ -27,14 +27,14 @@ DOCUMENT: Final = {"model": "m", "engine": "e"}
 
 _MIGRATE: Final = """
 import sys
-from kitt_core.testing.target import StoreTarget
+from kitt_core.testing.worker import StoreTarget
 with StoreTarget.decode(sys.argv[1]).open() as store:
     sys.stdin.readline()
     print(len(store.migrate()))
 """
 _STOP_IN_THE_MIDDLE: Final = """
 import sys, time
-from kitt_core.testing.target import StoreTarget
+from kitt_core.testing.worker import StoreTarget
 def stop(done, total):
     if done == int(sys.argv[2]):
         print("here", flush=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kitt_core.testing.concurrency import StoreConcurrencyContract
-from kitt_core.testing.target import StoreTarget
+from kitt_core.testing.worker import StoreTarget
 
 
 class TestSQLiteTogether(StoreConcurrencyContract):

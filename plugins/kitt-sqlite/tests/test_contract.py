@@ -8,12 +8,13 @@ import pytest
 
 from kitt_core.storage import ResultStore
 from kitt_core.testing import StoreContract
-from kitt_sqlite import SQLiteResultStore
+from kitt_sqlite.options import SQLiteOptions
+from kitt_sqlite.store import SQLiteResultStore
 
 
 def opened(path: Path) -> SQLiteResultStore:
     # Waiting for the disk would be most of the time; what survives a crash is asked elsewhere.
-    return SQLiteResultStore(path, synchronous="OFF")
+    return SQLiteResultStore(SQLiteOptions(path, synchronous="OFF"))
 
 
 @pytest.fixture(scope="session")

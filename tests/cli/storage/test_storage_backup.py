@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from kitt_core import open_store
-from kitt_core.archive import unpacking
+from kitt_core.archive import members
 from kitt_core.cli.app import main
-from kitt_core.model import Attachment
+from kitt_core.runs import Attachment
 
 Kitt = Callable[..., Any]
 Make = Callable[..., bytes]
@@ -193,7 +193,7 @@ def test_what_is_no_archive(kitt: Kitt, content: bytes | None, code: int, said: 
 
 
 def test_a_limit_on_what_it_unpacks_to(kitt: Kitt, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpacking, "_ALWAYS", 1 << 20)
+    monkeypatch.setattr(members, "_ALWAYS", 1 << 20)
     with open_store("sqlite:///big.db") as store:
         store.save_result({"model": "m", "engine": "e", "pad": "x" * (3 << 20)})
     assert main(["--backend", "big.db", "storage", "backup", "a"]) == 0

@@ -16,17 +16,15 @@ import pytest
 from attrs import field, frozen
 
 from kitt_core import open_store
-from kitt_core.backend import StorageBackend
 from kitt_core.cli.app import main
-from kitt_core.cli.state import State
+from kitt_core.cli.invocation import State
 from kitt_core.errors import StoreUnavailableError
 from kitt_core.hookspecs import hookimpl
-from kitt_core.memory import MemoryStore
-from kitt_core.model import Attachment, CheckedRun
-from kitt_core.plugins import PluginManager
-from kitt_core.registry import Registry
-from kitt_core.service import copying
-from kitt_core.storage import ResultStore
+from kitt_core.plugins import PluginManager, Registry
+from kitt_core.runs import Attachment, CheckedRun
+from kitt_core.service.transfer import copying
+from kitt_core.storage import ResultStore, StorageBackend
+from kitt_core.storage.memory import MemoryStore
 from kitt_core.testing.documents import as_bytes, small
 
 Kitt = Callable[..., Any]

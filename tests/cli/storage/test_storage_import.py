@@ -9,8 +9,8 @@ import pytest
 
 from kitt_core.errors import StoreUnavailableError
 from kitt_core.hookspecs import hookimpl
-from kitt_core.model import CheckedRun
-from kitt_core.service import imports
+from kitt_core.runs import CheckedRun
+from kitt_core.service.transfer import importing
 from kitt_core.storage import ResultStore
 
 Kitt = Callable[..., Any]
@@ -152,7 +152,7 @@ def test_a_store_that_goes_away_exits_with_4_and_says_how_far_it_came(
             raise StoreUnavailableError("the server is gone", hint="try again")
         return whole(store, runs)
 
-    monkeypatch.setattr(imports, "_MOST_RUNS", 1)
+    monkeypatch.setattr(importing, "_MOST_RUNS", 1)
     with monkeypatch.context() as lost:
         lost.setattr(ResultStore, "save_unless_stored", fails)
         outcome = kitt("import", str(root))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from attrs import fields
 
-from kitt_core.model import RunSummary
+from kitt_core.runs import RunSummary
 
 Kitt = Callable[..., Any]
 Make = Callable[..., bytes]

@@ -7,11 +7,10 @@ from html import escape
 from typing import BinaryIO
 
 from kitt_core.errors import InvalidDocumentError
-from kitt_core.exporting import Exporter
-from kitt_core.fallbacks import facts_of
 from kitt_core.hookspecs import hookimpl
-from kitt_core.model import StoredRun
-from kitt_core.registry import Registry
+from kitt_core.plugins import Exporter, Registry
+from kitt_core.runs import StoredRun
+from kitt_core.storage.fallbacks import facts_of
 
 __all__ = ["kitt_register_exporter", "write"]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from attrs import field, frozen
-from kitt_core.backend import StorageBackend
 from kitt_core.hookspecs import hookimpl
-from kitt_core.registry import Registry
-from kitt_core.storage import Capability, ResultStore
+from kitt_core.plugins import Registry
+from kitt_core.storage import Capability, ResultStore, StorageBackend
 
 __all__ = ["ShelveOptions", "kitt_register_storage"]
 

@@ -11,11 +11,9 @@ from pathlib import Path
 from threading import RLock
 from typing import ClassVar
 
-from kitt_core import fallbacks
 from kitt_core.errors import RunExistsError, StoreUnavailableError
-from kitt_core.model import CheckedRun, StoredRun
-from kitt_core.query import Filters, RunFilter
-from kitt_core.storage import Capability, ResultStore
+from kitt_core.runs import CheckedRun, Filters, RunFilter, StoredRun
+from kitt_core.storage import Capability, ResultStore, fallbacks
 
 __all__ = ["ShelveStore"]
 

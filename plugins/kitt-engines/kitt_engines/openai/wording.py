@@ -7,8 +7,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from kitt_core.options import REDACTED
-from kitt_core.redaction import without_secrets
+from kitt_core.redaction import REDACTED, without_secrets
 
 __all__ = ["Wording", "message_in"]
 

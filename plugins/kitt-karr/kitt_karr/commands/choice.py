@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
-from kitt_core.cli.state import State
+from kitt_core.cli.invocation import State
 
 if TYPE_CHECKING:
     from kitt_karr.repository import Repository

@@ -7,8 +7,8 @@ from typing import Final
 
 import click
 
+from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.progress import progress_bar
-from kitt_core.cli.state import State, pass_state
 from kitt_karr.commands.choice import open_chosen, repository_option
 
 __all__ = ["gc"]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.progress import progress_bar
-from kitt_core.cli.state import State, pass_state
 from kitt_karr.commands.choice import chosen_path
 
 __all__ = ["init"]

@@ -7,8 +7,8 @@ from typing import Final
 
 import click
 
+from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.render import output_options, write_rows
-from kitt_core.cli.state import State, pass_state
 from kitt_core.errors import ConfigurationError
 from kitt_karr.commands.choice import open_chosen, repository_option
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.messages import say, say_error
 from kitt_core.cli.progress import progress_bar
-from kitt_core.cli.state import State, pass_state
 from kitt_karr.commands.choice import open_chosen, repository_option
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 from attrs import field, frozen
 
+from kitt_core import open_store
 from kitt_core.storage import ResultStore
-from kitt_core.stores import open_store
 from kitt_postgres.testing.server import PrivateServer
 
 __all__ = ["Database", "Databases", "PrivateDatabases", "SchemaDatabases"]

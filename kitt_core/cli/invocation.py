@@ -1,0 +1,163 @@
+"""What every command is given: the global options and what follows from them, made when it is needed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+from attrs import define, field
+
+from kitt_core.cli.messages import say
+from kitt_core.errors import ConfigurationError, KittError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from kitt_core.config import Configuration
+    from kitt_core.opening import Selection
+    from kitt_core.plugins.loading import PluginManager
+    from kitt_core.storage.contract import ResultStore
+
+__all__ = ["State", "complete_backend", "pass_state"]
+
+logger = logging.getLogger(__name__)
+
+# As in kitt_core.plugins.loading, which is not imported to look at them.
+_COMMANDS: Final = "kitt.commands"
+_DISABLED: Final = "KITT_DISABLED_PLUGINS"
+
+
+@define(slots=False)
+class State:
+    """The global options of one call of ``kitt``.
+
+    Attributes:
+        backend: ``--backend``, None if it was not given.
+        options: ``-O KEY=VALUE`` by key.
+        config_file: ``--config``, None for the project's file.
+        verbosity: -1 for ``-q``, 0, or the number of ``-v``.
+    """
+
+    backend: str | None = None
+    options: dict[str, str] = field(factory=dict)
+    config_file: Path | None = None
+    verbosity: int = 0
+
+    @cached_property
+    def plugins(self) -> PluginManager:
+        """The plugin manager of this call."""
+        from kitt_core.plugins.loading import PluginManager
+
+        return PluginManager()
+
+    @property
+    def declared_commands(self) -> dict[str, str] | None:
+        """The commands that plugins declare, with their distributions; None if only the plugin manager knows.
+
+        A help page is shown without the manager, whose import takes a while.
+        """
+        if "plugins" in vars(self) or os.environ.get(_DISABLED):
+            return None
+        from importlib.metadata import entry_points
+
+        declared = sorted(entry_points(group=_COMMANDS), key=lambda entry: entry.name)
+        return {entry.name: entry.dist.name if entry.dist else "an unknown distribution" for entry in declared}
+
+    @cached_property
+    def configuration(self) -> Configuration:
+        """The configuration files and the environment.
+
+        Raises:
+            InputNotFoundError: The file of ``--config`` does not exist.
+            ConfigurationError: A file cannot be used.
+        """
+        from kitt_core.config import load_configuration
+
+        configuration = load_configuration(self.config_file)
+        for path, _ in configuration.files:
+            logger.info("configuration from %s", path)
+        return configuration
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person reads stdout."""
+        return sys.stdout.isatty()
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether progress bars are wanted: a person sees stderr and did not ask for silence."""
+        return self.verbosity >= 0 and sys.stderr.isatty()
+
+    def selection(self) -> Selection:
+        """Return which store is meant, and who said so.
+
+        Raises:
+            PluginError: The backend is not installed, disabled or broken.
+            ConfigurationError: The target or an option cannot be used.
+        """
+        from kitt_core.opening import select_store
+
+        return select_store(self.backend, self.options, self.configuration, self.plugins)
+
+    def open_store(self, output: Path | None = None) -> ResultStore:
+        """Open the store that is meant; the caller closes it.
+
+        Args:
+            output: What ``-o`` names, which must not be the store.
+
+        Raises:
+            PluginError: The backend is not installed, disabled or broken.
+            ConfigurationError: The target or an option cannot be used, or the output would overwrite the store.
+            StoreUnavailableError: It can't be opened.
+        """
+        store = self.selection().open()
+        try:
+            _check_output(output, store)
+        except ConfigurationError:
+            store.close()
+            raise
+        return store
+
+    def protect_store(self, output: Path | None) -> None:
+        """Refuse an output that would overwrite the store, for a command that works without one, too.
+
+        Raises:
+            ConfigurationError: The output is the store, or in it.
+        """
+        try:
+            store = self.selection().open()
+        except KittError:  # what cannot be opened is not going to be read, either
+            return
+        with store:
+            _check_output(output, store)
+
+    def note(self, text: str) -> None:
+        """Tell the user what was done, on stderr; ``-q`` silences it."""
+        if self.verbosity >= 0:
+            say(text)
+
+
+def _check_output(output: Path | None, store: ResultStore) -> None:
+    if output is not None and str(output) != "-":
+        from kitt_core.files import check_output
+
+        check_output(output, store.paths)
+
+
+pass_state = click.make_pass_decorator(State)
+"""Gives a command its `State` as the first argument."""
+
+
+def complete_backend(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the backends whose names begin so; for ``shell_complete``."""
+    from click.shell_completion import CompletionItem
+
+    from kitt_core.plugins.loading import STORAGE
+
+    names = ctx.ensure_object(State).plugins.names(STORAGE)
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]

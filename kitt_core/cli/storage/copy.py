@@ -1,0 +1,125 @@
+"""``kitt storage copy``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kitt_core.cli.filters import as_pairs, filter_options
+from kitt_core.cli.invocation import State, complete_backend, pass_state
+from kitt_core.cli.progress import progress_bar
+from kitt_core.cli.render import output_options, write_object
+from kitt_core.cli.storage.reports import exit_code, failed_values, note_what_is_missing, say_failed, so_far
+from kitt_core.errors import ConfigurationError
+from kitt_core.files import check_output
+from kitt_core.opening import Selection, select_store
+from kitt_core.options import target_option
+from kitt_core.runs.query import RunFilter
+from kitt_core.service.transfer.copying import CopyReport, copy_runs
+from kitt_core.storage.contract import ResultStore
+
+__all__ = ["copy"]
+
+
+def _named(ctx: click.Context, parameter: click.Parameter, name: str) -> str:
+    if not name:  # it would mean the current directory
+        raise click.BadParameter("the name is empty", ctx, parameter)
+    return name
+
+
+@click.command()
+@click.option(
+    "--to",
+    "to",
+    metavar="NAME|URI",
+    required=True,
+    callback=_named,
+    shell_complete=complete_backend,
+    help="The store to copy to: a backend's name, a URI such as json:///dir, or a path.",
+)
+@click.option(
+    "--to-option",
+    "to_options",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=as_pairs,
+    help="An option of that store's backend, as -O is one of the store that is copied from.",
+)
+@filter_options
+@output_options
+@pass_state
+def copy(
+    state: State,
+    /,
+    *,
+    to: str,
+    to_options: dict[str, str],
+    filters: RunFilter,
+    output_format: str | None,
+    output: Path | None,
+) -> int:
+    """Copy the runs that match the filters into another store; all runs without filters.
+
+    Ids, times, attachments and every byte of a document stay the same. Runs that are there already are left
+    alone, so a copy that was cut short is completed by the same command.
+
+    With --format the numbers and the runs that failed are printed.
+    """
+    selected = select_store(to, to_options, state.configuration, state.plugins)
+    if _names_the_same(state.selection(), selected):
+        raise ConfigurationError(
+            "the store to copy to is the one that is copied from",
+            hint="name another one after --to, or the one to copy from after --backend",
+        )
+    with state.open_store(output) as source, selected.open() as target:
+        if output is not None and str(output) != "-":
+            check_output(output, target.paths)
+        report = CopyReport()
+        with (
+            so_far(state, report, lambda: _numbers(report), lambda: _say_failed(report)),
+            progress_bar(state, "Copying") as progress,
+        ):
+            copy_runs(source, target, filters, progress=progress, report=report)
+        _say_failed(report)
+        if output_format is not None or output is not None:
+            write_object(_values(report), output_format, output)
+        _tell(state, report, source, target)
+    return exit_code(report.done, [failed.error for failed in report.failed], report.unread)
+
+
+def _names_the_same(source: Selection, target: Selection) -> bool:
+    """Whether both name one store that is no file; files are looked at by the service."""
+    if source.backend.name != target.backend.name or target_option(target.backend.options) is None:
+        return False
+    named, wanted = (
+        {name: str(setting.value) for name, setting in selection.options.items()} for selection in (source, target)
+    )
+    return named == wanted
+
+
+def _say_failed(report: CopyReport) -> None:
+    say_failed(report.failed, report.unread, of=" of the source")
+
+
+def _tell(state: State, report: CopyReport, source: ResultStore, target: ResultStore) -> None:
+    note_what_is_missing(state, report, "copied", target)
+    if report == CopyReport():
+        state.note(f"0 copied: no run of {source.location} matches")
+    else:
+        state.note(f"{_numbers(report)} ({source.location} to {target.location})")
+
+
+def _numbers(report: CopyReport) -> str:
+    return f"{report.copied} copied, {report.present} already there, {len(report.failed)} failed"
+
+
+def _values(report: CopyReport) -> dict[str, object]:
+    return {
+        "copied": report.copied,
+        "present": report.present,
+        "failed": failed_values(report.failed),
+        "unread": report.unread,
+        "files_left": report.files_left,
+        "unfit": report.unfit,
+    }

@@ -1,0 +1,88 @@
+"""``kitt storage export``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+from kitt_core.cli.filters import filter_options
+from kitt_core.cli.invocation import State, pass_state
+from kitt_core.cli.messages import counted
+from kitt_core.cli.progress import progress_bar
+from kitt_core.cli.render import OutputName, open_verbatim
+from kitt_core.runs.query import RunFilter
+from kitt_core.service.run_lookup import resolve_run_id
+from kitt_core.service.transfer.exporting import (
+    choose_exporter,
+    export_to_directory,
+    export_to_stream,
+    select_runs,
+)
+
+__all__ = ["complete_format", "export"]
+
+
+def complete_format(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the formats that begin so; for ``shell_complete``."""
+    from kitt_core.plugins.loading import EXPORTERS
+
+    names = ctx.ensure_object(State).plugins.names(EXPORTERS)
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+@click.command()
+@click.argument("run_ids", metavar="[ID]...", nargs=-1)
+@filter_options
+@click.option(
+    "--format",
+    "output_format",
+    metavar="NAME",
+    shell_complete=complete_format,
+    help="json, jsonl, csv, markdown or a plugin's; without it what the file's extension says, else json.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE|DIR|-",
+    default="-",
+    type=OutputName(),
+    help="A file; a directory, for a file per run; or standard output (-).",
+)
+@pass_state
+def export(
+    state: State, run_ids: tuple[str, ...], filters: RunFilter, output_format: str | None, output: str
+) -> None:
+    """Write the runs that have one of the ids and match the filters; all runs without both.
+
+    json is the document byte for byte, one run a file: several go to a directory, or to another format. A new
+    directory needs a / at the end of its name, unless there is neither an extension nor a --format.
+    """
+    directory = _is_directory(output, output_format)
+    to_file = output != "-" and not directory
+    exporter = choose_exporter(state.plugins, output_format, Path(output) if to_file else None)
+    with state.open_store(Path(output)) as store:
+        ids = list(dict.fromkeys(resolve_run_id(store, text) for text in run_ids))
+        runs = select_runs(store, ids, filters)
+        with progress_bar(state, "Exporting", beside_data=output == "-") as progress:
+            if directory:
+                count = export_to_directory(exporter, runs, Path(output), progress=progress, store=store.paths)
+            else:
+                with open_verbatim(Path(output)) as stream:
+                    count = export_to_stream(exporter, runs, stream, progress=progress)
+    if output != "-":
+        state.note(f"{counted(count, 'run')} written to {output}")
+
+
+def _is_directory(output: str, output_format: str | None) -> bool:
+    if output == "-":
+        return False
+    try:
+        there, is_directory = Path(output).exists(), Path(output).is_dir()
+    except OSError:  # a name that is too long, a directory that is closed: opening the file will say so
+        return False
+    if there:
+        return is_directory
+    return output.endswith(("/", os.sep)) or (output_format is None and not Path(output).suffix)

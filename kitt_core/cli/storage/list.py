@@ -1,0 +1,62 @@
+"""``kitt storage list``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from attrs import fields
+
+from kitt_core.cli.filters import filter_options, order_help, run_limit
+from kitt_core.cli.invocation import State, pass_state
+from kitt_core.cli.render import output_options, write_rows
+from kitt_core.runs.model import RunSummary
+from kitt_core.runs.query import RunFilter
+
+__all__ = ["SHOWN_OF_ID", "list_runs"]
+
+SHOWN_OF_ID: Final = 8
+"""Last characters of an id in tables: a UUIDv7 begins with the time, which the runs of a day share."""
+
+_COLUMNS: Final = tuple(attribute.name for attribute in fields(RunSummary))
+_TABLE: Final = ("id", "model", "engine", "suite_name", "timestamp", "passed", "gpu_model")
+
+
+@click.command("list")
+@filter_options
+@click.option("--sort", metavar="ORDER", default="-timestamp", show_default=True, help=order_help)
+@click.option(
+    "--limit",
+    metavar="N|all",
+    default="50",
+    show_default=True,
+    callback=run_limit,
+    help="How many runs at most.",
+)
+@click.option("--after", metavar="CURSOR", help="Go on where a page ended; the page before names it.")
+@output_options
+@pass_state
+def list_runs(
+    state: State,
+    filters: RunFilter,
+    sort: str,
+    limit: int | None,
+    after: str | None,
+    output_format: str | None,
+    output: Path | None,
+) -> None:
+    """List runs, the newest first.
+
+    Tables show the last characters of the ids, which every command takes for the whole.
+    """
+    with state.open_store(output) as store:
+        page = store.list_results(filters, order_by=sort, limit=limit, after=after)
+        rows = ({name: getattr(run, name) for name in _COLUMNS} for run in page)
+        write_rows(_COLUMNS, rows, output_format, output, table_columns=_TABLE, shorten={"id": _end_of_id})
+        if page.next_cursor is not None:
+            state.note(f"more runs follow: --after {page.next_cursor}, or --limit all")
+
+
+def _end_of_id(run_id: Any) -> str:
+    return str(run_id)[-SHOWN_OF_ID:]

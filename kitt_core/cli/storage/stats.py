@@ -1,0 +1,101 @@
+"""``kitt storage stats`` and ``aggregate``: counts and statistics over many runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kitt_core.cli.filters import comma_separated, filter_options, group_help, statistics_help
+from kitt_core.cli.invocation import State, pass_state
+from kitt_core.cli.render import output_options, write_object, write_rows
+from kitt_core.runs.query import RunFilter
+from kitt_core.storage.contract import ResultStore
+
+__all__ = ["aggregate", "stats"]
+
+
+@click.command()
+@click.option(
+    "--by",
+    metavar="FIELD[,FIELD]",
+    multiple=True,
+    callback=comma_separated,
+    help=f"Count the runs of each group. {group_help}",
+)
+@filter_options
+@output_options
+@pass_state
+def stats(state: State, by: list[str], filters: RunFilter, output_format: str | None, output: Path | None) -> None:
+    """Count runs, models, engines and suites; with --by the runs of each group, the largest first."""
+    with state.open_store(output) as store:
+        if not by:
+            write_object(_overview(store, filters), output_format, output)
+            return
+        rows = sorted(store.aggregate(by, filters=filters), key=lambda row: -int(row["count"]))
+        write_rows((*by, "count"), rows, output_format, output)
+
+
+@click.command()
+@click.option(
+    "--by",
+    metavar="FIELD[,FIELD]",
+    multiple=True,
+    required=True,
+    callback=comma_separated,
+    help=f"What to group by. {group_help}",
+)
+@click.option(
+    "--metric",
+    "metrics",
+    metavar="NAME[,NAME]",
+    multiple=True,
+    callback=comma_separated,
+    help="Metrics: avg_tps of every benchmark, or throughput/avg_tps of one. Without it runs are counted.",
+)
+@click.option(
+    "--stat",
+    "statistics",
+    metavar="NAME[,NAME]",
+    multiple=True,
+    default=("avg",),
+    show_default="avg",
+    callback=comma_separated,
+    help=statistics_help,
+)
+@filter_options
+@output_options
+@pass_state
+def aggregate(
+    state: State,
+    by: list[str],
+    metrics: list[str],
+    statistics: list[str],
+    filters: RunFilter,
+    output_format: str | None,
+    output: Path | None,
+) -> None:
+    """Compute statistics of metrics over the result entries of each group of runs."""
+    with state.open_store(output) as store:
+        rows = store.aggregate(by, metrics, statistics=statistics, filters=filters)
+        computed = [f"{metric}_{statistic}" for metric in metrics for statistic in statistics]
+        write_rows((*by, "count", *computed), rows, output_format, output)
+
+
+def _overview(store: ResultStore, filters: RunFilter) -> dict[str, Any]:
+    runs = store.count(filters)
+    by_result = {row["passed"]: row["count"] for row in store.aggregate("passed", filters=filters)}
+    newest = store.list_results(filters, order_by="-timestamp", limit=1)
+    oldest = store.list_results(filters, order_by="timestamp", limit=1)
+    return {
+        "runs": runs,
+        "passed": by_result.get(True, 0),
+        "failed": by_result.get(False, 0),
+        "models": len(store.aggregate("model", filters=filters)),
+        "engines": len(store.aggregate("engine", filters=filters)),
+        "suites": len(store.aggregate("suite_name", filters=filters)),
+        "benchmarks": len(store.aggregate("test_name", filters=filters)),
+        "oldest": oldest[0].timestamp if oldest else None,
+        "newest": newest[0].timestamp if newest else None,
+    }

@@ -1,0 +1,257 @@
+"""Documents to rows: what a run's columns, benchmarks, metrics, hardware and labels are.
+
+There is one derivation for all backends. In strict mode it is also the check that a document passes at save and
+import: the first field of a wrong type raises `InvalidDocumentError` with its JSON path. In lenient mode
+(adoption, copy, restore) such a field becomes None and is named in `RunRows.problems`. An absent or null field
+takes KITT's default: ``""``, 0 or false; an absent time is None.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache, partial
+from typing import Any, Final
+
+from kitt_core.errors import InvalidDocumentError
+from kitt_core.runs.codec import shown
+from kitt_core.runs.model import BenchmarkRow, HardwareRow, MetricRow, RunRow, RunRows
+from kitt_core.runs.timestamps import parse_timestamp
+
+__all__ = ["clean_text", "derive_rows"]
+
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
+_LARGEST: Final = 2**31 - 1
+_FINGERPRINT_IDS: Final = ("machine", "software")
+
+
+def derive_rows(document: Mapping[str, Any], *, strict: bool = True) -> RunRows:
+    """Return the rows of ``document``.
+
+    Raises:
+        InvalidDocumentError: In strict mode, a field has a wrong type or a value that no column can hold.
+    """
+    reader = _Reader(strict)
+    return RunRows(
+        run=_run(document, reader),
+        benchmarks=tuple(_benchmarks(document, reader)),
+        hardware=_hardware(document, reader),
+        labels=tuple(_labels(document, reader).items()),
+        problems=tuple(reader.problems),
+    )
+
+
+def clean_text(text: str) -> str:
+    """Return ``text`` as rows hold it: U+0000 and lone surrogates, which databases refuse, become U+FFFD."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+_clean_name = lru_cache(maxsize=4096)(clean_text)  # the same few names in every entry of every run
+_metric_row = partial(tuple.__new__, MetricRow)  # a named tuple's own __new__ is Python, and takes twice as long
+
+
+class _Reader:
+    """Reads fields of the expected types; a field that does not fit raises or is noted."""
+
+    def __init__(self, strict: bool) -> None:
+        self.strict = strict
+        self.problems: list[str] = []
+
+    def misfit(self, path: str, value: object, wanted: str) -> None:
+        line = f"{path} is {shown(value)}, expected {wanted}"
+        if self.strict:
+            raise InvalidDocumentError(line)
+        self.problems.append(line)
+
+    def remark(self, path: str, value: object, wanted: str) -> None:
+        """Note a field that does not justify refusing the document: other tools may use the key differently."""
+        if not self.strict:
+            self.misfit(path, value, wanted)
+
+    def text(self, parent: Mapping[str, Any], name: str, path: str, default: str | None = "") -> str | None:
+        value = parent.get(name)
+        if value is None:
+            return default
+        if isinstance(value, str):
+            return clean_text(value)
+        self.misfit(f"{path}.{name}", value, "text")
+        return None
+
+    def required_text(self, parent: Mapping[str, Any], name: str, path: str) -> str | None:
+        if parent.get(name) is None and self.strict:
+            what = "is null" if name in parent else "is missing"
+            raise InvalidDocumentError(f"{path}.{name} {what}, expected text")
+        return self.text(parent, name, path)
+
+    def flag(self, parent: Mapping[str, Any], name: str, path: str) -> bool | None:
+        value = parent.get(name)
+        if value is None:
+            return False
+        if isinstance(value, bool):
+            return value
+        self.misfit(f"{path}.{name}", value, "true or false")
+        return None
+
+    def integer(self, parent: Mapping[str, Any], name: str, path: str, default: int | None = 0) -> int | None:
+        value = parent.get(name)
+        if value is None:
+            return default
+        if isinstance(value, int) and not isinstance(value, bool) and -_LARGEST - 1 <= value <= _LARGEST:
+            return value
+        self.misfit(f"{path}.{name}", value, f"an integer of at most {_LARGEST}")
+        return None
+
+    def number(self, parent: Mapping[str, Any], name: str, path: str) -> float | None:
+        value = parent.get(name)
+        if value is None:
+            return 0.0
+        if _is_number(value):
+            return _double(value)
+        self.misfit(f"{path}.{name}", value, "a number")
+        return None
+
+    def time(self, parent: Mapping[str, Any], name: str, path: str) -> datetime | None:
+        value = parent.get(name)
+        if value is None or value == "":
+            return None
+        if isinstance(value, str):
+            try:
+                return parse_timestamp(value)
+            except ValueError:
+                pass
+        self.misfit(f"{path}.{name}", value, "an ISO 8601 time such as 2025-01-31T12:00:00+00:00")
+        return None
+
+    def member(self, parent: Mapping[str, Any], name: str, path: str) -> Mapping[str, Any] | None:
+        """Return an optional object; null counts as absent."""
+        value = parent.get(name)
+        if value is None or isinstance(value, Mapping):
+            return value
+        self.misfit(f"{path}.{name}", value, "an object")
+        return None
+
+
+def _run(document: Mapping[str, Any], reader: _Reader) -> RunRow:
+    return RunRow(
+        model=reader.required_text(document, "model", "$"),
+        engine=reader.required_text(document, "engine", "$"),
+        suite_name=reader.text(document, "suite_name", "$"),
+        timestamp=reader.time(document, "timestamp", "$"),
+        passed=reader.flag(document, "passed", "$"),
+        total_benchmarks=reader.integer(document, "total_benchmarks", "$"),
+        passed_count=reader.integer(document, "passed_count", "$"),
+        failed_count=reader.integer(document, "failed_count", "$"),
+        total_time_seconds=reader.number(document, "total_time_seconds", "$"),
+        kitt_version=reader.text(document, "kitt_version", "$"),
+    )
+
+
+def _benchmarks(document: Mapping[str, Any], reader: _Reader) -> Iterator[BenchmarkRow]:
+    results = document.get("results", [])
+    if not isinstance(results, list):
+        reader.misfit("$.results", results, "an array of objects")
+        return
+    for position, entry in enumerate(results):
+        path = f"$.results[{position}]"
+        if not isinstance(entry, Mapping):
+            reader.misfit(path, entry, "an object")
+            continue
+        yield BenchmarkRow(
+            test_name=reader.text(entry, "test_name", path),
+            test_version=reader.text(entry, "test_version", path, "1.0.0"),
+            run_number=reader.integer(entry, "run_number", path, 1),
+            passed=reader.flag(entry, "passed", path),
+            timestamp=reader.time(entry, "timestamp", path),
+            metrics=_metrics(entry, path, reader),
+        )
+
+
+def _metrics(entry: Mapping[str, Any], path: str, reader: _Reader) -> tuple[MetricRow, ...]:
+    metrics = entry.get("metrics", {})
+    if not isinstance(metrics, Mapping):
+        reader.misfit(f"{path}.metrics", metrics, "an object")
+        return ()
+    numbers: list[MetricRow] = []
+    _collect_numbers(metrics, "", numbers)
+    return tuple(numbers)
+
+
+def _collect_numbers(metrics: Mapping[str, Any], prefix: str, numbers: list[MetricRow]) -> None:
+    # A run has hundreds of numbers, so the parser's exact types are compared, the most common one first.
+    for name, value in metrics.items():
+        kind = type(value)
+        if kind is float:
+            number = value if value == value else None  # only NaN differs from itself
+            numbers.append(_metric_row((prefix + _clean_name(name), number)))
+        elif kind is dict:
+            _collect_numbers(value, f"{prefix}{_clean_name(name)}.", numbers)
+        elif kind is int or kind is Decimal:
+            numbers.append(_metric_row((prefix + _clean_name(name), _double(value))))
+
+
+def _hardware(document: Mapping[str, Any], reader: _Reader) -> HardwareRow | None:
+    system = reader.member(document, "system_info", "$")
+    if not system:
+        return None
+    gpu = reader.member(system, "gpu", "$.system_info")
+    cpu = reader.member(system, "cpu", "$.system_info") or {}
+    gpu_fields: tuple[str | None, int | None, int | None] = (None, None, None)
+    if gpu:
+        gpu_path = "$.system_info.gpu"
+        gpu_fields = (
+            reader.text(gpu, "model", gpu_path, None),
+            reader.integer(gpu, "vram_gb", gpu_path, None),
+            reader.integer(gpu, "count", gpu_path, 1),
+        )
+    return HardwareRow(
+        *gpu_fields,
+        cpu_model=reader.text(cpu, "model", "$.system_info.cpu", None),
+        cpu_cores=reader.integer(cpu, "cores", "$.system_info.cpu", None),
+        ram_gb=reader.integer(system, "ram_gb", "$.system_info", None),
+        environment_type=reader.text(system, "environment_type", "$.system_info", None),
+        fingerprint=reader.text(system, "fingerprint", "$.system_info", None),
+    )
+
+
+def _labels(document: Mapping[str, Any], reader: _Reader) -> dict[str, str]:
+    """Return the labels; an explicit label overrides the fingerprint's id of the same name."""
+    labels: dict[str, str] = {}
+    system = document.get("system_info")
+    if isinstance(system, Mapping):
+        labels |= {k: clean_text(v) for k in _FINGERPRINT_IDS if isinstance(v := system.get(k), str)}
+    given = document.get("labels")
+    if isinstance(given, Mapping):
+        for key, value in given.items():
+            text = _label_text(value)
+            if text is not None:
+                labels[clean_text(key)] = text
+            elif value is not None:
+                reader.remark(f"$.labels.{key}", value, "text, a number, true or false")
+    elif given is not None:
+        reader.remark("$.labels", given, "an object")
+    return labels
+
+
+def _label_text(value: object) -> str | None:
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, (int, float, Decimal)) else None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
+
+
+def _double(value: float | Decimal) -> float | None:
+    try:
+        double = float(value)
+    except OverflowError:
+        double = math.inf if value > 0 else -math.inf
+    return None if math.isnan(double) else double

@@ -1,0 +1,376 @@
+"""From an engine and a suite to a stored run.
+
+What was measured is not to be lost: it is in ``kitt-results/`` before the store is asked, and if even that is
+not possible, in a file of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import Factory, evolve, field, frozen
+
+from kitt_core import __version__, rundir
+from kitt_core.benchmarking.outputs import OutputWriter
+from kitt_core.benchmarking.runner import RunOptions, RunProgress, SuiteRun, build_document, encode, run_suite
+from kitt_core.benchmarking.suites import Suite
+from kitt_core.engine import EngineSession
+from kitt_core.errors import EngineError, InvalidDocumentError, KittError, StoreUnavailableError
+from kitt_core.files import obstacle
+from kitt_core.plugins.loading import PluginManager
+from kitt_core.runs.checking import check_run
+from kitt_core.runs.ids import new_run_id
+from kitt_core.runs.model import Attachment, CheckedRun, SchemaState
+from kitt_core.service.run.engine_choice import EngineSelection
+from kitt_core.service.run.signals import Interruptions
+from kitt_core.service.run.unsaved import (
+    explained,
+    import_later,
+    kept_nowhere,
+    reason_of,
+    rescued,
+)
+from kitt_core.storage.contract import Capability, ResultStore
+
+__all__ = ["FinishedRun", "RunCopy", "RunPlan", "check_places", "perform"]
+
+logger = logging.getLogger(__name__)
+
+_GOODBYE_SECONDS: Final = 10
+
+
+@frozen
+class RunPlan:
+    """What is to be measured and where its files go.
+
+    Attributes:
+        engine: The engine with its options.
+        suite: The benchmarks.
+        system_info: Gives the machine's fingerprint. It is asked when the engine is open: reading the hardware may
+            take long, and of a server that is not there the user hears at once.
+        results_dir: The tree of run directories.
+        options: What the user changed of the suite.
+        labels: The user's labels.
+    """
+
+    engine: EngineSelection
+    suite: Suite
+    system_info: Callable[[], Mapping[str, Any]] = field(repr=False)
+    results_dir: Path
+    options: RunOptions = Factory(RunOptions)
+    labels: Mapping[str, str] = Factory(dict)
+
+
+@frozen
+class RunCopy:
+    """What became of a run in a second store.
+
+    Attributes:
+        location: That store, for people.
+        refusal: Why it did not take the run, None if it did.
+        cure: What helps against that, if it is known.
+    """
+
+    location: str
+    refusal: str | None = None
+    cure: str | None = None
+
+
+@frozen
+class FinishedRun:
+    """A run that is stored.
+
+    Attributes:
+        run: The run as it was stored.
+        measured: What the suite gave.
+        location: The store, for people.
+        directory: The run's directory.
+        copy: The same for the second store, if there was one.
+        interrupted: Whether a signal came, be it when all was measured and only storing was left.
+    """
+
+    run: CheckedRun
+    measured: SuiteRun = field(repr=False)
+    location: str
+    directory: Path
+    copy: RunCopy | None = None
+    interrupted: bool = False
+
+
+@frozen
+class _Measured:
+    suite: SuiteRun
+    model: str
+    engine_info: dict[str, Any]
+    system_info: Mapping[str, Any]
+
+
+def perform(
+    plan: RunPlan,
+    store: ResultStore,
+    plugins: PluginManager,
+    *,
+    second: ResultStore | None = None,
+    on_progress: Callable[[RunProgress], None] | None = None,
+) -> FinishedRun:
+    """Run the suite, write the run's directory, store the run and tell the listeners.
+
+    Not to be called inside a running event loop. A signal after the first answered request ends the measurement;
+    what was measured until then is stored, and further signals wait for that. Called in another than the main
+    thread it leaves signals alone.
+
+    Args:
+        plan: What to measure.
+        store: Where to store it.
+        plugins: Knows the listeners.
+        second: Another store that is given the run as well. If it refuses, the run is stored all the same, and
+            the result says so.
+        on_progress: Told how far the suite is.
+
+    Raises:
+        EngineError: The engine cannot be used; nothing was measured and nothing is stored.
+        KeyboardInterrupt: Interrupted before a request was answered, or while a store did not answer; a warning
+            says then where the run is.
+        InvalidDocumentError: What the engine gave makes a document that no store takes; the hint says where it is.
+        StoreUnavailableError: The store or the directory cannot be used. If something was measured by then,
+            the message says where it is and the hint how to import it.
+        SchemaError: The store's schema does not fit; nothing was measured.
+    """
+    check_places(store, plan.results_dir)
+    if second is not None:
+        check_places(second, plan.results_dir)
+    with Interruptions() as interruptions, _scratch() as scratch:
+        with OutputWriter(scratch) as outputs:
+            measured = interruptions.measure(_measure(plan, on_progress, outputs))
+            measured, attachments = _with_outputs(measured, outputs)
+        run = _checked(_document(plan, measured), attachments)
+        directory = _keep(run, store, plan.results_dir, interruptions)
+        copy = None if second is None else _copied(run, second, interruptions)
+        _announce(run, store, plugins, interruptions)
+    return FinishedRun(
+        run,
+        measured.suite,
+        store.location,
+        directory,
+        copy,
+        measured.suite.interrupted or interruptions.received > 0,
+    )
+
+
+def _announce(run: CheckedRun, store: ResultStore, plugins: PluginManager, interruptions: Interruptions) -> None:
+    """Tell the listeners; who interrupts one that takes too long must still hear where the run is."""
+    try:
+        with interruptions.escapable():
+            plugins.announce_saved(evolve(run, attachments=()), store.location)
+    except KeyboardInterrupt:
+        logger.warning("a listener was interrupted; the run is stored")
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Lend a directory for samples on their way."""
+    try:
+        made = tempfile.TemporaryDirectory(prefix="kitt-run-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"no temporary directory can be made: {error.strerror or error}",
+            hint="free some space or set TMPDIR",
+        ) from error
+    with made as name:
+        yield Path(name)
+
+
+def check_places(store: ResultStore, results_dir: Path) -> None:
+    """Find out whether a run can be stored, before time is spent on it; changes nothing itself.
+
+    Raises:
+        StoreUnavailableError: The store cannot be used, or ``results_dir`` cannot be written to.
+        SchemaError: The schema does not fit.
+    """
+    status = store.schema_status()
+    # A read may make a database that the first save makes, too; one that the save refuses, a read refuses.
+    if status.state is SchemaState.CURRENT or not store.prepares_itself(status):
+        store.get_document(new_run_id())
+    if status.state is SchemaState.FOREIGN:  # it can be read, and holds nothing of ours
+        what = "; ".join(status.notes) or "is no store of KITT's"
+        raise StoreUnavailableError(f"{store.location} {what}", hint="name another store")
+    problem = obstacle(store.paths[0]) if store.paths else None
+    if problem is not None:
+        raise StoreUnavailableError(f"{store.location} cannot be written: {problem[0]}", hint=problem[1])
+    problem = obstacle(results_dir, directory=True)
+    if problem is not None:
+        raise StoreUnavailableError(
+            f"results cannot be written to {results_dir}: {problem[0]}",
+            hint="name another directory with --results-dir",
+        )
+
+
+async def _measure(
+    plan: RunPlan, on_progress: Callable[[RunProgress], None] | None, outputs: OutputWriter
+) -> _Measured:
+    engine = plan.engine.engine
+    try:
+        session = await engine.open(plan.engine.options)
+        try:
+            system_info = plan.system_info()
+            suite = await run_suite(
+                session,
+                plan.suite,
+                options=plan.options,
+                on_progress=on_progress,
+                outputs=outputs,
+                salt=secrets.token_hex(4),
+            )
+            return _Measured(
+                suite, _model_of(session, engine.name), _described(session.describe, engine.name), system_info
+            )
+        finally:
+            await _close(session, engine.name)
+    except KittError:
+        raise
+    except (Exception, SystemExit) as error:  # an engine is a stranger's code
+        raise EngineError(
+            f"engine {engine.name} failed: {reason_of(error)}", hint="KITT_DEBUG=1 shows the traceback"
+        ) from error
+
+
+async def _close(session: EngineSession, name: str) -> None:
+    try:
+        async with asyncio.timeout(_GOODBYE_SECONDS):
+            await session.aclose()
+    except TimeoutError:
+        logger.warning("engine %s did not close within %d s", name, _GOODBYE_SECONDS)
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        logger.warning("engine %s was interrupted while it closed", name)
+    except Exception as error:  # noqa: BLE001 - what was measured counts more than a clean goodbye
+        logger.warning("engine %s did not close: %s", name, reason_of(error))
+
+
+def _model_of(session: EngineSession, name: str) -> str:
+    model = getattr(session, "model", None)
+    if isinstance(model, str):
+        return model
+    logger.warning("engine %s names its model with %s, not with text", name, type(model).__name__)
+    return "" if model is None else str(model)
+
+
+def _described(describe: Callable[[], Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """Return what the session says of itself; nothing that it says may cost the run."""
+    try:
+        facts: dict[str, Any] = json.loads(json.dumps(dict(describe()), default=str))
+        check_run({"model": "", "engine": name, "engine_info": facts})
+    except Exception as error:  # noqa: BLE001 - an engine is a stranger's code
+        logger.warning("engine %s does not describe itself: %s", name, reason_of(error))
+        return {"name": name}
+    return facts
+
+
+def _with_outputs(measured: _Measured, outputs: OutputWriter) -> tuple[_Measured, list[Attachment]]:
+    """Close the outputs and return them; what they cannot hold is missing in them, and the run says so."""
+    try:
+        return measured, outputs.close()
+    except StoreUnavailableError as error:
+        logger.warning("%s; the run is stored without them", error.message)
+        return evolve(measured, suite=evolve(measured.suite, outputs_incomplete=error.message)), outputs.close()
+
+
+def _document(plan: RunPlan, measured: _Measured) -> dict[str, Any]:
+    return build_document(
+        measured.suite,
+        kitt_version=__version__,
+        engine=plan.engine.engine.name,
+        model=measured.model,
+        engine_info=measured.engine_info,
+        system_info=measured.system_info,
+        labels=plan.labels,
+        config={"engine_options": plan.engine.shown_options()},
+    )
+
+
+def _checked(document: dict[str, Any], attachments: list[Attachment]) -> CheckedRun:
+    """Return the run as stores take it; a document that they don't take is kept in a file.
+
+    Raises:
+        InvalidDocumentError: A stranger's value made it one that cannot be stored; the hint names the file.
+        StoreUnavailableError: So it is, and there is no room for a file.
+    """
+    run_id = new_run_id()
+    try:
+        return check_run(encode(document), run_id=run_id, attachments=attachments)
+    except (TypeError, ValueError, RecursionError) as error:
+        reason = explained(error)[0]
+        try:
+            written = json.dumps(document, indent=2, default=str).encode("ascii") + b"\n"
+            place = rescued(run_id, written)
+        except OSError as full:
+            raise kept_nowhere(reason, full) from error
+        raise InvalidDocumentError(
+            f"the run was measured but cannot be stored: {reason}",
+            hint=f"its document is in {place}; {import_later(place)} once that is corrected",
+        ) from error
+
+
+def _keep(run: CheckedRun, store: ResultStore, results_dir: Path, interruptions: Interruptions) -> Path:
+    """Write the run's files and store it; whatever fails, the run is somewhere and the error says where."""
+    if _is_tree(store, results_dir):
+        _save(run, store, lambda: rescued(run.id, run.document))
+        found = rundir.locate(results_dir, {run.id}, trust_names=True)
+        return results_dir if found is None else found[1].directory
+    try:
+        directory = rundir.write_run(results_dir, run)
+    except KittError as error:
+        _save(run, store, lambda: rescued(run.id, run.document))
+        raise StoreUnavailableError(
+            f"run {run.id} is in {store.location}, but its files are not written: {error.message}", hint=error.hint
+        ) from error
+    try:
+        with interruptions.escapable():
+            _save(run, store, lambda: directory)
+    except KeyboardInterrupt:
+        logger.warning("%s has not taken the run yet; %s", store.location, import_later(directory))
+        raise
+    return directory
+
+
+def _is_tree(store: ResultStore, results_dir: Path) -> bool:
+    return store.run_tree is not None and store.run_tree.resolve() == results_dir.resolve()
+
+
+def _copied(run: CheckedRun, second: ResultStore, interruptions: Interruptions) -> RunCopy:
+    """Give the run to the second store; it is safe in the first, so that nothing is raised."""
+    try:
+        with interruptions.escapable():
+            _hand_over(run, second)
+    except KeyboardInterrupt:
+        return RunCopy(second.location, "interrupted")
+    except Exception as error:  # noqa: BLE001 - as in `_save`
+        return RunCopy(second.location, *explained(error))
+    return RunCopy(second.location)
+
+
+def _hand_over(run: CheckedRun, store: ResultStore) -> None:
+    keeps_files = Capability.ATTACHMENTS in store.capabilities
+    store.save_checked([run if keeps_files else evolve(run, attachments=())])
+
+
+def _save(run: CheckedRun, store: ResultStore, place: Callable[[], Path]) -> None:
+    """Store the run; if that fails, say with what command ``place`` can be imported later."""
+    try:
+        _hand_over(run, store)
+    except Exception as error:  # whatever a store raises, the user must hear where the run is
+        reason, cure = explained(error)
+        try:
+            later = import_later(place())
+        except OSError as full:
+            raise kept_nowhere(reason, full) from error
+        raise StoreUnavailableError(
+            f"the run was measured but is not stored: {reason}", hint=later + (f"; {cure}" if cure else "")
+        ) from error

@@ -1,0 +1,151 @@
+"""A run and its files on their way out of a store: is the run what was saved, and can its files be read?
+
+A target reads the files while it writes the run. If that fails, only they can tell that it was the source's
+fault: one run is lost then, and not the target.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import BinaryIO, cast
+
+from attrs import evolve, field, frozen
+
+from kitt_core.errors import InvalidDocumentError, KittError, StoreUnavailableError
+from kitt_core.runs import codec
+from kitt_core.runs.ids import check_run_id
+from kitt_core.runs.model import Attachment, StoredRun
+from kitt_core.storage.contract import ResultStore
+
+__all__ = ["CarriedFiles", "FailedRun", "check_source", "digest_of"]
+
+
+@frozen
+class FailedRun:
+    """A run that did not arrive as the source has it.
+
+    Attributes:
+        run_id: Its id.
+        error: What is wrong.
+    """
+
+    run_id: str
+    error: KittError = field(eq=False)
+
+    @property
+    def reason(self) -> str:
+        """Why, in one line."""
+        return self.error.message if self.error.hint is None else f"{self.error.message} ({self.error.hint})"
+
+
+def check_source(store: ResultStore) -> None:
+    """Refuse a store that is not there: a read would make some, and nothing would be carried without a word.
+
+    Raises:
+        StoreUnavailableError: Nothing is at its path.
+    """
+    if not store.paths:
+        return
+    with suppress(OSError):  # what can't be looked at, the store will refuse
+        if not store.paths[0].exists():
+            raise StoreUnavailableError(
+                f"{store.location} does not exist, so there is no run to take from it",
+                hint="check what --backend or the configuration names; `kitt config show` tells",
+            )
+
+
+def digest_of(run: StoredRun, location: str) -> str:
+    """Return the digest of a run that is as it was saved.
+
+    Args:
+        run: As its store gave it.
+        location: That store, for the message.
+
+    Raises:
+        InvalidDocumentError: It has changed since, or has no proper id.
+    """
+    found = codec.digest(run.document)
+    check_run_id(run.id)
+    if run.sha256 and run.sha256 != found:
+        raise InvalidDocumentError(
+            f"its document has changed in {location}: the SHA-256 is {found[:12]}…, saved was {run.sha256[:12]}…",
+            hint="restore it from a backup; `kitt storage verify` finds all such runs",
+        )
+    return found
+
+
+class CarriedFiles:
+    """Attachments that remember why one of them could not be read whole.
+
+    Attributes:
+        attachments: The files, to be given to the target.
+        size: Bytes of all of them together.
+        problem: Why one could not be read, in one line; None as long as all could.
+    """
+
+    def __init__(self, files: Iterable[Attachment] = ()) -> None:
+        given = tuple(files)
+        self.attachments = tuple(evolve(file, open=self._opener(file)) for file in given)
+        self.size = sum(file.size for file in given)
+        self.problem: str | None = None
+
+    def blame(self, name: str, why: str) -> OSError:
+        """Note why a file could not be read, and return the error that tells its reader."""
+        self.problem = f"attachment {name} cannot be read: {why}"
+        return OSError(self.problem)
+
+    def _opener(self, file: Attachment) -> _Opener:
+        return _Opener(file, self)
+
+
+class _Opener:
+    """What `Attachment.open` is here."""
+
+    def __init__(self, file: Attachment, carried: CarriedFiles) -> None:
+        self._file = file
+        self._carried = carried
+
+    def __call__(self) -> BinaryIO:
+        try:
+            content = self._file.open()
+        except (OSError, KittError) as error:
+            raise self._carried.blame(self._file.name, _reason(error)) from error
+        return cast("BinaryIO", io.BufferedReader(_Watched(content, self._file, self._carried)))
+
+
+class _Watched(io.RawIOBase):
+    """A file's content; what its store cannot give, or gives too little of, is noted."""
+
+    def __init__(self, content: BinaryIO, file: Attachment, carried: CarriedFiles) -> None:
+        self._content = content
+        self._file = file
+        self._carried = carried
+        self._read = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]  # typeshed: any writable buffer
+        try:
+            data = self._content.read(len(buffer))
+        except (OSError, KittError) as error:
+            raise self._carried.blame(self._file.name, _reason(error)) from error
+        if not data and self._read != self._file.size:
+            why = f"it ends after {self._read} of {self._file.size} bytes"
+            raise self._carried.blame(self._file.name, why)
+        buffer[: len(data)] = data
+        self._read += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._content.close()
+        super().close()
+
+
+def _reason(error: OSError | KittError) -> str:
+    if isinstance(error, KittError):
+        return error.message
+    return error.strerror or str(error)

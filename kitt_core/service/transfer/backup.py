@@ -1,0 +1,136 @@
+"""A store's runs into one portable archive, while others go on writing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from attrs import field, frozen
+
+import kitt_core
+from kitt_core.archive import ArchiveWriter, Marker
+from kitt_core.errors import ConfigurationError, InvalidDocumentError
+from kitt_core.files import check_output, replaced_file
+from kitt_core.runs import codec
+from kitt_core.runs.model import Progress, StoredRun
+from kitt_core.service.transfer.attachments import (
+    CarriedFiles,
+    FailedRun,
+    check_source,
+    digest_of,
+)
+from kitt_core.storage.contract import Capability, ResultStore
+
+__all__ = ["BackupReport", "back_up", "new_archive"]
+
+_HINT: Final = "name another file"
+
+
+@frozen
+class BackupReport:
+    """What a backup did.
+
+    Attributes:
+        runs: Runs that are in the archive.
+        attachments: Their files.
+        failed: Runs that are not, because they are damaged.
+        unread: Runs that the store counted at the beginning and did not give.
+    """
+
+    runs: int
+    attachments: int
+    failed: tuple[FailedRun, ...] = field(default=())
+    unread: int = 0
+
+
+def back_up(
+    store: ResultStore,
+    stream: BinaryIO,
+    *,
+    backend: str = "",
+    directory: Path | None = None,
+    progress: Progress | None = None,
+) -> BackupReport:
+    """Write all runs of a store to a stream, as an archive that any store can be restored from.
+
+    Every run that was saved before the call is in it, unless it is deleted meanwhile; each is whole. A run that
+    is not what was once saved is left out and reported.
+
+    Args:
+        store: Where from; it is only read.
+        stream: Where to, from here on.
+        backend: The name of the store's backend, for whoever reads the archive.
+        directory: Where an attachment is set aside until it is known to be whole.
+        progress: Called with the number of runs that are done, and of all.
+
+    Raises:
+        StoreUnavailableError: The store does not exist, or can't be used any longer; the archive is not complete.
+        OSError: The stream can't be written to; the archive is not complete.
+    """
+    check_source(store)
+    marker = Marker(datetime.now(UTC), kitt_core.__version__, backend)
+    total = store.count()
+    done = 0
+    failed: list[FailedRun] = []
+    with ArchiveWriter(stream, marker, directory=directory) as archive:
+        for run in store.scan():
+            try:
+                _add(archive, store, run)
+            except InvalidDocumentError as error:
+                failed.append(FailedRun(run.id, error))
+            done += 1
+            if progress is not None:
+                progress(done, max(total, done))
+        archive.left_out = len(failed)
+        manifest = archive.finish()
+    return BackupReport(manifest.runs, manifest.attachments, tuple(failed), max(0, total - done))
+
+
+@contextmanager
+def new_archive(path: Path, store: ResultStore, *, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """Open a file for an archive: it appears, for its owner alone, when the block has ended well.
+
+    Raises:
+        ConfigurationError: It is there, is the store's, or can't be written.
+    """
+    check_output(path, store.paths, hint=_HINT)
+    _check_free(path, overwrite=overwrite)
+    with replaced_file(path, private=True, hint=_HINT) as stream:
+        yield stream
+        _check_free(path, overwrite=overwrite)  # a backup takes its time, and another may have been quicker
+
+
+def _add(archive: ArchiveWriter, store: ResultStore, run: StoredRun) -> None:
+    """Write one run, unless it is deleted meanwhile.
+
+    Raises:
+        InvalidDocumentError: It is damaged.
+    """
+    digest_of(run, store.location)
+    codec.parse(run.document)
+    carried = CarriedFiles()
+    if Capability.ATTACHMENTS in store.capabilities:
+        try:
+            carried = CarriedFiles(store.attachments(run.id))
+        except OSError as error:
+            what = f"its attachments cannot be listed: {error.strerror or error}"
+            raise InvalidDocumentError(what) from error
+        if not carried.attachments and store.get_document(run.id) is None:
+            return  # deleted meanwhile: nobody can tell whether it had files
+    try:
+        archive.add(run, carried.attachments)
+    except OSError as error:
+        if carried.problem is None:  # the stream's
+            raise
+        if store.get_document(run.id) is not None:
+            raise InvalidDocumentError(carried.problem) from error
+
+
+def _check_free(path: Path, *, overwrite: bool) -> None:
+    if path.is_file() and not overwrite:
+        raise ConfigurationError(
+            f"{path} is there already", hint="give --force to replace it, or name another file"
+        )

@@ -1,0 +1,326 @@
+"""Runs from one store into another: by id, bit for bit, and again if it was cut short.
+
+Nothing is remembered between two copies. What the target holds says how far the last one came, so that a copy
+may be killed at any moment and is completed by the next.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Final, Protocol, TypeVar
+
+from attrs import Factory, define
+
+from kitt_core.errors import (
+    ConfigurationError,
+    InvalidDocumentError,
+    KittError,
+    RunExistsError,
+    StoreUnavailableError,
+)
+from kitt_core.files import is_part_of
+from kitt_core.runs import codec
+from kitt_core.runs.checking import check_run
+from kitt_core.runs.model import Attachment, CheckedRun, Progress, StoredRun
+from kitt_core.runs.query import Filters, RunFilter
+from kitt_core.service.transfer.attachments import (
+    CarriedFiles,
+    FailedRun,
+    check_source,
+    digest_of,
+)
+from kitt_core.storage.contract import Capability, ResultStore
+
+__all__ = [
+    "CopyReport",
+    "Copying",
+    "FailedRun",
+    "Source",
+    "check_distinct",
+    "copy_runs",
+    "digests_in",
+]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T", StoredRun, CheckedRun)
+
+# Looking for runs is a walk in some stores, so many are looked for together; fewer are written together, because
+# that is what a kill costs.
+_MOST_LOOKED_FOR: Final = 400
+_MOST_BYTES: Final = 4 << 20
+_MOST_WRITTEN: Final = 100
+_MOST_FILE_BYTES: Final = 64 << 20
+
+
+@define
+class CopyReport:
+    """What a copy or a restoration did, or has done so far: it is filled in while runs arrive.
+
+    Attributes:
+        copied: Runs that are new in the target.
+        present: Runs that the target had already, with the same bytes.
+        failed: The others that were read.
+        unread: Runs that the source counted at the beginning and did not give.
+        files_left: Attachments of the runs copied or present that the target can't hold.
+        unfit: Runs copied some of whose fields do not fit, and are empty in the target's rows.
+        kept: Runs that the target has with other bytes and keeps, as a restoration was told.
+        replaced: Those of the runs copied that took the place of others, as a restoration was told.
+    """
+
+    copied: int = 0
+    present: int = 0
+    failed: list[FailedRun] = Factory(list)
+    unread: int = 0
+    files_left: int = 0
+    unfit: int = 0
+    kept: int = 0
+    replaced: int = 0
+
+    @property
+    def done(self) -> int:
+        """How many runs were dealt with."""
+        return self.copied + self.present + self.kept + len(self.failed)
+
+
+class Source(Protocol):
+    """What runs come from: a store, or what gives them as a store does."""
+
+    @property
+    def location(self) -> str:
+        """Where it is, for people."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Whether it has files."""
+
+    def attachments(self, run_id: str) -> Iterator[Attachment]:
+        """Yield a run's files."""
+
+
+def copy_runs(
+    source: ResultStore,
+    target: ResultStore,
+    filters: Filters = None,
+    *,
+    progress: Progress | None = None,
+    report: CopyReport | None = None,
+) -> CopyReport:
+    """Copy the runs that match, with their ids, times and attachments, and say what became of them.
+
+    A run whose id the target holds with the same bytes is left as it is, with other bytes it has failed: nothing
+    is ever overwritten. Each document is read back from the target and compared with the digest that the source
+    noted. A target without ``ATTACHMENTS`` takes the runs without their files.
+
+    Args:
+        source: Where from; it is only read.
+        target: Where to.
+        filters: A `RunFilter`, or a mapping of its fields.
+        progress: Called with the number of runs that are done, and of all.
+        report: What to fill in and return; whoever holds it knows what was done when an error is the end.
+
+    Raises:
+        ConfigurationError: Source and target are one store.
+        StoreUnavailableError: The source does not exist, or one of them can't be used any longer; what was
+            copied stays, and the same call again goes on from there.
+        SchemaError: The target has to be made ready first.
+    """
+    check_distinct(source, target)
+    check_source(source)
+    wanted = RunFilter.of(filters)
+    total = source.count(wanted)
+    copying = Copying(source, target, CopyReport() if report is None else report, progress, total)
+    for batch in _batches(source.scan(wanted), lambda run: len(run.document), _MOST_BYTES, _MOST_LOOKED_FOR):
+        copying.take(batch)
+    copying.report.unread = max(0, total - copying.report.done)
+    return copying.report
+
+
+def check_distinct(source: ResultStore, target: ResultStore) -> None:
+    """Refuse a target that is the source, or lies in it.
+
+    Stores that are no files are compared by identity alone; a copy of such a store into itself finds every run
+    present.
+
+    Raises:
+        ConfigurationError: It is.
+    """
+    hint = "name another store to copy to, or another one to copy from"
+    if source is target:
+        raise ConfigurationError(f"{target.location} is the store that is copied from", hint=hint)
+    with suppress(OSError):  # what can't be looked at, the store will refuse
+        for path in target.paths:
+            if is_part_of(path, source.paths):
+                what = f"is the store that is copied from, or lies in it ({source.location})"
+                raise ConfigurationError(f"{target.location} {what}", hint=hint)
+
+
+class Copying:
+    """A copy under way: takes one batch after the other.
+
+    What becomes of a run whose id the target has with other bytes is for a subclass to say; here it has failed.
+    """
+
+    def __init__(
+        self, source: Source, target: ResultStore, report: CopyReport, progress: Progress | None, total: int
+    ) -> None:
+        self.report = report
+        self._source = source
+        self._target = target
+        self._progress = progress
+        self._total = total
+        self._has_files = Capability.ATTACHMENTS in source.capabilities
+        self._takes_files = Capability.ATTACHMENTS in target.capabilities
+        self._show_progress()
+
+    def take(self, batch: Sequence[StoredRun]) -> None:
+        """Copy a batch."""
+        digests = {run.id: digest for run in batch if (digest := self._digest_of(run)) is not None}
+        stored = digests_in(self._target, tuple(digests))
+        files: dict[str, CarriedFiles] = {}
+        new: list[CheckedRun] = []
+        for run in batch:
+            if run.id not in digests:
+                continue
+            if run.id not in stored:
+                files[run.id] = CarriedFiles()
+                new += self._checked(run, files)
+            elif stored[run.id] == digests[run.id]:
+                self.report.present += 1
+                self._leave_files(run.id)
+            else:
+                self.meet_conflict(run, stored[run.id], digests[run.id])
+        self._show_progress()
+        for part in _batches(new, lambda run: files[run.id].size, _MOST_FILE_BYTES, _MOST_WRITTEN):
+            self._write(part, files)
+            self._show_progress()
+
+    def _show_progress(self) -> None:
+        if self._progress is not None:
+            self._progress(self.report.done, max(self._total, self.report.done))
+
+    def _digest_of(self, run: StoredRun) -> str | None:
+        """Return the digest of a run that is as it was saved; the others have failed."""
+        try:
+            return digest_of(run, self._source.location)
+        except InvalidDocumentError as error:
+            self._fail(run.id, error)
+            return None
+
+    def _checked(self, run: StoredRun, files: dict[str, CarriedFiles]) -> Iterator[CheckedRun]:
+        """Yield the run as the target takes it, if it can be taken."""
+        try:
+            if self._has_files and self._takes_files:
+                files[run.id] = CarriedFiles(self._source.attachments(run.id))
+            checked = check_run(
+                run.document,
+                run_id=run.id,
+                created_at=run.created_at,
+                attachments=files[run.id].attachments,
+                strict=False,
+            )
+        except OSError as error:
+            what = f"its attachments cannot be listed: {error.strerror or error}"
+            self._fail(run.id, InvalidDocumentError(what))
+        except InvalidDocumentError as error:
+            self._fail(run.id, error)
+        else:
+            yield checked
+
+    def _write(self, runs: Sequence[CheckedRun], files: dict[str, CarriedFiles]) -> None:
+        """Store the runs together; if some of them are refused, the others all the same."""
+        try:
+            self._target.save_checked(runs)
+        except (KittError, OSError) as error:
+            for part in self._without_culprits(runs, files, error):
+                self._write(part, files)
+        else:
+            self._verify(runs)
+
+    def _without_culprits(
+        self, runs: Sequence[CheckedRun], files: dict[str, CarriedFiles], error: KittError | OSError
+    ) -> Iterator[Sequence[CheckedRun]]:
+        """Yield the runs that are to be tried again, after an error that was the fault of some of them."""
+        unread = [run.id for run in runs if files[run.id].problem is not None]
+        if unread:
+            for run_id in unread:
+                self._fail(run_id, InvalidDocumentError(files[run_id].problem or ""))
+            if rest := [run for run in runs if run.id not in unread]:
+                yield rest
+        elif not isinstance(error, RunExistsError | InvalidDocumentError):
+            raise error
+        elif len(runs) == 1:
+            self.meet_refusal(runs[0], error)
+        else:
+            yield runs[: len(runs) // 2]
+            yield runs[len(runs) // 2 :]
+
+    def _verify(self, runs: Sequence[CheckedRun]) -> None:
+        for run in runs:
+            arrived = self._target.get_document(run.id)
+            if arrived != run.document:
+                what = (
+                    "is not there" if arrived is None else f"has the SHA-256 {codec.digest(arrived)[:12]}… there"
+                )
+                self._fail(
+                    run.id,
+                    StoreUnavailableError(
+                        f"it was written to {self._target.location} and {what}, expected {run.sha256[:12]}…",
+                        hint="check that store with `kitt storage verify`",
+                    ),
+                )
+                continue
+            problems = run.rows.problems
+            for problem in problems:
+                logger.info("run %s: %s", run.id, problem)
+            self.report.copied += 1
+            self.report.unfit += bool(problems)
+            self._leave_files(run.id)
+
+    def _leave_files(self, run_id: str) -> None:
+        if self._has_files and not self._takes_files:
+            self.report.files_left += sum(1 for _ in self._source.attachments(run_id))
+
+    def meet_conflict(self, run: StoredRun, stored: str, given: str) -> None:
+        """Deal with a run whose id the target has with other bytes; ``stored`` and ``given`` are the digests."""
+        error = RunExistsError(
+            f"it is in {self._target.location} already, with other content"
+            f" (SHA-256 {stored[:12]}…, not {given[:12]}…)",
+            hint="nothing is overwritten; delete it there first if the source's is the right one",
+        )
+        self._fail(run.id, error)
+
+    def meet_refusal(self, run: CheckedRun, error: KittError) -> None:
+        """Deal with a run that the target refused, alone."""
+        self._fail(run.id, error)
+
+    def _fail(self, run_id: str, error: KittError) -> None:
+        self.report.failed.append(FailedRun(run_id, error))
+
+
+def digests_in(target: ResultStore, run_ids: Sequence[str]) -> dict[str, str]:
+    """Return by id the digests of what a store really holds, not those that it noted."""
+    found = target.scan(RunFilter(id=run_ids)) if run_ids else ()
+    return {run.id: codec.digest(run.document) for run in found}
+
+
+def _batches(runs: Iterable[T], size_of: Callable[[T], int], most_size: int, most_runs: int) -> Iterator[list[T]]:
+    """Yield the runs in batches of bounded number and size; a larger one alone, and no id twice in one."""
+    batch: dict[str, T] = {}
+    size = 0
+    try:
+        for run in runs:
+            if batch and (run.id in batch or len(batch) >= most_runs or size + size_of(run) > most_size):
+                yield list(batch.values())
+                batch, size = {}, 0
+            batch[run.id] = run
+            size += size_of(run)
+    except KittError:
+        # A source that breaks off here breaks off here the next time, too: what it gave before is not lost.
+        if batch:
+            yield list(batch.values())
+        raise
+    if batch:
+        yield list(batch.values())

@@ -1,0 +1,152 @@
+"""Runs out of a store: selected, in a format, to a stream or to a directory with a file each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from attrs import evolve
+
+from kitt_core.errors import ConfigurationError, RunNotFoundError
+from kitt_core.files import check_output, replaced_file
+from kitt_core.plugins.loading import EXPORTERS, PluginManager, contained
+from kitt_core.plugins.records import Exporter
+from kitt_core.runs.model import Progress, StoredRun
+from kitt_core.runs.query import Filters, RunFilter
+from kitt_core.storage.contract import ResultStore
+
+__all__ = ["choose_exporter", "export_to_directory", "export_to_stream", "select_runs"]
+
+_DEFAULT = "json"
+
+
+def choose_exporter(plugins: PluginManager, name: str | None, file: Path | None) -> Exporter:
+    """Return the format that is meant: the one that is named, else that of the file's extension, else ``json``.
+
+    Args:
+        plugins: Knows the exporters.
+        name: The format's name, None if none was given.
+        file: The file that will be written, None for a directory or standard output.
+
+    Raises:
+        PluginError: No exporter has that name.
+        ConfigurationError: The extension is no exporter's.
+    """
+    if name is not None or file is None or not file.suffix:
+        return plugins.find(EXPORTERS, name or _DEFAULT)
+    exporters = plugins.all(EXPORTERS)
+    found = next((exporter for exporter in exporters if exporter.suffix == file.suffix.lower()), None)
+    if found is None:
+        known = ", ".join(sorted(exporter.suffix for exporter in exporters))
+        raise ConfigurationError(
+            f"no format has the extension {file.suffix} of {file}", hint=f"give --format, or one of {known}"
+        )
+    return found
+
+
+def select_runs(store: ResultStore, ids: Sequence[str] = (), filters: Filters = None) -> Iterator[StoredRun]:
+    """Yield the runs that have one of the ids (all have, if none is given) and match, a document at a time.
+
+    Raises:
+        RunNotFoundError: After the last run: there was none, or an id was not among them.
+    """
+    wanted = RunFilter.of(filters)
+    selects_by_value = wanted != RunFilter()
+    if ids:
+        wanted = evolve(wanted, id=tuple(ids))
+    missing = dict.fromkeys(ids)
+    found = 0
+    for run in store.scan(wanted):
+        found += 1
+        missing.pop(run.id, None)
+        yield run
+    if missing and not selects_by_value:
+        raise RunNotFoundError(f"run {next(iter(missing))} is not in {store.location} any longer")
+    if not found:
+        raise RunNotFoundError(f"no run of {store.location} matches", hint="`kitt storage list` shows the runs")
+
+
+def export_to_stream(
+    exporter: Exporter, runs: Iterable[StoredRun], stream: BinaryIO, *, progress: Progress | None = None
+) -> int:
+    """Write the runs to one stream and return how many there were.
+
+    Raises:
+        ConfigurationError: There are several, and the format holds one; nothing was written.
+    """
+    counted = _Counted(_only_one(runs, exporter) if exporter.single else runs, progress)
+    with contained(f"exporter {exporter.name}", passing=(OSError,)):
+        exporter.write(counted, stream)
+    return counted.done
+
+
+def export_to_directory(
+    exporter: Exporter,
+    runs: Iterable[StoredRun],
+    directory: Path,
+    *,
+    progress: Progress | None = None,
+    store: Sequence[Path] = (),
+) -> int:
+    """Write a file per run, named by its id, and return how many there were.
+
+    Args:
+        exporter: The format.
+        runs: The runs.
+        directory: Where to; it is made if it is missing.
+        progress: Told of each run that is written.
+        store: The `paths` of the store that the runs come from, which are never written.
+
+    Raises:
+        ConfigurationError: The directory or a file can't be written.
+    """
+    counted = _Counted(runs, progress)
+    for run in counted:
+        # Not before the first run: a selection that is empty leaves nothing behind.
+        _make(directory)
+        target = directory / f"{run.id}{exporter.suffix}"
+        check_output(target, store)
+        with replaced_file(target) as file, contained(f"exporter {exporter.name}", passing=(OSError,)):
+            exporter.write([run], file)
+    return counted.done
+
+
+class _Counted:
+    """Runs that are counted as they pass."""
+
+    def __init__(self, runs: Iterable[StoredRun], progress: Progress | None) -> None:
+        self._runs = runs
+        self._progress = progress
+        self.done = 0
+
+    def __iter__(self) -> Iterator[StoredRun]:
+        for run in self._runs:
+            yield run
+            self.done += 1
+            if self._progress is not None:
+                self._progress(self.done, None)
+
+
+def _only_one(runs: Iterable[StoredRun], exporter: Exporter) -> Iterator[StoredRun]:
+    """Yield the only run; a second one is looked for before the first is given away."""
+    iterator = iter(runs)
+    first = next(iterator, None)
+    if first is None:
+        return
+    second = next(iterator, None)
+    if second is not None:
+        raise ConfigurationError(
+            f"several runs are selected, and {exporter.name} holds one",
+            hint="give a directory (-o DIR/) for a file each, or --format jsonl",
+        )
+    yield first
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{directory} cannot be made: {error.strerror or error}", hint="name another directory after -o"
+        ) from error

@@ -1,0 +1,248 @@
+"""Files into a store: each document once, by its bytes, and one bad file costs only itself."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, Final, NoReturn
+
+from attrs import Factory, define, field, frozen
+
+from kitt_core.errors import InputNotFoundError, InvalidDocumentError, KittError, RunExistsError
+from kitt_core.plugins.loading import IMPORTERS, PluginManager
+from kitt_core.plugins.records import ImportCandidate, Importer
+from kitt_core.runs.checking import check_run
+from kitt_core.runs.model import CheckedRun, Progress
+from kitt_core.storage.contract import Capability, ResultStore
+
+__all__ = ["STANDARD_INPUT", "ImportReport", "Refusal", "find_candidates", "import_runs"]
+
+STANDARD_INPUT: Final = "-"
+_OWN: Final = "kitt"
+_MOST_RUNS: Final = 100
+_MOST_BYTES: Final = 16 << 20
+
+Announce = Callable[[CheckedRun], None]
+"""Told of each run after it was stored."""
+
+
+@frozen
+class Refusal:
+    """A document that was not stored.
+
+    Attributes:
+        source: Where it was found.
+        reason: Why, in one line.
+        error: The error behind it.
+    """
+
+    source: str
+    reason: str
+    error: KittError = field(repr=False, eq=False)
+
+
+@define
+class ImportReport:
+    """What an import did, or has done so far: it is filled in while documents are read.
+
+    Attributes:
+        stored: Ids of the runs that are new in the store.
+        present: Ids of the runs that the other documents are already stored as.
+        refused: What was not stored.
+    """
+
+    stored: list[str] = Factory(list)
+    present: list[str] = Factory(list)
+    refused: list[Refusal] = Factory(list)
+
+    @property
+    def done(self) -> int:
+        """How many documents were dealt with."""
+        return len(self.stored) + len(self.present) + len(self.refused)
+
+
+def find_candidates(
+    plugins: PluginManager, paths: Iterable[str | Path], *, standard_input: BinaryIO | None = None
+) -> Iterator[ImportCandidate]:
+    """Yield the documents of files, directories and ``-``, as the installed importers find them.
+
+    What is found but can't be taken is yielded as well; it raises when it is read.
+
+    Args:
+        plugins: Knows the importers. KITT's own is asked last, because it takes any JSON file.
+        paths: Files, directories, or ``-`` for standard input.
+        standard_input: What ``-`` reads; the process's without it.
+
+    Raises:
+        InputNotFoundError: A path does not exist; raised before anything is yielded.
+    """
+    given = [str(path) for path in paths]
+    for path in given:
+        if path != STANDARD_INPUT and not _exists(Path(path)):
+            raise InputNotFoundError(
+                f"{path}: no such file or directory", hint="check the path; - is standard input"
+            )
+    importers = sorted(plugins.all(IMPORTERS), key=lambda importer: (importer.name == _OWN, importer.name))
+    return _candidates(given, importers, standard_input)
+
+
+def import_runs(
+    store: ResultStore,
+    candidates: Iterable[ImportCandidate],
+    *,
+    progress: Progress | None = None,
+    announce: Announce | None = None,
+    report: ImportReport | None = None,
+) -> ImportReport:
+    """Store the documents whose bytes are not in the store yet, and say what became of each.
+
+    Args:
+        store: Where to.
+        candidates: Read one after the other; a batch of documents is in memory at a time.
+        progress: Called with the number of documents that are done.
+        announce: Called for each new run after it was stored.
+        report: What to fill in and return; whoever holds it knows what was done when an error is the end.
+
+    Raises:
+        StoreUnavailableError: The store can't be used any longer; earlier batches stay stored.
+    """
+    importing = _Import(store, ImportReport() if report is None else report, progress, announce)
+    for candidate in candidates:
+        importing.take(candidate)
+    importing.flush()
+    return importing.report
+
+
+class _Import:
+    """An import under way: the batch that is being collected, and the report so far."""
+
+    def __init__(
+        self, store: ResultStore, report: ImportReport, progress: Progress | None, announce: Announce | None
+    ) -> None:
+        self.report = report
+        self._store = store
+        self._progress = progress
+        self._announce = announce
+        self._batch: list[tuple[str, CheckedRun]] = []
+        self._size = 0
+
+    def take(self, candidate: ImportCandidate) -> None:
+        try:
+            run = self._checked(candidate)
+        except KittError as error:
+            self._refuse(candidate.source, error)
+            return
+        except OSError as error:
+            self._refuse(candidate.source, InvalidDocumentError(f"cannot be read: {error.strerror or error}"))
+            return
+        if any(run.id == other.id or run.sha256 == other.sha256 for _, other in self._batch):
+            self.flush()  # what the first of the two becomes decides over the second
+        self._batch.append((candidate.source, run))
+        self._size += len(run.document)
+        if len(self._batch) >= _MOST_RUNS or self._size >= _MOST_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        batch, self._batch, self._size = self._batch, [], 0
+        if not batch:
+            return
+        self._save(batch)
+        self._report_progress()
+
+    def _checked(self, candidate: ImportCandidate) -> CheckedRun:
+        files = candidate.attachments if Capability.ATTACHMENTS in self._store.capabilities else ()
+        for file in files:
+            file.open().close()  # one that can't be read refuses this run now, not its whole batch later
+        return check_run(
+            candidate.read(), run_id=candidate.run_id, created_at=candidate.created_at, attachments=files
+        )
+
+    def _save(self, runs: Sequence[tuple[str, CheckedRun]]) -> None:
+        try:
+            present = self._store.save_unless_stored([run for _, run in runs])
+        except (RunExistsError, InvalidDocumentError) as error:
+            if len(runs) == 1:
+                self._refuse(runs[0][0], error)
+            else:
+                middle = len(runs) // 2
+                self._save(runs[:middle])
+                self._save(runs[middle:])
+            return
+        for _, run in runs:
+            if run.sha256 in present:
+                self.report.present.append(present[run.sha256])
+            else:
+                self.report.stored.append(run.id)
+                if self._announce is not None:
+                    self._announce(run)
+
+    def _refuse(self, source: str, error: KittError) -> None:
+        reason = error.message if error.hint is None else f"{error.message} ({error.hint})"
+        self.report.refused.append(Refusal(source, reason, error))
+        self._report_progress()
+
+    def _report_progress(self) -> None:
+        if self._progress is not None:
+            self._progress(self.report.done, None)
+
+
+def _candidates(
+    paths: Sequence[str], importers: Sequence[Importer], standard_input: BinaryIO | None
+) -> Iterator[ImportCandidate]:
+    for path in paths:
+        found = False
+        try:
+            for candidate in _of_path(path, importers, standard_input):
+                found = True
+                yield candidate
+            if not found:
+                raise InputNotFoundError(
+                    "there are no results in it",
+                    hint="in a directory metrics.json is found at any depth, else *.json is taken",
+                )
+        except OSError as error:
+            yield _refused(path, InvalidDocumentError(f"cannot be read: {error.strerror or error}"))
+        except KittError as error:
+            yield _refused(path, error)
+
+
+def _of_path(
+    text: str, importers: Sequence[Importer], standard_input: BinaryIO | None
+) -> Iterator[ImportCandidate]:
+    path = Path(text)
+    if text == STANDARD_INPUT:
+        yield from _of_stream(standard_input or sys.stdin.buffer, "standard input", importers)
+    elif not path.is_file() and not path.is_dir():  # a pipe, such as the shell's <(…)
+        with path.open("rb") as stream:
+            yield from _of_stream(stream, text, importers)
+    else:
+        importer = next((importer for importer in importers if importer.recognises(path)), None)
+        if importer is None:
+            raise InvalidDocumentError(
+                "it is not a file that an installed importer takes",
+                hint=f"importers: {', '.join(i.name for i in importers)}; KITT's takes .json and .jsonl",
+            )
+        yield from importer.find(path)
+
+
+def _of_stream(stream: BinaryIO, source: str, importers: Sequence[Importer]) -> Iterator[ImportCandidate]:
+    # A stream can be read once, so no importer can look at it first: it is KITT's.
+    own = next((importer for importer in importers if importer.name == _OWN), None)
+    if own is None:
+        raise InvalidDocumentError(f"importer {_OWN}, which reads streams, is not there")
+    yield from own.read_stream(stream, source)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # denied: reading it will say so
+        return True
+
+
+def _refused(source: str, error: KittError) -> ImportCandidate:
+    def read() -> NoReturn:
+        raise error
+
+    return ImportCandidate(source, read)
