@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from importlib import resources
 from pathlib import Path
@@ -240,15 +241,17 @@ with SQLiteStore(SQLiteDatabase(SQLiteFile(Path(sys.argv[1])))) as store:
 """
 
 
-def test_processes_that_open_first_migrate_once(tmp_path: Path) -> None:
+def test_processes_that_open_first_migrate_once(
+    tmp_path: Path, spawn: Callable[..., subprocess.Popen[str]]
+) -> None:
     path = tmp_path / "runs.db"
     command = [sys.executable, "-c", _SAVE_ONCE, str(path)]
-    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, text=True) for _ in range(4)]
+    processes = [spawn(command, stdin=subprocess.PIPE, text=True) for _ in range(4)]
     for process in processes:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.close()
-    assert [process.wait(timeout=60) for process in processes] == [0] * 4
+    assert [process.wait(timeout=180) for process in processes] == [0] * 4
     _assert_one_history(path, runs=4)
 
 
