@@ -10,6 +10,7 @@ An error is one line: the file, the cause and the cure, never the driver's words
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 import stat
 import time
@@ -193,7 +194,7 @@ def _translation(path: Path, error: BaseException | None) -> KittError:
             hint="keep it in another backend",
         )
     cause, cure = _CAUSES.get(code, (f"cannot be used ({name})", "run `kitt storage verify`"))
-    return StoreUnavailableError(f"{path} {cause}", hint=cure)
+    return StoreUnavailableError(f"{path} {cause}", hint=cure.replace("FILE", shlex.quote(str(path))))
 
 
 def _cause(error: BaseException | None) -> BaseException | None:
