@@ -113,7 +113,7 @@ def test_one_bad_file_hides_no_other(store: JSONResultStore, tmp_path: Path) -> 
         "bad/empty",
         "bad/text",
         "bad/utf16",
-        "bad/pipe/metrics.json is no regular file",
+        "bad/pipe/metrics.json is not a regular file",
     }
     notices = [f.what for f in store.verify() if f.severity is Severity.NOTICE and "link" in f.what]
     assert notices == ["bad/link is a link, which is not followed"]

@@ -162,8 +162,11 @@ class NotHeld:
         pass
 
 
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.long)])
 @pytest.mark.parametrize("job", ["save_result", "delete_result"])
-def test_killed_at_any_moment_it_is_usable_and_loses_nothing_of_the_users(git: Any, tree: Path, job: str) -> None:
+def test_killed_at_any_moment_it_is_usable_and_loses_nothing_of_the_users(
+    git: Any, tree: Path, job: str, kills: int
+) -> None:
     with KarrResultStore(tree) as store:
         kept = store.save_result(small(0))
     code = f"""
@@ -181,8 +184,8 @@ worker._until(int(point), action)
 """
     done = subprocess.run([sys.executable, "-c", code, "first", "0"], capture_output=True, text=True, check=True)
     points = int(done.stdout.removeprefix("points "))
-    for number in range(8):
-        point = 1 + number * points // 8
+    for number in range(kills):
+        point = 1 + number * points // kills
         command = [sys.executable, "-c", code, f"run-{number}", str(point)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode in {0, -signal.SIGKILL}

@@ -1,22 +1,25 @@
 """Migrations: all or nothing, one migrator at a time, nothing printed, never changed once released."""
 
 import hashlib
+import inspect
+import re
 import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from importlib import resources
 from pathlib import Path
 
 import pytest
+from yoyo.backends.base import DatabaseBackend
 
 from kitt_core.errors import MigrationError, SchemaMissingError, SchemaTooNewError, SchemaTooOldError
 from kitt_core.runs import SchemaState
-from kitt_sql import migrate as migrations
-from kitt_sql.sqlite import SQLiteStore
-from kitt_sql.sqlite.engine import SQLiteFile
-from kitt_sql.tables import SCHEMA_VERSION
+from kitt_sql.schema import migrate as migrations
+from kitt_sql.schema.tables import SCHEMA_VERSION
+from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
 
 DOCUMENT = {"model": "m", "engine": "e"}
 
@@ -38,7 +41,7 @@ RELEASED = {
 
 
 def _store(path: Path, **options: bool) -> SQLiteStore:
-    return SQLiteStore(SQLiteFile(path), **options)
+    return SQLiteStore(SQLiteDatabase(SQLiteFile(path), **options))
 
 
 def _at_version(path: Path, version: int) -> None:
@@ -57,11 +60,19 @@ def _at_version(path: Path, version: int) -> None:
 
 
 def test_released_migrations_never_change() -> None:
-    folder = resources.files("kitt_sql").joinpath("migrations")
+    folder = resources.files("kitt_sql.schema").joinpath("migrations")
     found = {
         f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in folder.iterdir() if f.name.endswith(".sql")
     }
     assert found == RELEASED
+
+
+def test_the_wrapper_of_yoyo_overrides_what_its_docstring_names_and_yoyo_still_has_it() -> None:
+    wrapper = migrations._BorrowedBackend
+    overridden = {name for name, value in vars(wrapper).items() if callable(value) and name != "__init__"}
+    assert overridden == set(re.findall(r"`(\w+)`", inspect.getdoc(wrapper) or ""))
+    for name in overridden:
+        assert callable(getattr(DatabaseBackend, name, None)), name
 
 
 def test_nothing_is_printed_and_names_are_returned_in_order(
@@ -234,23 +245,24 @@ def test_threads_that_open_first_migrate_once(tmp_path: Path) -> None:
 _SAVE_ONCE = """
 import sys
 from pathlib import Path
-from kitt_sql.sqlite import SQLiteStore
-from kitt_sql.sqlite.engine import SQLiteFile
-with SQLiteStore(SQLiteFile(Path(sys.argv[1]))) as store:
+from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
+with SQLiteStore(SQLiteDatabase(SQLiteFile(Path(sys.argv[1])))) as store:
     sys.stdin.readline()
     store.save_result({"model": "m", "engine": "e"})
 """
 
 
-def test_processes_that_open_first_migrate_once(tmp_path: Path) -> None:
+def test_processes_that_open_first_migrate_once(
+    tmp_path: Path, spawn: Callable[..., subprocess.Popen[str]]
+) -> None:
     path = tmp_path / "runs.db"
     command = [sys.executable, "-c", _SAVE_ONCE, str(path)]
-    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, text=True) for _ in range(4)]
+    processes = [spawn(command, stdin=subprocess.PIPE, text=True) for _ in range(4)]
     for process in processes:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.close()
-    assert [process.wait(timeout=60) for process in processes] == [0] * 4
+    assert [process.wait(timeout=180) for process in processes] == [0] * 4
     _assert_one_history(path, runs=4)
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine, inspect
 
-from kitt_sql.sqlite import SQLiteStore
-from kitt_sql.sqlite.engine import SQLiteFile
-from kitt_sql.tables import SCHEMA_VERSION, metadata
+from kitt_sql.schema.tables import SCHEMA_VERSION, metadata
+from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile
 
 NOW = "datetime('now')"
 
@@ -44,8 +43,8 @@ def _expected() -> dict[str, Columns]:
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("schema") / "new.db"
-    with SQLiteStore(SQLiteFile(path)) as store:
-        store.initialize()
+    with SQLiteDatabase(SQLiteFile(path)) as database:
+        database.migrate()
     return path
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
@@ -11,10 +11,13 @@ from attrs import field, frozen
 
 from kitt_core.runs import RunRows
 
-__all__ = ["ASIDE", "AdoptedRun", "OldRun", "OldTables"]
+__all__ = ["ASIDE", "AdoptedRun", "OldRun", "OldTables", "Remark"]
 
 ASIDE: Final = "_kitt1_"
 """What the name of an old table begins with while the new one is filled."""
+
+Remark = Callable[[str, object], None]
+"""Adds to the report of the adoption: what was odd or changed, and the row that it was seen in."""
 
 
 @frozen
