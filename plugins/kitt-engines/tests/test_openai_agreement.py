@@ -1,4 +1,4 @@
-"""What the benchmarks measure of a server is what the server was told to do.
+"""What the benchmarks measure is what the server's script says.
 
 Lower bounds are exact: a client can't have a token before it was sent. Upper bounds only catch blunders, because
 these tests share their machine.
@@ -26,7 +26,7 @@ With = Callable[..., Any]
 TTFT, GAP, TOKENS = 0.08, 0.01, 20
 E2E = TTFT + (TOKENS - 1) * GAP
 BLUNDER = 10.0
-"""Seconds that nothing here takes, even on a machine that does other things as well."""
+"""Seconds that nothing here takes, even on a busy machine."""
 RESOLUTION = 1e-6
 """Timers of the event loop may be early by the clock's resolution."""
 
@@ -88,7 +88,7 @@ def test_chunks_of_several_tokens_are_gaps_of_their_own(with_session: With, serv
         assert sample.ttft_ms + sum(sample.gaps_ms) >= (TTFT + 4 * GAP) * 1000 - RESOLUTION
 
 
-def test_the_role_that_comes_first_is_no_token(with_session: With, server: RunningServer) -> None:
+def test_the_role_that_comes_first_is_not_a_token(with_session: With, server: RunningServer) -> None:
     server.configure(ttft=0.3)
     (first, *_) = load(with_session, concurrency=1).samples
     assert first.ttft_ms is not None
@@ -125,7 +125,7 @@ def test_a_suite_gives_these_figures(with_session: With, server: RunningServer, 
     assert metrics["total_tokens_generated"] == 2 * concurrency * TOKENS
 
 
-def test_failed_requests_are_in_the_errors_and_in_no_metric(with_session: With, server: RunningServer) -> None:
+def test_failed_requests_are_errors_and_count_in_no_metric(with_session: With, server: RunningServer) -> None:
     server.configure(faults=["2=500", "4=mid-cut"])
     workload = Workload(iterations=5, warmups=0, max_tokens=4)
     suite = Suite("test", "", (PlannedBenchmark(StreamingLatency(workload)),))

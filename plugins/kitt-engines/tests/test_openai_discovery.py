@@ -42,7 +42,7 @@ def refused(with_session: With, **options: Any) -> KittError:
 
 @contextmanager
 def listener(answer: bytes | None) -> Iterator[str]:
-    """A port whose owner says ``answer`` to whoever connects; with None it says nothing and stays."""
+    """A port that sends ``answer`` to every client; with None it stays silent and keeps the connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         held: list[socket.socket] = []
 
@@ -133,14 +133,14 @@ def test_a_key_that_is_refused_is_not_shown(with_session: With, server: RunningS
     assert "0123456789" not in str(error)
 
 
-def test_nobody_listens(with_session: With) -> None:
+def test_a_port_without_a_server(with_session: With) -> None:
     error = refused(with_session, base_url="http://127.0.0.1:1")
     assert type(error) is EngineError, "nothing is lost before the first request"
     assert error.message == "http://127.0.0.1:1 refuses the connection"
     assert "--base-url" in str(error.hint)
 
 
-def test_a_name_that_nobody_knows(with_session: With, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_cannot_be_resolved(with_session: With, monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: Any, **__: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -198,7 +198,7 @@ def test_the_promise_of_ten_seconds_is_kept_by_the_constants() -> None:
         (response("404 Not Found"), "has no list of models"),
     ],
 )
-def test_what_is_no_inference_server_is_named(with_session: With, answer: bytes, expected: str) -> None:
+def test_what_is_not_an_inference_server_is_named(with_session: With, answer: bytes, expected: str) -> None:
     with listener(answer) as url:
         assert expected in refused(with_session, base_url=url).message
 
@@ -216,15 +216,13 @@ def test_a_server_that_tells_its_name_and_version(with_session: With, server: Ru
     assert (found["name"], found["version"]) == (name, "0.9.1")
 
 
-def test_a_server_that_tells_nothing(with_session: With, server: RunningServer) -> None:
+def test_a_server_that_does_not_identify_itself(with_session: With, server: RunningServer) -> None:
     found = with_session(the_server)
     assert found.keys() == {"header", "max_model_len"}
     assert found["header"].startswith("Python/")
 
 
-def test_the_name_of_a_server_that_does_not_list_is_asked_all_the_same(
-    with_session: With, server: RunningServer
-) -> None:
+def test_a_server_without_a_model_list_is_still_identified(with_session: With, server: RunningServer) -> None:
     server.configure(identity="tgi", no_model_list=True)
     assert with_session(the_server, model="m")["name"] == "tgi"
 

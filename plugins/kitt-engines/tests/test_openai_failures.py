@@ -127,7 +127,7 @@ def test_what_comes_after_the_end_is_not_read() -> None:
         ({"error": "no memory", "error_type": "x"}, "reports an error in mid-stream: no memory"),
     ],
 )
-def test_an_event_that_is_no_piece_of_an_answer_fails_the_request(event: Any, expected: str) -> None:
+def test_an_event_that_is_not_part_of_an_answer_fails_the_request(event: Any, expected: str) -> None:
     with pytest.raises(EngineError, match=expected):
         said(event)
 

@@ -84,7 +84,7 @@ def test_a_fault_is_a_failed_request_with_its_reason(
 
 
 @pytest.mark.parametrize("fault", [Fault.BUSY, Fault.UNAVAILABLE, Fault.RESET])
-def test_what_succeeds_when_it_is_sent_again_is_no_failure(
+def test_what_succeeds_when_sent_again_is_not_a_failure(
     with_session: With, server: RunningServer, fault: Fault
 ) -> None:
     server.configure(faults=[f"1={fault}", f"2={fault}"], retry_after=0.1)
@@ -189,7 +189,7 @@ def test_a_lack_of_file_handles_is_not_the_servers_fault(
         monkeypatch.undo()
         return caught.value
 
-    # A server that says its name is asked one thing more, on the one connection that the reset takes.
+    # A server that identifies itself gets one more request, on the very connection that is reset.
     server.configure(identity="vllm", faults=["1=reset"])
     error = with_session(none_left)
     assert type(error) is EngineError

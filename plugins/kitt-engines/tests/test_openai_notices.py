@@ -63,7 +63,7 @@ def test_retries_are_noticed_once(
     assert notices(with_session, requests=2) == [[], [expected], []]
 
 
-def test_what_failed_in_the_end_is_an_error_and_no_notice(with_session: With, server: RunningServer) -> None:
+def test_what_failed_in_the_end_is_an_error_and_not_a_notice(with_session: With, server: RunningServer) -> None:
     server.configure(faults=["*=503"])
     assert notices(with_session) == [[], [], []]
 

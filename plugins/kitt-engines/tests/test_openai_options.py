@@ -53,7 +53,7 @@ def test_a_url_may_be_given_in_several_ways(given: str, expected: str) -> None:
         "http://host/v1/models/",
     ],
 )
-def test_what_is_no_url_of_a_server_is_refused_without_its_secrets(given: str) -> None:
+def test_what_is_not_a_servers_url_is_refused_without_its_secrets(given: str) -> None:
     with pytest.raises(ConfigurationError, match="base_url") as caught:
         built(base_url=given)
     assert "hunter2" not in str(caught.value)

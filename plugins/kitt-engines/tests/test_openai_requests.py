@@ -151,7 +151,7 @@ def test_ignore_eos_is_not_sent_where_the_user_or_the_request_does_not_want_it(
     assert ["ignore_eos" in received["body"] for received in server.requests()] == [False, False, True, False]
 
 
-def test_answers_that_end_early_are_counted_and_said_once(
+def test_answers_that_end_early_are_counted_and_logged_once(
     with_session: With, server: RunningServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.configure(tokens=3)

@@ -79,7 +79,7 @@ def test_a_text_that_the_tokenizer_cannot_read_fails_the_request() -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"\xff\xfe", b'{"model": 3}'])
-def test_a_file_that_is_no_tokenizer_is_one_line(ask: Ask, tmp_path: Path, content: bytes | None) -> None:
+def test_a_file_that_is_not_a_tokenizer_is_one_line(ask: Ask, tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "tokenizer.json"
     if content is not None:
         path.write_bytes(content)
@@ -89,7 +89,7 @@ def test_a_file_that_is_no_tokenizer_is_one_line(ask: Ask, tmp_path: Path, conte
     assert "tokenizer.json" in str(caught.value.hint)
 
 
-def test_a_directory_is_no_tokenizer(ask: Ask, tmp_path: Path) -> None:
+def test_a_directory_is_not_a_tokenizer(ask: Ask, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="Is a directory"):
         ask(tokenizer=str(tmp_path))
 

@@ -44,7 +44,7 @@ def opened(engine: Engine, options: ReferenceOptions) -> EngineSession:
     return asyncio.run(wait())
 
 
-def test_it_opens_the_size_that_was_asked_for(reference: Engine) -> None:
+def test_it_opens_the_requested_size(reference: Engine) -> None:
     session = opened(reference, ReferenceOptions())
     assert session.model == "tiny"
     assert not session.concurrent

@@ -70,7 +70,7 @@ def test_tokens_come_one_at_a_time_and_others_get_their_turn() -> None:
     assert all("turn" in events[early:late] for early, late in pairwise(tokens))
 
 
-def test_nothing_is_computed_before_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_computed_before_it_is_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     session = ReferenceSession(SIZE)
     passes: list[int] = []
     forward = session._transformer.forward

@@ -60,7 +60,7 @@ def test_an_event_has_a_kind() -> None:
 
 
 @given(st.lists(st.integers(0, len(STREAM.encode())), max_size=12))
-def test_where_chunks_begin_and_end_makes_no_difference(cuts: list[int]) -> None:
+def test_the_borders_of_chunks_make_no_difference(cuts: list[int]) -> None:
     whole = STREAM.encode()
     edges = [0, *sorted(cuts), len(whole)]
     parts = [whole[start:end] for start, end in pairwise(edges)]
@@ -76,7 +76,7 @@ def test_a_carriage_return_at_the_end_of_a_chunk_ends_the_event_at_once() -> Non
     assert parser.feed(b"\ndata: b\r\n\r\n") == [Event("b", "")]
 
 
-def test_a_line_that_is_no_field_is_remembered() -> None:
+def test_a_line_that_is_not_a_field_is_remembered() -> None:
     parser = EventParser()
     parser.feed(b"data: a\n\nInternal Server Error\nmore\n")
     assert parser.stray == "Internal Server Error"

@@ -30,7 +30,7 @@ def test_decoding_with_the_cache_is_recomputing_everything(model: Transformer) -
     np.testing.assert_allclose(np.array(stepwise), whole[9:], rtol=1e-4, atol=1e-4)
 
 
-def test_prefill_in_blocks_is_prefill_at_once(model: Transformer) -> None:
+def test_prefill_in_blocks_equals_prefill_at_once(model: Transformer) -> None:
     cache = KeyValueCache(SIZE, len(TOKENS))
     blocks = [model.forward(TOKENS[start : start + 16], cache) for start in range(0, len(TOKENS), 16)]
     np.testing.assert_allclose(np.concatenate(blocks), full(model, TOKENS), rtol=1e-4, atol=1e-4)
@@ -65,7 +65,7 @@ def test_the_parameters_are_counted(model: Transformer) -> None:
     assert model.parameters == 2 * VOCABULARY * width + width + SIZE.layers * block
 
 
-def test_a_full_cache_takes_nothing_more(model: Transformer) -> None:
+def test_a_full_cache_refuses_more_tokens(model: Transformer) -> None:
     cache = KeyValueCache(SIZE, 3)
     model.forward([1, 2, 3], cache)
     with pytest.raises(ValueError, match="4 tokens do not fit into a cache of 3"):

@@ -78,7 +78,7 @@ def test_partitions_and_hidden_cards_are_recorded(tmp_path: Path) -> None:
     assert found["rocm_version"] == "7.0.2"
 
 
-def test_other_makers_cards_and_other_systems_are_nothing(tmp_path: Path) -> None:
+def test_cards_of_other_makers_and_other_systems_are_ignored(tmp_path: Path) -> None:
     card(tmp_path, 0, vendor="0x8086", device="0x56a0")
     write(tmp_path, {"sys/class/drm/version": "drm 1.1.0\n", "sys/class/drm/card0-HDMI-A-1/status": "x"})
     assert amd.describe(linux(tmp_path)) == {}

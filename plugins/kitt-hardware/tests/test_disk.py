@@ -63,7 +63,7 @@ def two(tmp_path: Path) -> Path:
         ("short line\n - \n" + ROOT, "/x", "MODEL sda"),
     ],
 )
-def test_the_mount_that_holds_the_directory_tells_the_disk(
+def test_the_mount_that_holds_the_directory_decides_the_disk(
     two: Path, mounts: str, directory: str, model: str
 ) -> None:
     storage, remark = found(two, mounts, directory)

@@ -208,7 +208,7 @@ def test_other_systems(tmp_path: Path, system: str, expected: str) -> None:
     assert environment_type(write(tmp_path, _dot_dockerenv=""), system, {}) == expected
 
 
-def test_files_that_are_no_files_are_no_obstacle(tmp_path: Path) -> None:
+def test_files_that_are_not_regular_do_no_harm(tmp_path: Path) -> None:
     for name in ("proc/cpuinfo", "proc/version", "proc/1/cgroup", "sys/block/sda/device/model"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "sys/block/sda/size").write_bytes(b"\xff\xfe\0")

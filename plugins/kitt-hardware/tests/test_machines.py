@@ -245,7 +245,7 @@ def test_a_jetson_keeps_its_name_when_nvml_comes(faked: Faked) -> None:
         ("apple_m1", "native_macos", None, None),
     ],
 )
-def test_environment_and_cloud_are_told_apart(
+def test_environment_and_cloud_are_distinguished(
     faked: Faked, name: str, environment: str, cloud: Any, virtualization: str | None
 ) -> None:
     sections = faked(name).info().sections

@@ -72,7 +72,7 @@ def test_every_gpu_is_found(tmp_path: Path, as_bytes: bool) -> None:
     assert library.open == 0
 
 
-def test_nothing_is_read_that_names_one_device_on_earth() -> None:
+def test_nothing_is_read_that_identifies_a_single_device() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in Path(nvml.__file__).parent.glob("*.py"))
     for name in ("GetUUID", "GetSerial", "uuid,", "product_serial", "product_uuid", "unique_id"):
         assert name not in source
@@ -101,7 +101,7 @@ def test_a_machine_whose_only_gpu_is_lost_says_so(tmp_path: Path) -> None:
     assert "gpu" not in found
 
 
-def test_a_binding_without_a_function_is_no_failure(tmp_path: Path) -> None:
+def test_a_binding_without_a_function_is_not_a_failure(tmp_path: Path) -> None:
     class Old(FakeNvml):
         nvmlDeviceGetMigMode = nvmlDeviceGetPowerManagementLimit = None  # type: ignore[assignment]  # noqa: N815
 
@@ -135,7 +135,7 @@ def test_hidden_gpus_are_counted_and_the_variables_are_recorded(tmp_path: Path) 
     assert empty["visible_devices"] == {"CUDA_VISIBLE_DEVICES": ""}
 
 
-def test_a_machine_without_gpu_has_nothing_to_say(tmp_path: Path) -> None:
+def test_a_machine_without_gpu_has_no_sections(tmp_path: Path) -> None:
     assert nvidia.describe(linux(tmp_path), no_library) == {}
     assert nvidia.describe(linux(tmp_path), lambda: FakeNvml([])) == {}
     assert nvidia.describe(Machine(system="Darwin", root=tmp_path), pytest.fail) == {}
@@ -270,7 +270,7 @@ def test_an_old_command_is_queried_for_less(tmp_path: Path) -> None:
         "[Unknown Error], [N/A], [N/A], [N/A], [N/A], [N/A]",
     ],
 )
-def test_a_command_that_knows_nothing_is_no_failure(tmp_path: Path, said: str) -> None:
+def test_a_command_without_an_answer_is_not_a_failure(tmp_path: Path, said: str) -> None:
     assert nvidia_smi.read(linux(tmp_path, {QUERY: said, OLD_QUERY: said})) == {}
 
 

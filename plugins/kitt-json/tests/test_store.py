@@ -89,7 +89,7 @@ def test_the_id_of_an_older_run_stays_when_the_tree_moves(store: JSONResultStore
         assert ids(moved) == before
 
 
-def test_one_bad_file_hides_no_other(store: JSONResultStore, tmp_path: Path) -> None:
+def test_a_bad_file_does_not_hide_others(store: JSONResultStore, tmp_path: Path) -> None:
     good = store.save_result({"model": "m", "engine": "e"})
     for name, content in {
         "text": b"not json",
@@ -136,7 +136,7 @@ def test_what_cannot_be_read_is_left_out_and_a_warning_says_so(
     assert [run.id for run in store.scan()] == ids[:1]
     [message] = caplog.messages
     assert message.startswith(f"{store.location}: 2 places cannot be read and are left out, for example b/")
-    assert message.endswith("is one; runs are left out, `kitt storage verify` says why")
+    assert message.endswith("metrics.json; `kitt storage verify` says why")
 
 
 def test_a_changed_document_is_damage(store: JSONResultStore) -> None:
@@ -175,7 +175,7 @@ def test_a_copied_directory_is_the_same_run(store: JSONResultStore) -> None:
     assert ids(store) == []
 
 
-def test_where_a_run_was_is_looked_at_again(store: JSONResultStore, tmp_path: Path) -> None:
+def test_a_remembered_place_is_checked_again(store: JSONResultStore, tmp_path: Path) -> None:
     run_id = store.save_result(
         {"model": "m", "engine": "e"}, attachments=[Attachment("a", 1, lambda: io.BytesIO(b"1"))]
     )
@@ -223,7 +223,7 @@ def test_a_run_that_goes_during_a_scan_is_left_out(store: JSONResultStore) -> No
     assert seen == ["a", "c"]
 
 
-def test_a_filter_by_id_reads_no_other_document(store: JSONResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_filter_by_id_reads_only_that_document(store: JSONResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         store.save_result({"model": "m", "engine": "e"}, run_id=f"run-{number}")
     read: list[Path] = []
@@ -269,7 +269,7 @@ def _noting(real: Callable[..., Any], seen: list[object]) -> Callable[..., Any]:
 @pytest.mark.parametrize(
     "model", ["../../x", "/abs", "CON", "x" * 300, "", "a\0b", "\ud800", "metrics.json", "outputs"]
 )
-def test_no_model_leads_out_of_the_tree(store: JSONResultStore, tmp_path: Path, model: str) -> None:
+def test_no_model_name_leads_out_of_the_tree(store: JSONResultStore, tmp_path: Path, model: str) -> None:
     run_id = store.save_result({"model": model, "engine": model})
     result = store.get_result(run_id)
     assert result is not None
@@ -289,7 +289,7 @@ def test_where_the_tree_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert (tmp_path / "a/kitt-results").is_dir()
 
 
-def test_reading_makes_nothing(store: JSONResultStore, tmp_path: Path) -> None:
+def test_reading_creates_nothing(store: JSONResultStore, tmp_path: Path) -> None:
     assert store.get_document("x") is None
     assert store.list_results() == []
     assert list(store.attachments("x")) == []
@@ -299,7 +299,7 @@ def test_reading_makes_nothing(store: JSONResultStore, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_is_no_tree(tmp_path: Path) -> None:
+def test_a_file_is_not_a_tree(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "dir").mkdir()
     (tmp_path / "dir/kitt-results").write_text("x")
