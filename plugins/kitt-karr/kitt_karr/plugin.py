@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
@@ -12,6 +12,7 @@ from kitt_core.command import Command
 from kitt_core.hookspecs import hookimpl
 from kitt_core.importing import ImportCandidate, Importer
 from kitt_core.storage import Capability, ResultStore
+from kitt_karr.layout import recognises
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,17 +21,7 @@ if TYPE_CHECKING:
 
     from kitt_core.registry import Registry
 
-OWN_DIRECTORY: Final = "kitt"
-"""KITT's directory inside the git directory: its lock and the index; never part of what is pushed."""
-
-__all__ = [
-    "OWN_DIRECTORY",
-    "KarrOptions",
-    "kitt_register_commands",
-    "kitt_register_importer",
-    "kitt_register_storage",
-    "recognises",
-]
+__all__ = ["KarrOptions", "kitt_register_commands", "kitt_register_importer", "kitt_register_storage"]
 
 
 @frozen
@@ -38,7 +29,8 @@ class KarrOptions:
     """Where the repository is, and what is large.
 
     Attributes:
-        path: The repository itself; a new one is made bare. None: ``karr``, or the machine's own.
+        path: The repository itself; a new one is made bare. None: ``karr``, or the machine's own, which is made
+            with a work tree.
         lfs_threshold: Bytes.
         fingerprint: The machine's.
     """
@@ -47,7 +39,7 @@ class KarrOptions:
         default=None,
         metadata={
             "help": "The git repository; a missing one is made, bare. Without it ./karr, or with a fingerprint"
-            " ./karr-… of that machine.",
+            " ./karr-… of that machine, with its files beside it.",
             "target": "path",
         },
     )
@@ -55,15 +47,13 @@ class KarrOptions:
         default=1 << 20,
         metadata={"help": "Attachments of more bytes than this are kept by Git LFS instead of git."},
     )
-
     fingerprint: str = field(
         default="",
         metadata={"help": "The machine's fingerprint; a new repository keeps it in hardware_fingerprint.txt."},
     )
 
     @lfs_threshold.validator
-    def _check_threshold(self, attribute: object, value: int) -> None:
-        del attribute
+    def _check_threshold(self, _: object, value: int) -> None:
         if not 0 <= value <= 50 << 20:
             raise ValueError(f"lfs_threshold is {value}, expected bytes between 0 and {50 << 20}")
 
@@ -80,11 +70,8 @@ def kitt_register_storage(registry: Registry[StorageBackend]) -> None:
             summary="Runs as commits in a git repository, with LFS for large outputs (legacy: prefer a database).",
             capabilities=frozenset(
                 {
-                    Capability.DELETE,
-                    Capability.ATOMIC_BATCH,
-                    Capability.CONCURRENT,
-                    Capability.ATTACHMENTS,
-                    Capability.HISTORY,
+                    *(Capability.DELETE, Capability.ATOMIC_BATCH, Capability.CONCURRENT),
+                    *(Capability.ATTACHMENTS, Capability.HISTORY),
                 }
             ),
         )
@@ -92,44 +79,30 @@ def kitt_register_storage(registry: Registry[StorageBackend]) -> None:
 
 
 def _open(options: KarrOptions) -> ResultStore:
+    from kitt_karr.repository_choice import machines_repository
     from kitt_karr.store import KarrResultStore
 
-    path = options.path
-    if path is None and options.fingerprint:
-        from kitt_karr.machine import machines_repository
-
-        path = machines_repository(Path(), options.fingerprint)
+    path, fingerprint = options.path, options.fingerprint
+    machines_own = path is None and bool(fingerprint)
+    if machines_own:
+        path = machines_repository(Path(), fingerprint)
     return KarrResultStore(
-        path or Path("karr"), lfs_threshold=options.lfs_threshold, fingerprint=options.fingerprint
+        path or Path("karr"),
+        lfs_threshold=options.lfs_threshold,
+        fingerprint=fingerprint,
+        work_tree=machines_own,
     )
-
-
-def recognises(path: Path) -> bool:
-    """Whether ``path`` is a repository that KITT made or cloned: a name is enough for a guess."""
-    try:
-        bare = (path / "HEAD").is_file() and (path / "objects").is_dir()
-        if bare and not (path / ".git").exists():
-            return path.name.startswith("karr") or (path / OWN_DIRECTORY).is_dir()
-        return (path / ".git").exists() and (path / "hardware_fingerprint.txt").is_file()
-    except OSError:
-        return False
 
 
 @hookimpl
 def kitt_register_importer(registry: Registry[Importer]) -> None:
     """Add the importer ``karr``."""
-    registry.add(
-        Importer(
-            name="karr",
-            recognises=recognises,
-            find=_find,
-            summary="KARR repositories: the runs at the tip of their branch, those of KITT 1.x too.",
-        )
-    )
+    summary = "KARR repositories: the runs at the tip of their branch, those of KITT 1.x too."
+    registry.add(Importer(name="karr", recognises=recognises, find=_find, summary=summary))
 
 
 def _find(path: Path) -> Iterator[ImportCandidate]:
-    from kitt_karr.candidates import find_candidates
+    from kitt_karr.importer import find_candidates
 
     return find_candidates(path)
 
@@ -137,9 +110,7 @@ def _find(path: Path) -> Iterator[ImportCandidate]:
 @hookimpl
 def kitt_register_commands(registry: Registry[Command]) -> None:
     """Add the command ``karr``."""
-    registry.add(
-        Command(name="karr", load=_load, summary="History and transport of KARR repositories.", api_version=1)
-    )
+    registry.add(Command(name="karr", load=_load, summary="Make, look at and pack KARR repositories."))
 
 
 def _load() -> click.Command:

@@ -1,4 +1,4 @@
-"""Runs in git's trees: which directories are runs, what changed between two trees, who a run is.
+"""Runs in git's trees: which directories are runs, what changed between two trees, who a run is and since when.
 
 As in `kitt_core.rundir`, a directory is a run because ``metrics.json`` is in it, at whatever depth; model, engine
 and time are the document's. Links and submodules are not followed.
@@ -7,7 +7,7 @@ and time are the document's. Links and submodules are not followed.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Final
@@ -18,16 +18,12 @@ from kitt_core.errors import StoreUnavailableError
 from kitt_core.rundir.content import DOCUMENT, IDENTITY, OUTPUTS
 from kitt_core.rundir.identity import Identity, derived_identity, noted_identity
 from kitt_core.rundir.names import INTERNAL_PREFIX
-from kitt_karr.repository import Repository
-from kitt_karr.trees import Entry, Listing
+from kitt_karr.git.objects import Commit
+from kitt_karr.git.repository import Repository
+from kitt_karr.git.trees import DIRECTORY, Entry, Listing, Place
 
-__all__ = ["Place", "RunTree", "changed_runs", "identify", "run_tree", "runs_below", "subtree"]
+__all__ = ["RunTree", "changed_runs", "identify", "times_of_arrival"]
 
-Place = tuple[bytes, ...]
-"""A path below the root, as git has it."""
-
-_DOCUMENT: Final = DOCUMENT.encode()
-_IDENTITY: Final = IDENTITY.encode()
 _SKIPPED: Final = (INTERNAL_PREFIX.encode(), b".git")
 _NOTHING: Final = Listing()
 
@@ -53,18 +49,16 @@ class RunTree:
         """The place, for people and for ids."""
         return PurePosixPath(*map(os.fsdecode, self.place))
 
-
-def runs_below(repository: Repository, root: str | None) -> Iterator[RunTree]:
-    """Yield the runs of a tree in the order of their paths."""
-    for _, run in changed_runs(repository, None, root):
-        if run is not None:
-            yield run
+    @property
+    def entry(self) -> Entry:
+        """The directory, as the one above it has it."""
+        return Entry(self.place[-1], DIRECTORY, self.tree)
 
 
 def changed_runs(
     repository: Repository, old: str | None, new: str | None
 ) -> Iterator[tuple[Place, RunTree | None]]:
-    """Yield the places of runs that differ between two trees, with what is there in the new one.
+    """Yield the places of runs that differ between two trees, in their order, with what is in the new one.
 
     Only directories that differ are read. A run that was changed comes once, with its new state.
 
@@ -78,8 +72,9 @@ def changed_runs(
         place, was, now = pending.pop()
         if was == now:
             continue
-        before, after = _listing(repository, was), _listing(repository, now)
-        was_run, run = run_tree(place, was, before), run_tree(place, now, after)
+        before = _NOTHING if was is None else repository.listing(was)
+        after = _NOTHING if now is None else repository.listing(now)
+        was_run, run = _run_tree(place, was, before), _run_tree(place, now, after)
         if was_run is not None or run is not None:
             yield place, run
         # What is below "outputs" counts differently where the directory became a run, or ceased to be one.
@@ -90,24 +85,23 @@ def changed_runs(
         pending += [((*place, name), below_before.get(name), below_after.get(name)) for name in names]
 
 
-def run_tree(place: Place, tree: str | None, listing: Listing) -> RunTree | None:
-    """Return the run that a directory is, None if it is none."""
-    document, identity = listing.find(_DOCUMENT), listing.find(_IDENTITY)
+def _run_tree(place: Place, tree: str | None, listing: Listing) -> RunTree | None:
+    document, identity = listing.find(DOCUMENT.encode()), listing.find(IDENTITY.encode())
     if tree is None or document is None or not document.is_file:
         return None
     noted = identity.id if identity is not None and identity.is_file else None
     return RunTree(place, tree, document.id, noted)
 
 
-def subtree(repository: Repository, root: str, place: Place) -> str | None:
-    """Return the id of a directory below ``root``, None if there is none."""
-    current = root
-    for name in place:
-        entry = repository.listing(current).find(name)
-        if entry is None or not entry.is_directory:
-            return None
-        current = entry.id
-    return current
+def _directories(listing: Listing, other: Listing, run: RunTree | None) -> dict[bytes, str]:
+    """Return the directories that may hold runs and are not the same in ``other``."""
+
+    def may_hold_runs(entry: Entry) -> bool:
+        # An attachment may be called metrics.json, which does not make it a run.
+        attachments = run is not None and run.place and entry.name == OUTPUTS.encode()
+        return entry.is_directory and not entry.name.startswith(_SKIPPED) and not attachments
+
+    return {entry.name: entry.id for entry in listing.unlike(other) if may_hold_runs(entry)}
 
 
 def identify(repository: Repository, run: RunTree, document: bytes, committed: datetime) -> Identity:
@@ -128,20 +122,24 @@ def identify(repository: Repository, run: RunTree, document: bytes, committed: d
     return noted if isinstance(noted, Identity) else derived_identity(run.path, document, committed, noted)
 
 
-def _listing(repository: Repository, tree: str | None) -> Listing:
-    return _NOTHING if tree is None else repository.listing(tree)
+def times_of_arrival(repository: Repository, tip: Commit, places: Collection[Place]) -> dict[Place, datetime]:
+    """Return when the documents that are in ``tip`` were committed, by the place of their run.
 
-
-def _directories(listing: Listing, other: Listing, run: RunTree | None) -> dict[bytes, str]:
-    """Return the directories that may hold runs and are not the same in ``other``."""
-    found: dict[bytes, str] = {}
-    for entry in listing.unlike(other):
-        # An attachment may be called metrics.json; it is no run.
-        attachments = run is not None and run.place and entry.name == OUTPUTS.encode()
-        if _may_hold_runs(entry) and not attachments:
-            found[entry.name] = entry.id
-    return found
-
-
-def _may_hold_runs(entry: Entry) -> bool:
-    return entry.is_directory and not entry.name.startswith(_SKIPPED)
+    It is asked for the runs of older KITTs, which don't say when they were saved. The first parents are followed,
+    as ``git log --first-parent`` does, until all are found.
+    """
+    found: dict[Place, datetime] = {}
+    pending, commit = set(places), tip
+    while pending:
+        before = repository.parent(commit)
+        old = None if before is None else before.tree
+        for place, run in changed_runs(repository, old, commit.tree):
+            if place in pending and run is not None:
+                entry = repository.find(old, (*place, DOCUMENT.encode()))
+                if entry is None or entry.id != run.document:
+                    found[place] = commit.time
+                    pending.discard(place)
+        if before is None:
+            break
+        commit = before
+    return found | dict.fromkeys(pending, commit.time)

@@ -14,28 +14,19 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, BinaryIO, Final
 
-from attrs import frozen
+from attrs import Factory, define, frozen
 
 from kitt_core import codec
 from kitt_core.errors import InvalidDocumentError, StoreUnavailableError
 from kitt_core.model import Attachment
 from kitt_core.rundir.content import IDENTITY, OUTPUTS
 from kitt_core.rundir.names import numbers_counted
+from kitt_karr.git.lfs import LONGEST_POINTER, LargeFiles, Pointer
+from kitt_karr.git.repository import Repository
+from kitt_karr.git.trees import FILE, Entry
 from kitt_karr.layout import is_gits_own
-from kitt_karr.lfs import LONGEST_POINTER, LargeFiles, Pointer
-from kitt_karr.repository import Repository
-from kitt_karr.trees import FILE, Entry
 
-__all__ = [
-    "CHUNK_BYTES",
-    "Output",
-    "StoredOutputs",
-    "attachment_of",
-    "attachments_at_hand",
-    "large_files_of",
-    "read_outputs",
-    "store_outputs",
-]
+__all__ = ["CHUNK_BYTES", "Output", "StoredOutputs", "attachments_at_hand", "read_outputs", "store_outputs"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +34,7 @@ CHUNK_BYTES: Final = 50 << 20
 _LONGEST_NAME: Final = 240
 
 
-@frozen
+@define
 class StoredOutputs:
     """The attachments of one run, as they go into its tree.
 
@@ -53,52 +44,33 @@ class StoredOutputs:
         notes: What ``run.json`` says of attachments that are not one file of their own name.
     """
 
-    entries: Sequence[Entry] = ()
-    large: Sequence[str] = ()
-    notes: Sequence[Mapping[str, Any]] = ()
+    entries: list[Entry] = Factory(list)
+    large: list[str] = Factory(list)
+    notes: list[Mapping[str, Any]] = Factory(list)
 
 
-@frozen
-class Output:
-    """An attachment as it is found in a tree: the parts that make it.
-
-    Attributes:
-        name: Its name.
-        parts: Their contents in order: an object of git's, or a pointer.
-    """
-
-    name: str
-    parts: Sequence[tuple[Entry, Pointer | None]]
-
-
-def store_outputs(
-    repository: Repository, large_files: LargeFiles, attachments: Sequence[Attachment], threshold: int
-) -> StoredOutputs:
-    """Write attachments into the repository; nothing refers to them yet.
+def store_outputs(repository: Repository, attachments: Sequence[Attachment], threshold: int) -> StoredOutputs:
+    """Write attachments into the repository, durably; nothing refers to them yet.
 
     Args:
-        repository: For the small ones.
-        large_files: For the others.
+        repository: Takes small ones as objects, and has the contents of others beside them.
         attachments: Their names differ.
         threshold: How many bytes are small.
 
     Raises:
         StoreUnavailableError: One can't be read, or the disk is full.
     """
-    entries: list[Entry] = []
-    large: list[str] = []
-    notes: list[Mapping[str, Any]] = []
+    stored = StoredOutputs()
+    large_files = LargeFiles(repository)
     taken = {attachment.name for attachment in attachments}
     for attachment in attachments:
         contents = list(_contents(repository, large_files, attachment, threshold))
         names = _file_names(attachment.name, len(contents), taken)
-        for name, (identity, is_large) in zip(names, contents, strict=True):
-            entries.append(Entry(name.encode(), FILE, identity))
-            if is_large:
-                large.append(name)
+        stored.entries += [Entry(n.encode(), FILE, blob) for n, (blob, _) in zip(names, contents, strict=True)]
+        stored.large += [name for name, (_, is_large) in zip(names, contents, strict=True) if is_large]
         if names != [attachment.name]:
-            notes.append({"name": attachment.name, "files": names})
-    return StoredOutputs(entries, large, notes)
+            stored.notes.append({"name": attachment.name, "files": names})
+    return stored
 
 
 def _contents(
@@ -132,34 +104,44 @@ def _read_fully(source: BinaryIO, most: int) -> bytes:
 
 def _file_names(name: str, number: int, taken: Collection[str]) -> list[str]:
     """Return the names of an attachment's files, none of them git's own or another attachment's."""
+    mark = f"~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     stem = name
     if is_gits_own(name) or len(name.encode()) > _LONGEST_NAME:
         short = name.encode()[:_LONGEST_NAME].decode(errors="ignore")
-        stem = f"_{short.lstrip('.')[:200]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    names = [stem] if number == 1 else [f"{stem}.part-{part:04}" for part in range(number)]
-    if names == [name] or not set(names) & set(taken):
-        return names
-    return _file_names(f"{stem}~{hashlib.sha256(name.encode()).hexdigest()[:8]}", number, taken)
+        stem = f"_{short.lstrip('.')[:200]}{mark}"
+    while True:
+        names = [stem] if number == 1 else [f"{stem}.part-{part:04}" for part in range(number)]
+        if names == [name] or not set(names) & set(taken):
+            return names
+        stem += mark
+
+
+@frozen
+class Output:
+    """An attachment as it is found in a tree: the parts that make it.
+
+    Attributes:
+        name: Its name.
+        parts: Its contents in order: the file in the tree, and the pointer if it is one.
+    """
+
+    name: str
+    parts: Sequence[tuple[Entry, Pointer | None]]
 
 
 def read_outputs(repository: Repository, run_tree: str) -> list[Output]:
     """Return the attachments of a run by name, whether or not their contents are there."""
-    listing = repository.listing(run_tree)
-    directory = listing.find(OUTPUTS.encode())
+    directory = repository.find(run_tree, (OUTPUTS.encode(),))
     if directory is None or not directory.is_directory:
         return []
-    files = {
-        entry.name.decode("utf-8", "surrogateescape"): entry
-        for entry in repository.listing(directory.id)
-        if entry.is_file
-    }
-    noted = listing.find(IDENTITY.encode())
-    notes = _notes(b"" if noted is None or not noted.is_file else repository.blob(noted.id))
+    listing = repository.listing(directory.id)
+    files = {entry.name.decode("utf-8", "surrogateescape"): entry for entry in listing if entry.is_file}
+    notes = _notes(repository.file(run_tree, (IDENTITY.encode(),)) or b"")
     found = {name: names for name, names in notes if names and files.keys() >= set(names)}
     used = {file for names in found.values() for file in names}
     found |= {file: [file] for file in files if file not in used}
     return [
-        Output(name, [(files[file], _pointer(repository, files[file])) for file in found[name]])
+        Output(name, [(files[file], Pointer.parse(repository.blob(files[file].id))) for file in found[name]])
         for name in sorted(found, key=numbers_counted)
     ]
 
@@ -169,56 +151,38 @@ def _notes(identity: bytes) -> Iterator[tuple[str, list[str]]]:
     with suppress(InvalidDocumentError):
         noted = codec.parse(identity).get("outputs")
         for note in noted if isinstance(noted, list) else ():
-            if (
-                isinstance(note, dict)
-                and isinstance(note.get("name"), str)
-                and isinstance(note.get("files"), list)
-            ):
-                yield note["name"], [str(file) for file in note["files"]]
+            match note:
+                case {"name": str(name), "files": list(files)}:
+                    yield name, [str(file) for file in files]
 
 
-def _pointer(repository: Repository, entry: Entry) -> Pointer | None:
-    return Pointer.parse(repository.blob(entry.id))
-
-
-def attachment_of(repository: Repository, large_files: LargeFiles, output: Output) -> Attachment:
-    """Return an output for reading; contents that are missing are an error when it is opened."""
-    size = sum(
-        len(repository.blob(entry.id)) if pointer is None else pointer.size for entry, pointer in output.parts
-    )
-    opens = [_opener(repository, large_files, entry, pointer) for entry, pointer in output.parts]
-    return Attachment(output.name, size, opens[0] if len(opens) == 1 else partial(_open_all, opens))
-
-
-def attachments_at_hand(
-    repository: Repository, large_files: LargeFiles, run_tree: str, run: str
-) -> Iterator[Attachment]:
+def attachments_at_hand(repository: Repository, run_tree: str, run: str) -> Iterator[Attachment]:
     """Yield the attachments of a run whose contents are on this machine, and warn of the others.
 
     Args:
-        repository: The repository.
-        large_files: Its LFS contents.
+        repository: The repository; it must be open when they are read.
         run_tree: The id of the run's directory.
         run: What the warning calls the run.
     """
+    large_files = LargeFiles(repository)
     for output in read_outputs(repository, run_tree):
-        if all(pointer is None or large_files.holds(pointer) for _, pointer in output.parts):
-            yield attachment_of(repository, large_files, output)
+        size = 0
+        opens: list[Callable[[], BinaryIO]] = []
+        for entry, pointer in output.parts:
+            if pointer is None:
+                size += len(repository.blob(entry.id))
+                opens.append(partial(_open_blob, repository, entry.id))
+            elif large_files.holds(pointer):
+                size += pointer.size
+                opens.append(partial(large_files.path(pointer).open, "rb"))
+        if len(opens) == len(output.parts):
+            yield Attachment(output.name, size, opens[0] if len(opens) == 1 else partial(_open_all, opens))
         else:
             logger.warning("%s: the content of outputs/%s is not here, only its LFS pointer", run, output.name)
 
 
-def large_files_of(repository: Repository) -> LargeFiles:
-    """Return where LFS keeps the contents of a repository; git's configuration may have moved it."""
-    return LargeFiles(repository.directory / (repository.setting("lfs", "storage") or "lfs"))
-
-
-def _opener(
-    repository: Repository, large_files: LargeFiles, entry: Entry, pointer: Pointer | None
-) -> Callable[[], BinaryIO]:
-    if pointer is None:
-        return lambda: io.BytesIO(repository.blob(entry.id))
-    return lambda: large_files.path(pointer).open("rb")
+def _open_blob(repository: Repository, identity: str) -> BinaryIO:
+    return io.BytesIO(repository.blob(identity))
 
 
 def _open_all(opens: Sequence[Callable[[], BinaryIO]]) -> BinaryIO:
@@ -230,26 +194,20 @@ class _Chain(io.RawIOBase):
 
     def __init__(self, opens: Sequence[Callable[[], BinaryIO]]) -> None:
         self._pending = list(reversed(opens))
-        self._open: BinaryIO | None = None
+        self._open: BinaryIO = io.BytesIO()
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        while True:
-            if self._open is None:
-                if not self._pending:
-                    return 0
-                self._open = self._pending.pop()()
-            content = self._open.read(len(buffer))
-            if content:
-                buffer[: len(content)] = content
-                return len(content)
+        while not (content := self._open.read(len(buffer))):
+            if not self._pending:
+                return 0
             self._open.close()
-            self._open = None
+            self._open = self._pending.pop()()
+        buffer[: len(content)] = content
+        return len(content)
 
     def close(self) -> None:
-        if self._open is not None:
-            self._open.close()
-            self._open = None
+        self._open.close()
         super().close()

@@ -18,32 +18,23 @@ from typing import TYPE_CHECKING, Final
 from kitt_core.durability import sync_directory
 from kitt_core.errors import StoreUnavailableError
 from kitt_core.rundir.locking import exclusive
-from kitt_karr import trees
-from kitt_karr.branch import Branch, Head
-from kitt_karr.errors import translated
-from kitt_karr.identity import identity_of
-from kitt_karr.loose import write_object
-from kitt_karr.objects import BLOB, COMMIT, TREE, Commit, encode_commit, object_id, parse_commit
-from kitt_karr.plugin import OWN_DIRECTORY
-from kitt_karr.trees import Entry, Listing, NameTakenError
+from kitt_karr.git.branch import Branch, Head
+from kitt_karr.git.errors import bad_object, file_in_the_way, translated
+from kitt_karr.git.objects import BLOB, COMMIT, TREE, Commit, author, encode_commit, object_id, write_object
+from kitt_karr.git.trees import Entry, Listing, NameTakenError, Place, rewrite
+from kitt_karr.layout import OWN_DIRECTORY
 
 if TYPE_CHECKING:
     from dulwich.config import StackedConfig
     from dulwich.repo import Repo
 
-__all__ = ["Repository", "is_repository"]
+__all__ = ["Repository"]
 
 _KINDS: Final = {1: COMMIT, 2: TREE, 3: BLOB}
 _HASH_BYTES: Final = 20
 _CACHED_LISTINGS: Final = 12
 _LARGEST_CACHED: Final = 50_000
-
-
-def is_repository(path: Path) -> bool:
-    """Whether ``path`` is a git directory, or has one in it; opens nothing."""
-    return any((place / "HEAD").exists() and (place / "objects").is_dir() for place in (path, path / ".git")) or (
-        (path / ".git").is_file()
-    )
+_NOT_WRITABLE: Final = "cannot be written"
 
 
 class Repository:
@@ -55,10 +46,12 @@ class Repository:
     Attributes:
         path: As it was given.
         directory: The git directory itself; in a linked work tree that of the main one.
+        control_directory: Where ``HEAD`` and git's index are; in a linked work tree one of its own.
         work_tree: The directory with its files, None if it is bare.
+        own: KITT's directory in the git directory; it may be missing.
 
     Raises:
-        StoreUnavailableError: It is no git repository, or one that can't be used.
+        StoreUnavailableError: It is not a git repository, or one that can't be used.
     """
 
     def __init__(self, path: Path) -> None:
@@ -77,7 +70,7 @@ class Repository:
         """The repository as dulwich has it; to be used by one thread at a time."""
         return self._repo
 
-    # Reading.
+    # Reading. A missing or damaged object is a `StoreUnavailableError` that names it.
 
     def head(self) -> Head:
         """Return where ``HEAD`` points now."""
@@ -85,14 +78,15 @@ class Repository:
             return self._branch.head()
 
     def commit(self, commit_id: str) -> Commit:
-        """Return a commit.
-
-        Raises:
-            StoreUnavailableError: It is missing or damaged.
-        """
+        """Return a commit."""
         content = self._read(COMMIT, commit_id)
         with translated(self.path):
-            return parse_commit(commit_id, content)
+            return Commit.parse(commit_id, content)
+
+    def parent(self, commit: Commit) -> Commit | None:
+        """Return the first parent, None at the beginning; a shallow clone begins where a parent is missing."""
+        first = commit.parents[0] if commit.parents else None
+        return self.commit(first) if first is not None and self.has(first) else None
 
     def has(self, identity: str) -> bool:
         """Whether an object is there."""
@@ -100,11 +94,7 @@ class Repository:
             return identity.encode("ascii") in self._repo.object_store  # type: ignore[operator]  # its NewType of bytes
 
     def blob(self, identity: str) -> bytes:
-        """Return the content of a file.
-
-        Raises:
-            StoreUnavailableError: It is missing or damaged.
-        """
+        """Return the content of a file."""
         return self._read(BLOB, identity)
 
     def problem(self, entry: Entry) -> str | None:
@@ -116,11 +106,7 @@ class Repository:
         return None
 
     def listing(self, tree_id: str) -> Listing:
-        """Return a directory.
-
-        Raises:
-            StoreUnavailableError: It is missing or damaged.
-        """
+        """Return a directory."""
         with self._lock:
             found = self._listings.get(tree_id)
             if found is not None:
@@ -132,23 +118,32 @@ class Repository:
         self._remember(tree_id, listing)
         return listing
 
+    def find(self, root: str | None, place: Place) -> Entry | None:
+        """Return what is at ``place`` below a root tree, None if there is nothing."""
+        entry = None
+        for name in place:
+            entry = None if root is None else self.listing(root).find(name)
+            if entry is None:
+                return None
+            root = entry.id if entry.is_directory else None
+        return entry
+
+    def file(self, root: str | None, place: Place) -> bytes | None:
+        """Return the content of the file at ``place`` below a root tree, None if there is none."""
+        entry = self.find(root, place)
+        return None if entry is None or not entry.is_file else self.blob(entry.id)
+
     def _read(self, kind: bytes, identity: str) -> bytes:
         with self._lock:
             try:
                 number, content = self._repo.object_store.get_raw(identity.encode("ascii"))  # type: ignore[arg-type]  # its NewType of bytes
             except Exception as error:
-                missing = isinstance(error, KeyError)
-                raise StoreUnavailableError(
-                    f"object {identity[:12]} of {self.path} is {'missing' if missing else 'damaged'}",
-                    hint=f"see `git -C {self.path} fsck`; a clone or a pushed copy has it still",
-                ) from error
+                what = "missing" if isinstance(error, KeyError) else "damaged"
+                raise bad_object(self.path, identity, what) from error
         data = bytes(content)
         # Git itself compares on reading, dulwich does not: half a document must not pass for a whole one.
         if _KINDS.get(number) != kind or object_id(kind, data) != identity:
-            raise StoreUnavailableError(
-                f"object {identity[:12]} of {self.path} is damaged: its content is not what its name says",
-                hint=f"see `git -C {self.path} fsck`; a clone or a pushed copy has it still",
-            )
+            raise bad_object(self.path, identity, "damaged: its content is not what its name says")
         return data
 
     def _remember(self, tree_id: str, listing: Listing) -> None:
@@ -168,7 +163,7 @@ class Repository:
 
         Git's own commands don't know it; against them `advance` compares.
         """
-        with translated(self.path, "cannot be written"):
+        with translated(self.path, _NOT_WRITABLE):
             if not self.own.is_dir():
                 self.own.mkdir(exist_ok=True)
                 sync_directory(self.directory)
@@ -177,36 +172,34 @@ class Repository:
 
     def add_blob(self, content: bytes) -> str:
         """Write a file's content, durably, and return its id."""
-        with translated(self.path, "cannot be written"):
+        with translated(self.path, _NOT_WRITABLE):
             return write_object(self.directory / "objects", BLOB, content)
 
     def add_tree(self, listing: Listing) -> str:
         """Write a directory, durably, and return its id."""
-        with translated(self.path, "cannot be written"):
+        with translated(self.path, _NOT_WRITABLE):
             identity = write_object(self.directory / "objects", TREE, listing.encode())
         self._remember(identity, listing)
         return identity
 
-    def changed_tree(self, root: str | None, changes: Mapping[trees.Path, Entry | None]) -> str:
+    def changed_tree(self, root: str | None, changes: Mapping[Place, Entry | None]) -> str:
         """Return the id of a tree with entries put in or (None) taken out; only touched levels are written.
 
         Raises:
             StoreUnavailableError: A file is where a directory is needed.
         """
         try:
-            changed = trees.rewrite(root, changes, self.listing, self.add_tree)
+            changed = rewrite(root, changes, self.listing, self.add_tree)
         except NameTakenError as error:
-            raise StoreUnavailableError(
-                f"{self.path} has a file {error}, a directory is needed to write runs into", hint="move it away"
-            ) from error
+            raise file_in_the_way(self.path, str(error)) from error
         return self.add_tree(Listing()) if changed is None else changed
 
-    def add_commit(self, tree: str, parents: tuple[str, ...], message: str, moment: datetime | None = None) -> str:
+    def add_commit(self, tree: str, parent: str | None, message: str) -> str:
         """Write a commit, durably, and return its id; no branch is moved."""
-        made = moment or datetime.now(UTC)
-        author, committer = self.identity("AUTHOR"), self.identity("COMMITTER")
-        content = encode_commit(tree, parents, author, committer, made, message)
-        with translated(self.path, "cannot be written"):
+        parents = () if parent is None else (parent,)
+        authors = self._author("AUTHOR"), self._author("COMMITTER")
+        content = encode_commit(tree, parents, *authors, datetime.now(UTC), message)
+        with translated(self.path, _NOT_WRITABLE):
             return write_object(self.directory / "objects", COMMIT, content)
 
     def advance(self, head: Head, commit_id: str, reason: str) -> bool:
@@ -217,9 +210,9 @@ class Repository:
         Raises:
             StoreUnavailableError: ``HEAD`` is detached, git keeps the branch locked, writing is denied.
         """
-        author = self.identity("COMMITTER")
-        with self._lock, translated(self.path, "cannot be written"):
-            return self._branch.advance(head, commit_id, author=author, moment=datetime.now(UTC), reason=reason)
+        committer = self._author("COMMITTER")
+        with self._lock, translated(self.path, _NOT_WRITABLE):
+            return self._branch.advance(head, commit_id, author=committer, moment=datetime.now(UTC), reason=reason)
 
     def refuse_detached(self, head: Head) -> None:
         """Raise unless ``head`` is on a branch.
@@ -229,10 +222,7 @@ class Repository:
         """
         self._branch.name_of(head)
 
-    def identity(self, role: str) -> bytes:
-        """Return who commits: environment, git's configuration, else KITT itself."""
-        with translated(self.path):
-            return identity_of(self._config, role)
+    # Configuration.
 
     def setting(self, section: str, name: str) -> str | None:
         """Return a value of git's configuration, None if it is not set."""
@@ -242,6 +232,10 @@ class Repository:
             except KeyError:
                 return None
             return os.fsdecode(value)
+
+    def _author(self, role: str) -> bytes:
+        with translated(self.path):
+            return author(self._config, role)
 
     @cached_property
     def _config(self) -> StackedConfig:

@@ -1,4 +1,4 @@
-"""The branch that holds the runs: where it stands, and moving it on only from where one believes it to stand."""
+"""The branch that holds the runs: where it stands, and moving it from exactly there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from attrs import frozen
 
 from kitt_core.durability import sync_directory
 from kitt_core.errors import StoreUnavailableError
-from kitt_karr.gitlock import held
+from kitt_karr.git.locks import held
 
 if TYPE_CHECKING:
     from dulwich.repo import Repo
@@ -80,12 +80,11 @@ class Branch:
 
     def _refuse_unborn(self, name: str) -> None:
         """A repository without any commit is new; one whose runs are on another branch is mistaken."""
-        others = sorted(os.fsdecode(ref) for ref in self._repo.refs.allkeys() if ref.startswith(b"refs/heads/"))
+        others = sorted(os.fsdecode(ref) for ref in self._repo.refs.allkeys() if ref.startswith(_HEADS.encode()))
         if others:
-            short = others[0].removeprefix(_HEADS)
             raise StoreUnavailableError(
                 f"{self._common} is on the branch {name.removeprefix(_HEADS)}, which has no commit yet,"
-                f" and has the branch {short}",
+                f" and has the branch {others[0].removeprefix(_HEADS)}",
                 hint=f"choose it: git -C {self._common} symbolic-ref HEAD {others[0]}",
             )
 
@@ -121,19 +120,11 @@ class Branch:
                 os.fsync(file.fileno())
             lock.rename(reference)
         sync_directory(reference.parent)
-        self._log(head, commit, author, moment, reason)
-        return True
-
-    def _log(self, head: Head, commit: str, author: bytes, moment: datetime, reason: str) -> None:
-        """Note the move where git keeps notes (repositories with a work tree), for ``git reflog``."""
-        line = b"%s %s %s %d +0000\t%s\n" % (
-            (head.tip or "0" * 40).encode(),
-            commit.encode(),
-            author,
-            int(moment.timestamp()),
-            reason.encode("utf-8", "replace"),
-        )
+        # Where git keeps notes of moves (repositories with a work tree), for `git reflog`.
+        old, seconds = head.tip or "0" * 40, int(moment.timestamp())
+        note = f"{old} {commit} ".encode() + author + f" {seconds} +0000\t{reason}\n".encode("utf-8", "replace")
         for log in (self._common / "logs" / self.name_of(head), Path(self._repo.controldir()) / "logs" / "HEAD"):
             if log.is_file():
                 with log.open("ab") as file:
-                    file.write(line)
+                    file.write(note)
+        return True

@@ -1,4 +1,4 @@
-"""A new repository: bare, on ``main``, with its first commit; there at once or not at all.
+"""A new repository without a commit, on ``main``; there at once or not at all.
 
 It is built beside its place and moved in with ``HEAD`` last: without ``HEAD`` git and KITT see no repository. What
 a killed KITT left is swept away by the next one, which holds the lock.
@@ -15,18 +15,14 @@ from kitt_core.durability import sync_directory
 from kitt_core.errors import StoreUnavailableError
 from kitt_core.rundir.locking import LOCK_NAME, exclusive
 from kitt_core.rundir.names import INTERNAL_PREFIX
-from kitt_karr.errors import translated
-from kitt_karr.layout import root_files
-from kitt_karr.plugin import OWN_DIRECTORY
-from kitt_karr.repository import Repository, is_repository
-from kitt_karr.trees import FILE, Entry
-from kitt_karr.trees import Path as TreePath
+from kitt_karr.git.errors import translated
+from kitt_karr.git.objects import write_file
 
-__all__ = ["FIRST_MESSAGE", "create_repository", "first_changes", "is_free"]
+__all__ = ["create_repository", "is_free"]
 
-FIRST_MESSAGE: Final = "Initial commit: KARR results repository"
 _UNFINISHED: Final = f"{INTERNAL_PREFIX}karr-"
-_PARTS: Final = frozenset({"branches", "config", "description", "hooks", "info", "objects", "refs", OWN_DIRECTORY})
+_PARTS: Final = frozenset({"config", "objects", "refs"})
+_CONFIG: Final = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = {}\n"
 
 
 def is_free(path: Path) -> bool:
@@ -42,12 +38,12 @@ def is_free(path: Path) -> bool:
     return all(name in known or name == LOCK_NAME or name.startswith(_UNFINISHED) for name in names)
 
 
-def create_repository(path: Path, fingerprint: str = "") -> None:
-    """Make a bare repository with its first commit, unless another process made one just now.
+def create_repository(path: Path, *, work_tree: bool) -> None:
+    """Make an empty repository, unless another process made one just now.
 
     Args:
         path: A directory that is missing or empty.
-        fingerprint: The machine's; kept in ``hardware_fingerprint.txt``.
+        work_tree: Whether its files lie in ``path``, and git's directory is ``path/.git``; else it is bare.
 
     Raises:
         StoreUnavailableError: Something else is there, or writing is denied.
@@ -55,48 +51,41 @@ def create_repository(path: Path, fingerprint: str = "") -> None:
     with translated(path, "cannot be made a repository"):
         path.mkdir(parents=True, exist_ok=True)
         with exclusive(path):
-            if is_repository(path):
+            if _is_repository(path):
                 return
             if not is_free(path):
                 raise StoreUnavailableError(
                     f"{path} is not a git repository, and is not empty",
                     hint="name a KARR repository, or a directory that does not exist yet",
                 )
-            _build(path, fingerprint)
+            _build(path, work_tree=work_tree)
+        if work_tree:
+            (path / LOCK_NAME).unlink(missing_ok=True)  # it would be shown as a file that git does not know
 
 
-def first_changes(repository: Repository, fingerprint: str) -> dict[TreePath, Entry | None]:
-    """Write the files of the first commit, and return them by their place."""
-    return {
-        (name.encode(),): Entry(name.encode(), FILE, repository.add_blob(content))
-        for name, content in root_files(fingerprint).items()
-    }
+def _is_repository(path: Path) -> bool:
+    places = (path, path / ".git")
+    return places[1].is_file() or any((p / "HEAD").exists() and (p / "objects").is_dir() for p in places)
 
 
-def _build(path: Path, fingerprint: str) -> None:
+def _build(path: Path, *, work_tree: bool) -> None:
     for left in path.iterdir():
         if left.name != LOCK_NAME:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
     unfinished = path / f"{_UNFINISHED}{secrets.token_hex(6)}"
     try:
-        _initialise(unfinished, fingerprint)
-        for part in sorted(unfinished.iterdir(), key=lambda part: part.name == "HEAD"):
-            part.rename(path / part.name)
+        for directory in ("objects/info", "objects/pack", "refs/heads", "refs/tags"):
+            (unfinished / directory).mkdir(parents=True)
+        write_file(unfinished / "config", _CONFIG.format(str(not work_tree).lower()).encode())
+        write_file(unfinished / "HEAD", b"ref: refs/heads/main\n")
+        if work_tree:
+            for log in ("logs/HEAD", "logs/refs/heads/main"):  # for `git reflog`
+                (unfinished / log).parent.mkdir(parents=True, exist_ok=True)
+                (unfinished / log).touch()
+            unfinished.rename(path / ".git")
+        else:
+            for part in sorted(unfinished.iterdir(), key=lambda part: part.name == "HEAD"):
+                part.rename(path / part.name)
         sync_directory(path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _initialise(directory: Path, fingerprint: str) -> None:
-    from dulwich.repo import Repo
-
-    directory.mkdir()
-    Repo.init_bare(str(directory), default_branch=b"main").close()
-    repository = Repository(directory)
-    try:
-        tree = repository.changed_tree(None, first_changes(repository, fingerprint))
-        with repository.exclusive():
-            commit = repository.add_commit(tree, (), FIRST_MESSAGE)
-            repository.advance(repository.head(), commit, FIRST_MESSAGE)
-    finally:
-        repository.close()

@@ -15,6 +15,7 @@ from typing import BinaryIO, Final
 from attrs import frozen
 
 from kitt_core.durability import sync_directory
+from kitt_karr.git.repository import Repository
 
 __all__ = ["LONGEST_POINTER", "LargeFiles", "Pointer"]
 
@@ -42,7 +43,7 @@ class Pointer:
 
     @classmethod
     def parse(cls, content: bytes) -> Pointer | None:
-        """Return the pointer that a file is, None if it is none."""
+        """Return the pointer that a file is, None if it is something else."""
         if len(content) > LONGEST_POINTER:
             return None
         found = _POINTER.fullmatch(content.replace(b"\r\n", b"\n"))
@@ -54,26 +55,23 @@ class Pointer:
 
     def is_content_of(self, path: Path) -> bool:
         """Whether a file is what the pointer points to."""
-        digest = hashlib.sha256()
         with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-        return digest.hexdigest() == self.oid
+            return hashlib.file_digest(file, "sha256").hexdigest() == self.oid
 
 
 class LargeFiles:
-    """The contents that this machine has.
+    """The contents that this machine has of a repository's large files.
 
     Args:
-        directory: Git LFS's directory, usually ``lfs`` in the git directory.
+        repository: Its configuration may have moved them (``lfs.storage``).
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, repository: Repository) -> None:
+        self._directory = repository.directory / (repository.setting("lfs", "storage") or "lfs")
 
     def path(self, pointer: Pointer) -> Path:
         """Return where the content is, or would be."""
-        return self.directory / "objects" / pointer.oid[:2] / pointer.oid[2:4] / pointer.oid
+        return self._directory / "objects" / pointer.oid[:2] / pointer.oid[2:4] / pointer.oid
 
     def holds(self, pointer: Pointer) -> bool:
         """Whether the content is there in its size."""
@@ -82,18 +80,13 @@ class LargeFiles:
         except OSError:
             return False
 
-    def problem(self, pointer: Pointer) -> str | None:
-        """Return what is wrong with a content that is there, None if its hash is right."""
-        right = pointer.is_content_of(self.path(pointer))
-        return None if right else "has other content than its name says"
-
     def add(self, first: bytes, source: BinaryIO, most: int) -> Pointer:
         """Store ``first`` and what ``source`` has, ``most`` bytes together, durably.
 
         Raises:
             OSError: It can't be read or written.
         """
-        temporary = self.directory / "tmp"
+        temporary = self._directory / "tmp"
         temporary.mkdir(parents=True, exist_ok=True)
         unfinished = temporary / f"kitt-{secrets.token_hex(8)}"
         try:

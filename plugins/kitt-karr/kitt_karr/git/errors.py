@@ -8,12 +8,12 @@ from pathlib import Path
 
 from kitt_core.errors import KittError, StoreUnavailableError
 
-__all__ = ["translated"]
+__all__ = ["bad_object", "file_in_the_way", "translated"]
 
 
 @contextmanager
 def translated(place: Path, what: str = "cannot be used") -> Iterator[None]:
-    """Raise `StoreUnavailableError` for whatever goes wrong in the repository.
+    """Raise `StoreUnavailableError` for whatever goes wrong in the repository at ``place``.
 
     Args:
         place: The repository.
@@ -33,3 +33,18 @@ def translated(place: Path, what: str = "cannot be used") -> Iterator[None]:
             f"{place} {what}: git data that cannot be read ({type(error).__name__})",
             hint=f"see what is wrong with `git -C {place} fsck`",
         ) from error
+
+
+def bad_object(place: Path, identity: str, what: str) -> StoreUnavailableError:
+    """Return the error for an object that is missing or damaged."""
+    return StoreUnavailableError(
+        f"object {identity[:12]} of {place} is {what}",
+        hint=f"see `git -C {place} fsck`; a clone or a pushed copy has it still",
+    )
+
+
+def file_in_the_way(place: Path, name: str) -> StoreUnavailableError:
+    """Return the error for a file that has the name of a directory that is needed."""
+    return StoreUnavailableError(
+        f"{place} has a file {name}, a directory is needed to write runs into", hint="move it away with `git mv`"
+    )

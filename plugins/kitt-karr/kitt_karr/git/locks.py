@@ -32,8 +32,8 @@ def held(target: Path, own: Path, kind: str) -> Iterator[Path]:
 
     Args:
         target: What is to be changed: a branch, the index.
-        own: KITT's directory.
-        kind: One word for what it is; a caller holds at most one lock of a kind.
+        own: KITT's directory in the git directory.
+        kind: What it is, in one word; a caller holds at most one lock of a kind.
 
     Raises:
         StoreUnavailableError: Git holds it, or left it there.

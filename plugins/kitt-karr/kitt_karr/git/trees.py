@@ -1,4 +1,4 @@
-"""Git's trees: directories as sorted lists of entries, and how few of them are written anew.
+"""Git's trees: directories as sorted lists of entries, of which as few as possible are written anew.
 
 A commit of KITT's changes one run. All that it rewrites are the directories on the way from the root to the run;
 an entry is spliced into their bytes, nothing else is looked at.
@@ -7,16 +7,20 @@ an entry is spliced into their bytes, nothing else is looked at.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from attrs import frozen
 
-__all__ = ["DIRECTORY", "FILE", "Entry", "Listing", "NameTakenError", "rewrite"]
+__all__ = ["DIRECTORY", "FILE", "Entry", "Listing", "NameTakenError", "Place", "rewrite"]
 
 DIRECTORY: Final = b"40000"
 FILE: Final = b"100644"
 _FILES: Final = frozenset({FILE, b"100755", b"100664"})
+_ID_BYTES: Final = 20
+
+Place = tuple[bytes, ...]
+"""A path below the root, as git has it."""
 
 
 class NameTakenError(Exception):
@@ -41,9 +45,14 @@ class Entry:
         """Whether it is a regular file."""
         return self.mode in _FILES
 
+    @property
+    def text(self) -> str:
+        """The name, for people; what is not UTF-8 is replaced."""
+        return self.name.decode(errors="replace")
+
 
 class Listing:
-    """The entries of one directory; never changed, `with_entry` and `without` return another."""
+    """The entries of one directory; never changed: `with_entry` and `without` return another."""
 
     __slots__ = ("_keys", "_pieces")
 
@@ -54,16 +63,24 @@ class Listing:
         self._pieces = pieces or []
 
     @classmethod
+    def of(cls, entries: Iterable[Entry]) -> Listing:
+        """Return the listing of some entries, whose names differ."""
+        listing = cls()
+        for entry in entries:
+            listing = listing.with_entry(entry)
+        return listing
+
+    @classmethod
     def parse(cls, content: bytes) -> Listing:
         """Read a tree object's content.
 
         Raises:
-            ValueError: It is no tree.
+            ValueError: It is not a tree.
         """
         keys, pieces, start = [], [], 0
         while start < len(content):
             space, end = content.index(b" ", start), content.index(b"\0", start)
-            name, stop = content[space + 1 : end], end + 21
+            name, stop = content[space + 1 : end], end + 1 + _ID_BYTES
             is_directory = content[start:space].lstrip(b"0") == DIRECTORY
             keys.append(name + b"/" if is_directory else name)
             pieces.append(content[start:stop])
@@ -90,39 +107,36 @@ class Listing:
     def find(self, name: bytes) -> Entry | None:
         """Return the entry of this name, None if there is none."""
         for key in (name, name + b"/"):
-            place = bisect_left(self._keys, key)
-            if self._keys[place : place + 1] == [key]:
-                return _entry(self._pieces[place])
+            position = bisect_left(self._keys, key)
+            if self._keys[position : position + 1] == [key]:
+                return _entry(self._pieces[position])
         return None
 
     def with_entry(self, entry: Entry) -> Listing:
         """Return a listing with ``entry``, in place of one that has its name."""
-        keys, pieces = self._without(entry.name)
+        changed = self.without(entry.name)
         key = entry.name + b"/" if entry.is_directory else entry.name
-        place = bisect_left(keys, key)
-        keys.insert(place, key)
-        pieces.insert(place, b"%s %s\0%s" % (entry.mode, entry.name, bytes.fromhex(entry.id)))
-        return Listing(keys, pieces)
+        position = bisect_left(changed._keys, key)
+        changed._keys.insert(position, key)
+        changed._pieces.insert(position, b"%s %s\0%s" % (entry.mode, entry.name, bytes.fromhex(entry.id)))
+        return changed
 
     def without(self, name: bytes) -> Listing:
         """Return a listing without the entry of this name."""
-        return Listing(*self._without(name))
-
-    def _without(self, name: bytes) -> tuple[list[bytes], list[bytes]]:
         keys, pieces = self._keys.copy(), self._pieces.copy()
         for key in (name, name + b"/"):
-            place = bisect_left(keys, key)
-            if keys[place : place + 1] == [key]:
-                del keys[place], pieces[place]
-        return keys, pieces
+            position = bisect_left(keys, key)
+            if keys[position : position + 1] == [key]:
+                del keys[position], pieces[position]
+        return Listing(keys, pieces)
 
 
-Path = tuple[bytes, ...]
-Reader = Callable[[str], Listing]
-Writer = Callable[[Listing], str]
-
-
-def rewrite(root: str | None, changes: Mapping[Path, Entry | None], read: Reader, write: Writer) -> str | None:
+def rewrite(
+    root: str | None,
+    changes: Mapping[Place, Entry | None],
+    read: Callable[[str], Listing],
+    write: Callable[[Listing], str],
+) -> str | None:
     """Return the id of a tree with some entries put in, replaced or (None) taken out.
 
     Directories that are empty then go, too; None is returned if nothing is left.
@@ -137,7 +151,7 @@ def rewrite(root: str | None, changes: Mapping[Path, Entry | None], read: Reader
         NameTakenError: A file is where a directory is needed.
     """
     listing = Listing() if root is None else read(root)
-    below: dict[bytes, dict[Path, Entry | None]] = {}
+    below: dict[bytes, dict[Place, Entry | None]] = {}
     for (name, *rest), entry in changes.items():
         if rest:
             below.setdefault(name, {})[tuple(rest)] = entry
@@ -146,7 +160,7 @@ def rewrite(root: str | None, changes: Mapping[Path, Entry | None], read: Reader
     for name, wanted in below.items():
         found = listing.find(name)
         if found is not None and not found.is_directory:
-            raise NameTakenError(name.decode(errors="replace"))
+            raise NameTakenError(found.text)
         child = rewrite(None if found is None else found.id, wanted, read, write)
         listing = listing.without(name) if child is None else listing.with_entry(Entry(name, DIRECTORY, child))
     return write(listing) if len(listing) else None

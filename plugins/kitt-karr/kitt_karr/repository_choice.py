@@ -1,17 +1,18 @@
-"""This machine's repository: how it is called, and how it is told from another machine's of that name."""
+"""Which repository is meant: this machine's, told from another machine's of its name, or the only one here."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Final
 
 from kitt_core.errors import ConfigurationError, StoreUnavailableError
 from kitt_core.rundir.names import safe_name
-from kitt_karr.creation import is_free
-from kitt_karr.layout import FINGERPRINT
-from kitt_karr.repository import Repository
+from kitt_karr.git.creation import is_free
+from kitt_karr.git.repository import Repository
+from kitt_karr.layout import FINGERPRINT, recognises
 
 __all__ = ["machines_repository", "only_repository"]
 
@@ -41,18 +42,13 @@ def _names(directory: Path, fingerprint: str) -> Iterator[Path]:
 
 def _is_of(path: Path, fingerprint: str) -> bool:
     try:
-        repository = Repository(path)
+        with closing(Repository(path)) as repository:
+            tip = repository.head().tip
+            if tip is None:
+                return True  # made, and interrupted before its first commit
+            noted = repository.file(repository.commit(tip).tree, (FINGERPRINT.encode(),)) or b""
     except StoreUnavailableError:
         return False
-    try:
-        tip = repository.head().tip
-        tree = None if tip is None else repository.commit(tip).tree
-        entry = None if tree is None else repository.listing(tree).find(FINGERPRINT.encode())
-        noted = b"" if entry is None or not entry.is_file else repository.blob(entry.id)
-    except StoreUnavailableError:
-        return False
-    finally:
-        repository.close()
     return noted.decode("utf-8", "replace").strip() == fingerprint
 
 
@@ -62,8 +58,6 @@ def only_repository(directory: Path) -> Path:
     Raises:
         ConfigurationError: There is none, or there are several.
     """
-    from kitt_karr.plugin import recognises
-
     if recognises(directory):
         return directory
     found = sorted(path for path in directory.glob("karr*") if path.is_dir() and recognises(path))

@@ -1,4 +1,4 @@
-"""A repository with a work tree: a run's files and index entries follow its commit, and nothing else does.
+"""A repository with a work tree: the files and index entries of a run follow its commit, and nothing else does.
 
 What the user has staged stays staged, what is changed stays changed. The index is exchanged before the branch
 moves where runs are added, and after it where they go: were KITT killed in between, git would show a run that is
@@ -10,19 +10,18 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kitt_core.durability import sync_directory
 from kitt_core.errors import StoreUnavailableError
-from kitt_karr.gitlock import held
-from kitt_karr.lfs import LargeFiles, Pointer
-from kitt_karr.loose import write_file
-from kitt_karr.objects import BLOB, object_id
-from kitt_karr.repository import Repository
-from kitt_karr.runs import Place
-from kitt_karr.trees import Entry
+from kitt_karr.git.lfs import LargeFiles, Pointer
+from kitt_karr.git.locks import held
+from kitt_karr.git.objects import BLOB, object_id, write_file
+from kitt_karr.git.repository import Repository
+from kitt_karr.git.trees import Entry, Place
 
 if TYPE_CHECKING:
     from dulwich.index import ConflictedIndexEntry, IndexEntry
@@ -31,7 +30,6 @@ __all__ = ["WorkTree"]
 
 _FILE_MODE: Final = 0o100644
 _CHECKSUM_BYTES: Final = 20
-_BLOCK: Final = 1 << 20
 
 Files = Mapping[Place, Entry]
 
@@ -41,16 +39,15 @@ class WorkTree:
 
     Args:
         repository: A repository that is not bare.
-        large_files: Its LFS contents.
     """
 
-    def __init__(self, repository: Repository, large_files: LargeFiles) -> None:
+    def __init__(self, repository: Repository) -> None:
         if repository.work_tree is None:
             raise ValueError(f"{repository.path} has no work tree")
         self._repository = repository
         self._root = repository.work_tree
         self._index = repository.control_directory / "index"
-        self._large_files = large_files
+        self._large_files = LargeFiles(repository)
         # Without git-lfs's filter git itself would leave the pointers there, and call anything else a change.
         self._filtered = any(repository.setting("filter.lfs", name) for name in ("clean", "process"))
 
@@ -68,17 +65,15 @@ class WorkTree:
         Raises:
             StoreUnavailableError: Git has the index locked, or it can't be read; nothing was changed.
         """
-        repository = self._repository
-        added = {place: entry for place, entry in changes.items() if entry is not None}
         gone = [place for place, entry in changes.items() if entry is None]
-        with held(self._index, repository.own, "index"):
+        with held(self._index, self._repository.own, "index"):
             entries, version = self._read()
-            if gone:
-                moved = advance()
-                if moved:
-                    self._remove(entries, version, dict(self._files_of(old, gone)))
-                return moved
-            return self._add(entries, version, dict(self._files_of(new, added)), advance)
+            if not gone:
+                return self._add(entries, version, dict(self._files_of(new, changes)), advance)
+            moved = advance()
+            if moved:
+                self._remove(entries, version, dict(self._files_of(old, gone)))
+            return moved
 
     def _add(self, entries: dict[bytes, Any], version: int, files: Files, advance: Callable[[], bool]) -> bool:
         before = self._index.read_bytes() if self._index.exists() else None
@@ -87,7 +82,7 @@ class WorkTree:
         try:
             listed = dict(entries)
             for place, entry in files.items():
-                listed[b"/".join(place)] = self._entry(entry, self._put(place, entry, written))
+                listed[b"/".join(place)] = _index_entry(entry, self._put(place, entry, written))
             self._write(listed, version)
             moved = advance()
         finally:
@@ -105,9 +100,8 @@ class WorkTree:
             self._remove_empty(path.parent)
 
     def _remove(self, entries: dict[bytes, Any], version: int, files: Files) -> None:
-        self._write(
-            {name: entry for name, entry in entries.items() if tuple(name.split(b"/")) not in files}, version
-        )
+        names = {b"/".join(place) for place in files}
+        self._write({name: entry for name, entry in entries.items() if name not in names}, version)
         for place, entry in files.items():
             path = self._path(place)
             if self._is_unchanged(path, entry):  # what the user changed is the user's
@@ -119,19 +113,9 @@ class WorkTree:
     def _files_of(self, root: str | None, places: Iterable[Place]) -> Iterator[tuple[Place, Entry]]:
         """Yield the files at and below some places of a tree."""
         for place in places:
-            entry = None if root is None else self._find(root, place)
+            entry = self._repository.find(root, place)
             if entry is not None:
                 yield from self._below(place, entry)
-
-    def _find(self, root: str, place: Place) -> Entry | None:
-        entry: Entry | None = None
-        current = root
-        for name in place:
-            entry = self._repository.listing(current).find(name)
-            if entry is None:
-                return None
-            current = entry.id
-        return entry
 
     def _below(self, place: Place, entry: Entry) -> Iterator[tuple[Place, Entry]]:
         if entry.is_file:
@@ -150,15 +134,10 @@ class WorkTree:
             return path.lstat() if self._is_unchanged(path, entry) else None
         written.append(path)
         if pointer is not None and self._filtered and self._large_files.holds(pointer):
-            self._copy(pointer, path)
+            shutil.copyfile(self._large_files.path(pointer), path)
         else:
             write_file(path, content)
         return path.lstat()
-
-    def _copy(self, pointer: Pointer, path: Path) -> None:
-        with self._large_files.path(pointer).open("rb") as source, path.open("xb") as target:
-            while block := source.read(_BLOCK):
-                target.write(block)
 
     def _is_unchanged(self, path: Path, entry: Entry) -> bool:
         """Whether a file has the content that git, or LFS, has of it."""
@@ -205,10 +184,8 @@ class WorkTree:
             return {}, 2
         content = self._index.read_bytes()
         end = len(content) - _CHECKSUM_BYTES
-        if content[end:] not in {
-            hashlib.sha1(content[:end], usedforsecurity=False).digest(),
-            bytes(_CHECKSUM_BYTES),
-        }:
+        checksum = hashlib.sha1(content[:end], usedforsecurity=False).digest()
+        if content[end:] not in {checksum, bytes(_CHECKSUM_BYTES)}:
             raise StoreUnavailableError(
                 f"{self._index} is damaged", hint="make it anew: rm it, then `git reset` in the work tree"
             )
@@ -239,11 +216,12 @@ class WorkTree:
         write_file(new, content)
         new.replace(self._index)
 
-    def _entry(self, entry: Entry, state: os.stat_result | None) -> IndexEntry:
-        from dulwich.index import IndexEntry, index_entry_from_stat
-        from dulwich.objects import ObjectID
 
-        identity = ObjectID(entry.id.encode("ascii"))
-        if state is None:
-            return IndexEntry(0, 0, 0, 0, _FILE_MODE, 0, 0, 0, identity)
-        return index_entry_from_stat(state, identity, mode=_FILE_MODE)
+def _index_entry(entry: Entry, state: os.stat_result | None) -> IndexEntry:
+    from dulwich.index import IndexEntry, index_entry_from_stat
+    from dulwich.objects import ObjectID
+
+    identity = ObjectID(entry.id.encode("ascii"))
+    if state is None:
+        return IndexEntry(0, 0, 0, 0, _FILE_MODE, 0, 0, 0, identity)
+    return index_entry_from_stat(state, identity, mode=_FILE_MODE)

@@ -1,0 +1,153 @@
+"""Git's objects: what is hashed, and writing it so that it is on the disk before anything refers to it.
+
+Reading, which has to understand packs and deltas, is dulwich's. Its writer is not used: it takes a lock file per
+object, and a killed process leaves it there. From then on nobody could save a run that shares the object (the same
+``hardware.json``), and ``git fsck`` calls it an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from kitt_core.durability import sync_directory
+
+if TYPE_CHECKING:
+    from dulwich.config import Config
+
+__all__ = ["BLOB", "COMMIT", "TREE", "Commit", "author", "encode_commit", "object_id", "write_file", "write_object"]
+
+BLOB: Final = b"blob"
+TREE: Final = b"tree"
+COMMIT: Final = b"commit"
+
+_LATEST: Final = 253402300799  # seconds: the end of the year 9999
+# Trees of hashes do not compress, and `git gc` compresses everything anew.
+_COMPRESSION: Final = 1
+_DEFAULT_AUTHOR: Final = {"NAME": b"KITT", "EMAIL": b"kitt@localhost"}
+_NOT_IN_NAMES: Final = re.compile(rb"[<>\n\0]+")
+
+
+@frozen
+class Commit:
+    """What KITT reads of a commit.
+
+    Attributes:
+        id: Its object id.
+        tree: The id of its root tree.
+        parents: The ids of the commits before it.
+        time: When it was committed; 1970 where that cannot be read.
+    """
+
+    id: str
+    tree: str
+    parents: tuple[str, ...]
+    time: datetime
+
+    @classmethod
+    def parse(cls, commit_id: str, content: bytes) -> Commit:
+        """Read the content of a commit.
+
+        Raises:
+            ValueError: It is not a commit.
+        """
+        tree, parents, seconds = "", [], 0
+        for line in content.partition(b"\n\n")[0].split(b"\n"):
+            key, _, value = line.partition(b" ")
+            if key == b"tree" and not tree:
+                tree = value.decode("ascii")
+            elif key == b"parent":
+                parents.append(value.decode("ascii"))
+            elif key == b"committer" and (found := re.search(rb"> *(-?\d+)", value)):
+                seconds = int(found[1])
+        if not tree:
+            raise ValueError(f"object {commit_id} is not a commit")
+        return cls(commit_id, tree, tuple(parents), datetime.fromtimestamp(min(max(0, seconds), _LATEST), UTC))
+
+
+def object_id(kind: bytes, content: bytes) -> str:
+    """Return the id that git gives an object."""
+    return hashlib.sha1(b"%s %d\0" % (kind, len(content)) + content, usedforsecurity=False).hexdigest()
+
+
+def encode_commit(
+    tree: str, parents: Sequence[str], author: bytes, committer: bytes, moment: datetime, message: str
+) -> bytes:
+    """Return the content of a commit; ``author`` and ``committer`` are ``Name <address>``."""
+    seconds = int(moment.timestamp())
+    lines = [b"tree " + tree.encode()]
+    lines += [b"parent " + parent.encode() for parent in parents]
+    lines += [b"author %s %d +0000" % (author, seconds), b"committer %s %d +0000" % (committer, seconds)]
+    return b"\n".join([*lines, b"", message.rstrip("\n").encode("utf-8", "replace") + b"\n"])
+
+
+def author(config: Config, role: str) -> bytes:
+    """Return ``Name <address>`` as git finds it: environment, configuration, else KITT's own.
+
+    A machine that only measures needs no git configuration: a finished run must not be lost for want of a name.
+
+    Args:
+        config: The repository's configuration with the user's and the system's.
+        role: ``AUTHOR`` or ``COMMITTER``.
+    """
+    found = []
+    for part, default in _DEFAULT_AUTHOR.items():
+        given = os.fsencode(os.environ.get(f"GIT_{role}_{part}", ""))
+        for section in (role.lower().encode(), b"user"):
+            with suppress(KeyError):
+                given = given or config.get((section,), part.lower().encode())
+        found.append(_NOT_IN_NAMES.sub(b"", given).strip() or default)
+    return b"%s <%s>" % tuple(found)
+
+
+def write_object(objects: Path, kind: bytes, content: bytes) -> str:
+    """Write one object, durably, and return its id.
+
+    Args:
+        objects: The repository's ``objects`` directory.
+        kind: ``blob``, ``tree`` or ``commit``.
+        content: Its content.
+    """
+    identity = object_id(kind, content)
+    directory = objects / identity[:2]
+    target = directory / identity[2:]
+    try:
+        os.utime(target)  # a `git gc` at this moment must see that it is wanted
+    except FileNotFoundError:
+        pass
+    except PermissionError:  # another user's: it is there, and that is enough
+        return identity
+    else:
+        return identity
+    if not directory.is_dir():
+        directory.mkdir(exist_ok=True)
+        sync_directory(objects)
+    # Git's own name for unfinished objects: fsck passes it over, gc removes it when it is old.
+    unfinished = directory / f"tmp_obj_{secrets.token_hex(6)}"
+    packed = zlib.compress(b"%s %d\0" % (kind, len(content)) + content, _COMPRESSION)
+    try:
+        write_file(unfinished, packed, mode=0o444)
+        unfinished.rename(target)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    return identity
+
+
+def write_file(path: Path, content: bytes, *, mode: int = 0o666) -> None:
+    """Write a new file and force it to the disk."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    with open(os.open(path, flags, mode), "wb") as file:  # noqa: PTH123 - Path.open takes no flags
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
