@@ -137,7 +137,7 @@ def test_a_store_that_cannot_delete_says_so_before_it_looks(
     kitt: Kitt, stored: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from kitt_core.storage import Capability
-    from kitt_sqlite import SQLiteResultStore
+    from kitt_sqlite.store import SQLiteResultStore
 
     monkeypatch.setattr(SQLiteResultStore, "capabilities", SQLiteResultStore.capabilities - {Capability.DELETE})
     outcome = kitt("delete", "--yes", "nope-nope")
