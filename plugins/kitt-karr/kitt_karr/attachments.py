@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from attrs import Factory, define, frozen
@@ -174,7 +175,7 @@ def attachments_at_hand(repository: Repository, run_tree: str, run: str) -> Iter
                 opens.append(partial(_open_blob, repository, entry.id))
             elif large_files.holds(pointer):
                 size += pointer.size
-                opens.append(partial(large_files.path(pointer).open, "rb"))
+                opens.append(partial(_open_file, large_files.path(pointer)))
         if len(opens) == len(output.parts):
             yield Attachment(output.name, size, opens[0] if len(opens) == 1 else partial(_open_all, opens))
         else:
@@ -183,6 +184,10 @@ def attachments_at_hand(repository: Repository, run_tree: str, run: str) -> Iter
 
 def _open_blob(repository: Repository, identity: str) -> BinaryIO:
     return io.BytesIO(repository.blob(identity))
+
+
+def _open_file(path: Path) -> BinaryIO:
+    return path.open("rb")
 
 
 def _open_all(opens: Sequence[Callable[[], BinaryIO]]) -> BinaryIO:

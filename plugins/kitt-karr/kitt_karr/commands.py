@@ -110,9 +110,9 @@ def log(
 ) -> None:
     """List commits, the newest first, with how many runs each added and removed."""
     with closing(_open_chosen(state, repository)) as opened:
-        if output is not None and str(output) != "-":
-            if output.absolute().resolve().is_relative_to(opened.directory.resolve()):
-                raise ConfigurationError(f"{output} is inside the repository", hint="name a file outside of it")
+        file = None if output is None or str(output) == "-" else output.absolute().resolve()
+        if file is not None and file.is_relative_to(opened.directory.resolve()):
+            raise ConfigurationError(f"{output} is inside the repository", hint="name a file outside of it")
         shorten = {"commit": lambda value: str(value)[:_SHOWN_OF_COMMIT]}
         rows = _journal(opened, limit)
         write_rows(_COLUMNS, rows, output_format, output, table_columns=_TABLE, shorten=shorten)

@@ -52,9 +52,10 @@ _MOST_RENEWALS: Final = 3
 _COLUMNS: Final = "place, run_id, tree, document, identity, sha256, created_at, problem, readable, unread"
 _TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS karr_state (id INTEGER PRIMARY KEY CHECK (id = 1), tip TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS karr_runs (place BLOB PRIMARY KEY, run_id TEXT NOT NULL, tree TEXT NOT NULL,"
-    " document TEXT NOT NULL, identity TEXT, sha256 TEXT NOT NULL, created_at TEXT NOT NULL, problem TEXT,"
-    " readable INTEGER NOT NULL, unread INTEGER NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE IF NOT EXISTS karr_runs (
+        place BLOB PRIMARY KEY, run_id TEXT NOT NULL, tree TEXT NOT NULL, document TEXT NOT NULL, identity TEXT,
+        sha256 TEXT NOT NULL, created_at TEXT NOT NULL, problem TEXT,
+        readable INTEGER NOT NULL, unread INTEGER NOT NULL) WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS karr_runs_run_id ON karr_runs (run_id)",
     "CREATE INDEX IF NOT EXISTS karr_runs_sha256 ON karr_runs (sha256)",
     "CREATE INDEX IF NOT EXISTS karr_runs_unread ON karr_runs (unread) WHERE unread",
@@ -121,7 +122,9 @@ class IndexChange:
     def add(self, commit: str, runs: Sequence[tuple[RunTree, CheckedRun]]) -> None:
         """Take over a commit that added runs."""
         self.commit = commit
-        _add_places(self._driver, [(tree, Identity(r.id, r.created_at, r.sha256), True, False) for tree, r in runs])
+        _add_places(
+            self._driver, [IndexedRun(tree, Identity(r.id, r.created_at, r.sha256), True) for tree, r in runs]
+        )
         _add_rows(self._driver, [(r.id, r.created_at, r.sha256, r.rows) for _, r in runs], self._location)
         _set_tip(self._driver, commit)
 
@@ -319,7 +322,7 @@ class RunIndex(SQLiteStore):
             where = (_joined(place),)
             affected |= {row[0] for row in driver.execute("SELECT run_id FROM karr_runs WHERE place = ?", where)}
             driver.execute("DELETE FROM karr_runs WHERE place = ?", where)
-        _add_places(driver, [(one.run, one.identity, one.readable, one.unread) for one, _ in read])
+        _add_places(driver, [indexed for indexed, _ in read])
         derived = {indexed.run.place: rows for indexed, rows in read}
         new = []
         for run_id in affected:  # its rows are those of the first directory that has it
@@ -380,12 +383,13 @@ def _select(driver: sqlite3.Connection, where: str, values: tuple[Any, ...], lim
     return found
 
 
-def _add_places(driver: sqlite3.Connection, runs: Iterable[tuple[RunTree, Identity, bool, bool]]) -> None:
+def _add_places(driver: sqlite3.Connection, runs: Iterable[IndexedRun]) -> None:
     statement = f"INSERT INTO karr_runs ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # ours
-    for run, known, readable, unread in runs:
+    for indexed in runs:
+        run, known = indexed.run, indexed.identity
         where = (_joined(run.place), known.id, run.tree, run.document, run.identity)
         moment = format_utc(known.created_at)
-        driver.execute(statement, (*where, known.sha256, moment, known.problem, readable, unread))
+        driver.execute(statement, (*where, known.sha256, moment, known.problem, indexed.readable, indexed.unread))
 
 
 def _add_rows(

@@ -244,9 +244,10 @@ class KarrResultStore(ResultStore):
             return SchemaStatus(version=None, newest=1, state=SchemaState.MISSING, notes=notes)
         repository, index = opened
         tip = repository.head().tip
-        if tip is not None and repository.find(repository.commit(tip).tree, (FINGERPRINT.encode(),)) is None:
-            if not index.at_tip(index.count):
-                return SchemaStatus(version=None, newest=1, state=SchemaState.FOREIGN, notes=(_FOREIGN,))
+        root = None if tip is None else repository.commit(tip).tree
+        ours = root is None or repository.find(root, (FINGERPRINT.encode(),)) is not None
+        if not ours and not index.at_tip(index.count):
+            return SchemaStatus(version=None, newest=1, state=SchemaState.FOREIGN, notes=(_FOREIGN,))
         return SchemaStatus(version=1, newest=1, size_bytes=size_of(repository.directory))
 
     def prepares_itself(self, status: SchemaStatus) -> bool:
@@ -306,9 +307,7 @@ def _attempts() -> Iterator[int]:
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
-def _commit(
-    repository: Repository, head: Head, root: str | None, changes: Changes, message: str
-) -> str | None:
+def _commit(repository: Repository, head: Head, root: str | None, changes: Changes, message: str) -> str | None:
     """Make a commit and move the branch to it, and the files of a work tree; None if git was faster."""
     tree = repository.changed_tree(root, changes)
     commit = repository.add_commit(tree, head.tip, message)

@@ -141,7 +141,7 @@ def test_a_head_that_leads_nowhere_is_one_line(store: KarrResultStore, path: Pat
 def test_a_locked_branch_is_one_line_and_git_keeps_its_lock(
     store: KarrResultStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kitt_karr.gitlock._PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("kitt_karr.git.locks._PATIENCE_SECONDS", 0.05)
     store.save_result(MINIMAL)
     lock = path / "refs/heads/main.lock"
     lock.touch()

@@ -15,14 +15,14 @@ import pytest
 
 from kitt_core.fingerprint import collect_system_info
 from kitt_core.plugins import FINGERPRINTS, PluginManager
-from kitt_karr.machine import machines_repository, only_repository
+from kitt_karr.repository_choice import machines_repository, only_repository
 from kitt_karr.store import KarrResultStore
 
 
 def test_help_imports_no_git(tmp_path: Path) -> None:
     code = (
         "import sys; from kitt_core.cli.app import main; code = main(['karr', '--help']);"
-        "print(code, 'dulwich' in sys.modules, 'kitt_karr.repository' in sys.modules)"
+        "print(code, 'dulwich' in sys.modules, 'kitt_karr.git.repository' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.splitlines()[-1] == "0 False False"

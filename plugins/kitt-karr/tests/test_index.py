@@ -140,7 +140,7 @@ def test_a_save_that_could_not_be_noted_is_found_by_the_next_reader(
 
 def test_a_save_reads_nothing_of_other_runs(filled: KarrResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    from kitt_karr.repository import Repository
+    from kitt_karr.git.repository import Repository
 
     real = Repository.blob
 

@@ -25,7 +25,8 @@ from kitt_core.durability import sync_directory
 if TYPE_CHECKING:
     from dulwich.config import Config
 
-__all__ = ["BLOB", "COMMIT", "TREE", "Commit", "author", "encode_commit", "object_id", "write_file", "write_object"]
+__all__ = ["BLOB", "COMMIT", "TREE", "Commit", "encode_commit", "object_id", "person", "write_file"]
+__all__ += ["write_object"]
 
 BLOB: Final = b"blob"
 TREE: Final = b"tree"
@@ -91,7 +92,7 @@ def encode_commit(
     return b"\n".join([*lines, b"", message.rstrip("\n").encode("utf-8", "replace") + b"\n"])
 
 
-def author(config: Config, role: str) -> bytes:
+def person(config: Config, role: str) -> bytes:
     """Return ``Name <address>`` as git finds it: environment, configuration, else KITT's own.
 
     A machine that only measures needs no git configuration: a finished run must not be lost for want of a name.

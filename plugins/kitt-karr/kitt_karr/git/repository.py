@@ -20,7 +20,7 @@ from kitt_core.errors import StoreUnavailableError
 from kitt_core.rundir.locking import exclusive
 from kitt_karr.git.branch import Branch, Head
 from kitt_karr.git.errors import bad_object, file_in_the_way, translated
-from kitt_karr.git.objects import BLOB, COMMIT, TREE, Commit, author, encode_commit, object_id, write_object
+from kitt_karr.git.objects import BLOB, COMMIT, TREE, Commit, encode_commit, object_id, person, write_object
 from kitt_karr.git.trees import Entry, Listing, NameTakenError, Place, rewrite
 from kitt_karr.layout import OWN_DIRECTORY
 
@@ -235,7 +235,7 @@ class Repository:
 
     def _author(self, role: str) -> bytes:
         with translated(self.path):
-            return author(self._config, role)
+            return person(self._config, role)
 
     @cached_property
     def _config(self) -> StackedConfig:

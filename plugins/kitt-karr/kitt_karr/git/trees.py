@@ -114,21 +114,24 @@ class Listing:
 
     def with_entry(self, entry: Entry) -> Listing:
         """Return a listing with ``entry``, in place of one that has its name."""
-        changed = self.without(entry.name)
+        keys, pieces = self._without(entry.name)
         key = entry.name + b"/" if entry.is_directory else entry.name
-        position = bisect_left(changed._keys, key)
-        changed._keys.insert(position, key)
-        changed._pieces.insert(position, b"%s %s\0%s" % (entry.mode, entry.name, bytes.fromhex(entry.id)))
-        return changed
+        position = bisect_left(keys, key)
+        keys.insert(position, key)
+        pieces.insert(position, b"%s %s\0%s" % (entry.mode, entry.name, bytes.fromhex(entry.id)))
+        return Listing(keys, pieces)
 
     def without(self, name: bytes) -> Listing:
         """Return a listing without the entry of this name."""
+        return Listing(*self._without(name))
+
+    def _without(self, name: bytes) -> tuple[list[bytes], list[bytes]]:
         keys, pieces = self._keys.copy(), self._pieces.copy()
         for key in (name, name + b"/"):
             position = bisect_left(keys, key)
             if keys[position : position + 1] == [key]:
                 del keys[position], pieces[position]
-        return Listing(keys, pieces)
+        return keys, pieces
 
 
 def rewrite(
