@@ -50,25 +50,28 @@ class StoredOutputs:
     notes: list[Mapping[str, Any]] = Factory(list)
 
 
-def store_outputs(repository: Repository, attachments: Sequence[Attachment], threshold: int) -> StoredOutputs:
-    """Write attachments into the repository, durably; nothing refers to them yet.
+@frozen
+class Output:
+    """An attachment as it is found in a tree: the files that make it, with the pointers that some of them are."""
 
-    Args:
-        repository: Takes small ones as objects, and has the contents of others beside them.
-        attachments: Their names differ.
-        threshold: How many bytes are small.
+    name: str
+    parts: Sequence[tuple[Entry, Pointer | None]]
+
+
+def store_outputs(repository: Repository, attachments: Sequence[Attachment], threshold: int) -> StoredOutputs:
+    """Write attachments, durably; nothing refers to them yet. Those of more than ``threshold`` bytes go to LFS.
 
     Raises:
         StoreUnavailableError: One can't be read, or the disk is full.
     """
-    stored = StoredOutputs()
-    large_files = LargeFiles(repository)
+    stored, large_files = StoredOutputs(), LargeFiles(repository)
     taken = {attachment.name for attachment in attachments}
     for attachment in attachments:
         contents = list(_contents(repository, large_files, attachment, threshold))
         names = _file_names(attachment.name, len(contents), taken)
-        stored.entries += [Entry(n.encode(), FILE, blob) for n, (blob, _) in zip(names, contents, strict=True)]
-        stored.large += [name for name, (_, is_large) in zip(names, contents, strict=True) if is_large]
+        for name, (blob, is_large) in zip(names, contents, strict=True):
+            stored.entries.append(Entry(name.encode(), FILE, blob))
+            stored.large += [name] if is_large else []
         if names != [attachment.name]:
             stored.notes.append({"name": attachment.name, "files": names})
     return stored
@@ -80,7 +83,9 @@ def _contents(
     """Yield the blobs that an attachment becomes, and whether they are pointers."""
     try:
         with attachment.open() as source:
-            first = _read_fully(source, threshold + 1)
+            first = b""
+            while len(first) <= threshold and (block := source.read(threshold + 1 - len(first))):
+                first += block
             # What looks like a pointer would be taken for one: it goes where pointers point to.
             if len(first) <= threshold and Pointer.parse(first[: LONGEST_POINTER + 1]) is None:
                 yield repository.add_blob(first), False
@@ -89,24 +94,13 @@ def _contents(
                 yield repository.add_blob(large_files.add(first, source, CHUNK_BYTES).encode()), True
                 first = source.read(1)
     except OSError as error:
-        raise StoreUnavailableError(
-            f"attachment {attachment.name} cannot be stored: {error.strerror or error}",
-            hint="check that it can be read, and free space",
-        ) from error
-
-
-def _read_fully(source: BinaryIO, most: int) -> bytes:
-    blocks, missing = [], most
-    while missing and (block := source.read(missing)):
-        blocks.append(block)
-        missing -= len(block)
-    return b"".join(blocks)
+        what = f"attachment {attachment.name} cannot be stored: {error.strerror or error}"
+        raise StoreUnavailableError(what, hint="check that it can be read, and free space") from error
 
 
 def _file_names(name: str, number: int, taken: Collection[str]) -> list[str]:
     """Return the names of an attachment's files, none of them git's own or another attachment's."""
-    mark = f"~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    stem = name
+    stem, mark = name, f"~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     if is_gits_own(name) or len(name.encode()) > _LONGEST_NAME:
         short = name.encode()[:_LONGEST_NAME].decode(errors="ignore")
         stem = f"_{short.lstrip('.')[:200]}{mark}"
@@ -117,19 +111,6 @@ def _file_names(name: str, number: int, taken: Collection[str]) -> list[str]:
         stem += mark
 
 
-@frozen
-class Output:
-    """An attachment as it is found in a tree: the parts that make it.
-
-    Attributes:
-        name: Its name.
-        parts: Its contents in order: the file in the tree, and the pointer if it is one.
-    """
-
-    name: str
-    parts: Sequence[tuple[Entry, Pointer | None]]
-
-
 def read_outputs(repository: Repository, run_tree: str) -> list[Output]:
     """Return the attachments of a run by name, whether or not their contents are there."""
     directory = repository.find(run_tree, (OUTPUTS.encode(),))
@@ -137,7 +118,7 @@ def read_outputs(repository: Repository, run_tree: str) -> list[Output]:
         return []
     listing = repository.listing(directory.id)
     files = {entry.name.decode("utf-8", "surrogateescape"): entry for entry in listing if entry.is_file}
-    notes = _notes(repository.file(run_tree, (IDENTITY.encode(),)) or b"")
+    notes = _notes(repository.file(run_tree, IDENTITY) or b"")
     found = {name: names for name, names in notes if names and files.keys() >= set(names)}
     used = {file for names in found.values() for file in names}
     found |= {file: [file] for file in files if file not in used}
@@ -205,9 +186,7 @@ class _Chain(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        while not (content := self._open.read(len(buffer))):
-            if not self._pending:
-                return 0
+        while not (content := self._open.read(len(buffer))) and self._pending:
             self._open.close()
             self._open = self._pending.pop()()
         buffer[: len(content)] = content

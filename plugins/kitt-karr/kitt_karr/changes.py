@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import evolve
 
@@ -30,9 +30,7 @@ def first_changes(repository: Repository, fingerprint: str) -> Changes:
 
 
 def write_run(repository: Repository, run: CheckedRun, threshold: int, *, root_is_ours: bool) -> RunTree:
-    """Write the objects of a run, durably; nothing refers to them yet.
-
-    If the save is refused, ``git gc`` removes them.
+    """Write the objects of a run, durably; if the save is refused, ``git gc`` removes them.
 
     Args:
         repository: Gets them.
@@ -59,22 +57,18 @@ def place_runs(repository: Repository, root: str | None, runs: Mapping[str, RunT
     Raises:
         StoreUnavailableError: A file is where a directory is needed.
     """
-    placed: dict[str, RunTree] = {}
+    placed: dict[Place, str] = {}
     for run_id, run in runs.items():
         place = run.place
-        if _is_taken(repository, root, place, placed.values()):
+        for depth in range(1, len(place)):
+            above = repository.find(root, place[:depth])
+            if above is not None and not above.is_directory:
+                raise file_in_the_way(repository.path, place[:depth])
+        if place in placed or repository.find(root, place) is not None:
             # Another run of the same second, with the same end of its id.
             place = (*place[:-1], alternative_name(place[-1].decode(), run_id).encode())
-        placed[run_id] = evolve(run, place=place)
-    return placed
-
-
-def _is_taken(repository: Repository, root: str | None, place: Place, placed: Collection[RunTree]) -> bool:
-    for depth in range(1, len(place)):
-        above = repository.find(root, place[:depth])
-        if above is not None and not above.is_directory:
-            raise file_in_the_way(repository.path, b"/".join(place[:depth]).decode(errors="replace"))
-    return repository.find(root, place) is not None or any(run.place == place for run in placed)
+        placed[place] = run_id
+    return {run_id: evolve(runs[run_id], place=place) for place, run_id in placed.items()}
 
 
 def removal(index: IndexChange, runs: Sequence[RunTree]) -> Changes:

@@ -66,9 +66,8 @@ def _candidate(repository: Repository, run: RunTree, arrived: datetime) -> Impor
         logger.warning("%s is not the document that %s names; it gets a new id", source, IDENTITY)
         trusted = False
     # Without run.json the id is derived from the path, which means nothing in another store.
-    run_id = identity.id if trusted else None
-    created_at = identity.created_at
-    return ImportCandidate(source, lambda: document, run_id=run_id, created_at=created_at, attachments=attachments)
+    run_id, moment = identity.id if trusted else None, identity.created_at
+    return ImportCandidate(source, lambda: document, run_id=run_id, created_at=moment, attachments=attachments)
 
 
 def _reopened(path: Path, run_tree: str, name: str) -> BinaryIO:

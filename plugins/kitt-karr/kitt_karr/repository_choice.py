@@ -46,7 +46,7 @@ def _is_of(path: Path, fingerprint: str) -> bool:
             tip = repository.head().tip
             if tip is None:
                 return True  # made, and interrupted before its first commit
-            noted = repository.file(repository.commit(tip).tree, (FINGERPRINT.encode(),)) or b""
+            noted = repository.file(repository.commit(tip).tree, FINGERPRINT) or b""
     except StoreUnavailableError:
         return False
     return noted.decode("utf-8", "replace").strip() == fingerprint

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -21,11 +22,10 @@ from kitt_core.query import Filters, RunFilter
 from kitt_core.storage import Capability, ResultStore
 from kitt_karr.attachments import attachments_at_hand
 from kitt_karr.changes import Changes, first_changes, place_runs, removal, write_run
-from kitt_karr.git.branch import Head
 from kitt_karr.git.creation import create_repository, is_free
 from kitt_karr.git.errors import translated
 from kitt_karr.git.packing import size_of
-from kitt_karr.git.repository import Repository
+from kitt_karr.git.repository import Head, Repository
 from kitt_karr.git.worktree import WorkTree
 from kitt_karr.index import IndexChange, RunIndex
 from kitt_karr.layout import ATTRIBUTES, FINGERPRINT, ROOT_ATTRIBUTES, message_of
@@ -34,6 +34,8 @@ from kitt_karr.runs import RunTree
 __all__ = ["KarrResultStore"]
 
 T = TypeVar("T")
+Plan = tuple[Changes, str, Callable[[str], None]]
+"""What a commit changes, its message, and what tells the index of it."""
 
 _FIRST_MESSAGE: Final = "Initial commit: KARR results repository"
 _LONGEST_PAUSE_SECONDS: Final = 0.1
@@ -104,67 +106,67 @@ class KarrResultStore(ResultStore):
 
     def _save(self, checked: Sequence[CheckedRun], *, by_content: bool) -> dict[str, str]:
         """Store runs, and return the ids of those whose bytes are there, by digest, if ``by_content``."""
-        repository, index = self._for_writing()
-        written: dict[str, RunTree] = {}
-        with repository.exclusive():
-            for _ in _attempts():
-                with index.changing() as change:
-                    root = self._root(repository, change)
-                    present = change.ids_by_digest(checked) if by_content else {}
-                    wanted = [run for run in checked if run.sha256 not in present]
-                    for run in wanted:
-                        if change.find(run.id):
-                            raise RunExistsError(f"run {run.id} is in {self.location} already")
-                    if not wanted:
-                        return present
-                    ours = repository.file(root, (ATTRIBUTES.encode(),)) == ROOT_ATTRIBUTES
-                    for run in wanted:
-                        if run.id not in written:  # else by an attempt before
-                            written[run.id] = write_run(repository, run, self._threshold, root_is_ours=ours)
-                    placed = place_runs(repository, root, {run.id: written[run.id] for run in wanted})
-                    changes = {tree.place: tree.entry for tree in placed.values()}
-                    message = message_of("Add", list(changes))
-                    commit = _commit(repository, change.head, root, changes, message)
-                    if commit is not None:
-                        change.add(commit, [(placed[run.id], run) for run in wanted])
-                if change.commit is not None:
-                    return present
-        raise AssertionError  # the attempts do not end
+        present: dict[str, str] = {}
+        written: dict[str, RunTree] = {}  # kept if the first attempt is not the last
+
+        def plan(repository: Repository, index: IndexChange, root: str | None) -> Plan | None:
+            present.update(index.ids_by_digest(checked) if by_content else {})
+            wanted = {run.id: run for run in checked if run.sha256 not in present}
+            for run_id in wanted:
+                if index.find(run_id):
+                    raise RunExistsError(f"run {run_id} is in {self.location} already")
+            ours = repository.file(root, ATTRIBUTES) == ROOT_ATTRIBUTES
+            for run in wanted.values():
+                if run.id not in written:
+                    written[run.id] = write_run(repository, run, self._threshold, root_is_ours=ours)
+            placed = place_runs(repository, root, {run_id: written[run_id] for run_id in wanted})
+            changes = {tree.place: tree.entry for tree in placed.values()}
+            runs = [(tree, wanted[run_id]) for run_id, tree in placed.items()]
+            return (changes, message_of("Add", list(changes)), partial(index.add, runs)) if runs else None
+
+        self._change(plan)
+        return present
 
     def delete_result(self, run_id: str) -> bool:
         """Remove the run with a commit; the commits before it still have it."""
-        if not self._at_tip(lambda index: index.find(run_id)):
-            return False
+
+        def plan(_: Repository, index: IndexChange, __: str | None) -> Plan | None:
+            runs = [found.run for found in index.find(run_id)]
+            message = message_of("Delete", [run.place for run in runs])
+            return (removal(index, runs), message, partial(index.remove, run_id)) if runs else None
+
+        return bool(self._at_tip(lambda index: index.find(run_id))) and self._change(plan)
+
+    def _change(self, plan: Callable[[Repository, IndexChange, str | None], Plan | None]) -> bool:
+        """Make one commit of what ``plan`` finds to be changed in a tree; again where git was faster.
+
+        Returns:
+            Whether there was anything to change.
+        """
         repository, index = self._for_writing()
         with repository.exclusive():
-            for _ in _attempts():
+            for attempt in count():
                 with index.changing() as change:
-                    root = self._root(repository, change)
-                    runs = [found.run for found in change.find(run_id)]
-                    if not runs:
+                    tip = change.head.tip
+                    root = None if tip is None else repository.commit(tip).tree
+                    if root is not None and not change.holds_runs() and repository.file(root, FINGERPRINT) is None:
+                        raise self._foreign()
+                    planned = plan(repository, change, root)
+                    if planned is None:
                         return False
-                    message = message_of("Delete", [run.place for run in runs])
-                    commit = _commit(repository, change.head, root, removal(change, runs), message)
-                    if commit is not None:
-                        change.remove(commit, run_id)
+                    changes, message, take_over = planned
+                    tree = repository.changed_tree(root, changes)
+                    commit = repository.add_commit(tree, tip, message)
+                    if _moved(repository, change.head, root, (tree, commit), changes, message):
+                        take_over(commit)
                 if change.commit is not None:
                     return True
+                time.sleep(min(0.001 * 2**attempt, _LONGEST_PAUSE_SECONDS))
         raise AssertionError  # the attempts do not end
 
-    def _root(self, repository: Repository, change: IndexChange) -> str | None:
-        """Return the tree to build on, None for none; somebody's source code is no place for results."""
-        repository.refuse_detached(change.head)
-        if change.head.tip is None:
-            return None
-        root = repository.commit(change.head.tip).tree
-        if repository.find(root, (FINGERPRINT.encode(),)) is None and not change.holds_runs():
-            raise self._foreign()
-        return root
-
     def _foreign(self) -> StoreUnavailableError:
-        return StoreUnavailableError(
-            f"{self.location} {_FOREIGN}", hint=f"name another directory, or add an empty {FINGERPRINT} to it"
-        )
+        hint = f"name another directory, or add an empty {FINGERPRINT} to it"
+        return StoreUnavailableError(f"{self.location} {_FOREIGN}", hint=hint)
 
     # Reading.
 
@@ -245,8 +247,7 @@ class KarrResultStore(ResultStore):
         repository, index = opened
         tip = repository.head().tip
         root = None if tip is None else repository.commit(tip).tree
-        ours = root is None or repository.find(root, (FINGERPRINT.encode(),)) is not None
-        if not ours and not index.at_tip(index.count):
+        if root is not None and repository.file(root, FINGERPRINT) is None and not index.at_tip(index.count):
             return SchemaStatus(version=None, newest=1, state=SchemaState.FOREIGN, notes=(_FOREIGN,))
         return SchemaStatus(version=1, newest=1, size_bytes=size_of(repository.directory))
 
@@ -284,11 +285,12 @@ class KarrResultStore(ResultStore):
         repository = opened[0]
         if repository.head().tip is None:
             with repository.exclusive():
-                head = repository.head()
-                if head.tip is None:
-                    repository.refuse_detached(head)
+                head = repository.head(for_writing=True)
+                if head.tip is None:  # else another's first commit is as good
                     changes = first_changes(repository, self._fingerprint)
-                    _commit(repository, head, None, changes, _FIRST_MESSAGE)  # another's is as good
+                    tree = repository.changed_tree(None, changes)
+                    commit = repository.add_commit(tree, None, _FIRST_MESSAGE)
+                    _moved(repository, head, None, (tree, commit), changes, _FIRST_MESSAGE)
         return opened
 
     def _at_tip(self, question: Callable[[RunIndex], T]) -> T | None:
@@ -297,22 +299,13 @@ class KarrResultStore(ResultStore):
         return None if opened is None else opened[1].at_tip(partial(question, opened[1]))
 
 
-def _attempts() -> Iterator[int]:
-    """Yield again and again, with pauses: a branch that git moved at the same moment is looked at anew."""
-    pause, attempt = 0.001, 0
-    while True:
-        yield attempt
-        attempt += 1
-        time.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-
-
-def _commit(repository: Repository, head: Head, root: str | None, changes: Changes, message: str) -> str | None:
-    """Make a commit and move the branch to it, and the files of a work tree; None if git was faster."""
-    tree = repository.changed_tree(root, changes)
-    commit = repository.add_commit(tree, head.tip, message)
+def _moved(
+    repository: Repository, head: Head, root: str | None, new: tuple[str, str], changes: Changes, message: str
+) -> bool:
+    """Move the branch, and the files of a work tree, to a new tree and commit; False if git was faster."""
+    tree, commit = new
     advance = partial(repository.advance, head, commit, message.partition("\n")[0])
     if repository.work_tree is None:
-        return commit if advance() else None
+        return advance()
     with translated(repository.path, "cannot be written"):
-        return commit if WorkTree(repository).follow(root, tree, changes, advance) else None
+        return WorkTree(repository).follow(root, tree, changes, advance)

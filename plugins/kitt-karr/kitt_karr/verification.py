@@ -37,7 +37,7 @@ def verify_repository(repository: Repository, index: RunIndex, *, rebuild: bool)
                 yield Finding(None, Severity.NOTICE, f"the index was made anew: {problem}")
             else:
                 yield Finding(None, Severity.DAMAGE, f"the index is wrong: {problem}")
-        runs = index.all_places()
+        _, runs = index.contents()
     except StoreUnavailableError as error:
         yield Finding(None, Severity.DAMAGE, f"not all of it can be read: {error.message}")
         return
@@ -62,9 +62,8 @@ def _index_problem(repository: Repository, index: RunIndex) -> str | None:
     """Return how the index differs from the tree at its tip."""
     for finding in index.integrity_findings():
         return finding.what
-    tip = index.tip()
+    tip, places = index.contents()
     tree = None if tip is None else repository.commit(tip).tree
-    places = index.all_places()
     known = {(found.run.place, found.run.tree) for found in places}
     there = {(place, run.tree) for place, run in changed_runs(repository, None, tree) if run is not None}
     if known != there:
@@ -86,8 +85,13 @@ def _objects(repository: Repository, indexed: IndexedRun) -> Iterator[tuple[Seve
         yield Severity.DAMAGE, f": {error.message}"
         return
     for name, entry in entries:
-        if (entry.is_file or entry.is_directory) and (problem := repository.problem(entry)) is not None:
-            yield Severity.DAMAGE, f"/{name}: {problem}"
+        try:
+            if entry.is_directory:
+                repository.listing(entry.id)
+            elif entry.is_file:
+                repository.blob(entry.id)
+        except StoreUnavailableError as error:
+            yield Severity.DAMAGE, f"/{name}: {error.message}"
 
 
 def _document(

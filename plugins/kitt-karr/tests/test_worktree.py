@@ -130,17 +130,17 @@ def test_a_locked_index_is_one_line_and_nothing_changes(
 def test_a_branch_that_moves_meanwhile_costs_a_second_try(
     git: Any, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kitt_karr.git.branch import Branch
+    from kitt_karr.git.repository import Repository
 
-    real = Branch.advance
+    real = Repository.advance
     moved: list[str] = []
 
-    def beaten(self: Branch, head: Any, commit: str, **more: Any) -> bool:
+    def beaten(self: Repository, head: Any, commit: str, **more: Any) -> bool:
         if not moved:
             moved.append(git(tree, "commit", "--allow-empty", "-qm", "faster", "--only"))
         return real(self, head, commit, **more)
 
-    monkeypatch.setattr(Branch, "advance", beaten)
+    monkeypatch.setattr(Repository, "advance", beaten)
     (tree / ".git/hooks").mkdir(exist_ok=True)
     with KarrResultStore(tree) as store:
         monkeypatch.setattr("kitt_karr.git.worktree.held", NotHeld)

@@ -39,11 +39,9 @@ def is_free(path: Path) -> bool:
 
 
 def create_repository(path: Path, *, work_tree: bool) -> None:
-    """Make an empty repository, unless another process made one just now.
+    """Make an empty repository in a directory that is missing or empty, unless another process made one just now.
 
-    Args:
-        path: A directory that is missing or empty.
-        work_tree: Whether its files lie in ``path``, and git's directory is ``path/.git``; else it is bare.
+    With ``work_tree`` its files lie in ``path``, and git's directory is ``path/.git``; else it is bare.
 
     Raises:
         StoreUnavailableError: Something else is there, or writing is denied.
@@ -51,21 +49,14 @@ def create_repository(path: Path, *, work_tree: bool) -> None:
     with translated(path, "cannot be made a repository"):
         path.mkdir(parents=True, exist_ok=True)
         with exclusive(path):
-            if _is_repository(path):
+            if (path / "HEAD").exists() or (path / ".git").exists():
                 return
             if not is_free(path):
-                raise StoreUnavailableError(
-                    f"{path} is not a git repository, and is not empty",
-                    hint="name a KARR repository, or a directory that does not exist yet",
-                )
+                hint = "name a KARR repository, or a directory that does not exist yet"
+                raise StoreUnavailableError(f"{path} is not a git repository, and is not empty", hint=hint)
             _build(path, work_tree=work_tree)
         if work_tree:
             (path / LOCK_NAME).unlink(missing_ok=True)  # it would be shown as a file that git does not know
-
-
-def _is_repository(path: Path) -> bool:
-    places = (path, path / ".git")
-    return places[1].is_file() or any((p / "HEAD").exists() and (p / "objects").is_dir() for p in places)
 
 
 def _build(path: Path, *, work_tree: bool) -> None:

@@ -31,12 +31,7 @@ _BLOCK: Final = 1 << 20
 
 @frozen
 class Pointer:
-    """What lies in git's tree for a large file.
-
-    Attributes:
-        oid: The content's SHA-256.
-        size: Its bytes.
-    """
+    """What lies in git's tree for a large file: the SHA-256 of its content, and its size in bytes."""
 
     oid: str
     size: int
@@ -60,11 +55,7 @@ class Pointer:
 
 
 class LargeFiles:
-    """The contents that this machine has of a repository's large files.
-
-    Args:
-        repository: Its configuration may have moved them (``lfs.storage``).
-    """
+    """The contents that this machine has of a repository's large files."""
 
     def __init__(self, repository: Repository) -> None:
         self._directory = repository.directory / (repository.setting("lfs", "storage") or "lfs")
@@ -89,8 +80,18 @@ class LargeFiles:
         temporary = self._directory / "tmp"
         temporary.mkdir(parents=True, exist_ok=True)
         unfinished = temporary / f"kitt-{secrets.token_hex(8)}"
+        digest, size = hashlib.sha256(), 0
         try:
-            pointer = _copied(unfinished, first, source, most)
+            with unfinished.open("xb") as file:
+                block = first
+                while block:
+                    file.write(block)
+                    digest.update(block)
+                    size += len(block)
+                    block = source.read(min(_BLOCK, most - size)) if size < most else b""
+                file.flush()
+                os.fsync(file.fileno())
+            pointer = Pointer(digest.hexdigest(), size)
             if not self.holds(pointer):
                 target = self.path(pointer)
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -99,17 +100,3 @@ class LargeFiles:
         finally:
             unfinished.unlink(missing_ok=True)
         return pointer
-
-
-def _copied(path: Path, first: bytes, source: BinaryIO, most: int) -> Pointer:
-    digest, size = hashlib.sha256(), 0
-    with path.open("xb") as file:
-        block = first
-        while block:
-            file.write(block)
-            digest.update(block)
-            size += len(block)
-            block = source.read(min(_BLOCK, most - size)) if size < most else b""
-        file.flush()
-        os.fsync(file.fileno())
-    return Pointer(digest.hexdigest(), size)

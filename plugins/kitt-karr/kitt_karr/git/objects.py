@@ -12,7 +12,6 @@ import os
 import re
 import secrets
 import zlib
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,8 +24,7 @@ from kitt_core.durability import sync_directory
 if TYPE_CHECKING:
     from dulwich.config import Config
 
-__all__ = ["BLOB", "COMMIT", "TREE", "Commit", "encode_commit", "object_id", "person", "write_file"]
-__all__ += ["write_object"]
+__all__ = ["BLOB", "COMMIT", "TREE", "Commit", "object_id", "person", "write_file", "write_object"]
 
 BLOB: Final = b"blob"
 TREE: Final = b"tree"
@@ -35,7 +33,7 @@ COMMIT: Final = b"commit"
 _LATEST: Final = 253402300799  # seconds: the end of the year 9999
 # Trees of hashes do not compress, and `git gc` compresses everything anew.
 _COMPRESSION: Final = 1
-_DEFAULT_AUTHOR: Final = {"NAME": b"KITT", "EMAIL": b"kitt@localhost"}
+_OURSELVES: Final = {"NAME": b"KITT", "EMAIL": b"kitt@localhost"}
 _NOT_IN_NAMES: Final = re.compile(rb"[<>\n\0]+")
 
 
@@ -62,18 +60,15 @@ class Commit:
         Raises:
             ValueError: It is not a commit.
         """
-        tree, parents, seconds = "", [], 0
-        for line in content.partition(b"\n\n")[0].split(b"\n"):
-            key, _, value = line.partition(b" ")
-            if key == b"tree" and not tree:
-                tree = value.decode("ascii")
-            elif key == b"parent":
-                parents.append(value.decode("ascii"))
-            elif key == b"committer" and (found := re.search(rb"> *(-?\d+)", value)):
-                seconds = int(found[1])
-        if not tree:
+        head = content.partition(b"\n\n")[0].decode("utf-8", "replace")
+        tree = re.search(r"^tree ([0-9a-f]{40})$", head, re.MULTILINE)
+        if tree is None:
             raise ValueError(f"object {commit_id} is not a commit")
-        return cls(commit_id, tree, tuple(parents), datetime.fromtimestamp(min(max(0, seconds), _LATEST), UTC))
+        parents = re.findall(r"^parent ([0-9a-f]{40})$", head, re.MULTILINE)
+        # Commits of strange tools may have any time, or none.
+        stated = re.search(r"^committer .*> *(\d+)", head, re.MULTILINE)
+        seconds = min(int(stated[1]), _LATEST) if stated else 0
+        return cls(commit_id, tree[1], tuple(parents), datetime.fromtimestamp(seconds, UTC))
 
 
 def object_id(kind: bytes, content: bytes) -> str:
@@ -81,44 +76,29 @@ def object_id(kind: bytes, content: bytes) -> str:
     return hashlib.sha1(b"%s %d\0" % (kind, len(content)) + content, usedforsecurity=False).hexdigest()
 
 
-def encode_commit(
-    tree: str, parents: Sequence[str], author: bytes, committer: bytes, moment: datetime, message: str
-) -> bytes:
-    """Return the content of a commit; ``author`` and ``committer`` are ``Name <address>``."""
-    seconds = int(moment.timestamp())
-    lines = [b"tree " + tree.encode()]
-    lines += [b"parent " + parent.encode() for parent in parents]
-    lines += [b"author %s %d +0000" % (author, seconds), b"committer %s %d +0000" % (committer, seconds)]
-    return b"\n".join([*lines, b"", message.rstrip("\n").encode("utf-8", "replace") + b"\n"])
+def person(config: Config, role: str, moment: datetime) -> bytes:
+    """Return who commits, and when, as it stands in a commit.
 
-
-def person(config: Config, role: str) -> bytes:
-    """Return ``Name <address>`` as git finds it: environment, configuration, else KITT's own.
-
-    A machine that only measures needs no git configuration: a finished run must not be lost for want of a name.
+    The name is the one that git finds: environment, configuration, else KITT's own. A machine that only measures
+    needs no git configuration: a finished run must not be lost for want of a name.
 
     Args:
         config: The repository's configuration with the user's and the system's.
         role: ``AUTHOR`` or ``COMMITTER``.
+        moment: Written in UTC.
     """
     found = []
-    for part, default in _DEFAULT_AUTHOR.items():
+    for part, default in _OURSELVES.items():
         given = os.fsencode(os.environ.get(f"GIT_{role}_{part}", ""))
         for section in (role.lower().encode(), b"user"):
             with suppress(KeyError):
                 given = given or config.get((section,), part.lower().encode())
         found.append(_NOT_IN_NAMES.sub(b"", given).strip() or default)
-    return b"%s <%s>" % tuple(found)
+    return b"%s <%s>" % tuple(found) + b" %d +0000" % int(moment.timestamp())
 
 
 def write_object(objects: Path, kind: bytes, content: bytes) -> str:
-    """Write one object, durably, and return its id.
-
-    Args:
-        objects: The repository's ``objects`` directory.
-        kind: ``blob``, ``tree`` or ``commit``.
-        content: Its content.
-    """
+    """Write one object of a kind into a repository's ``objects`` directory, durably, and return its id."""
     identity = object_id(kind, content)
     directory = objects / identity[:2]
     target = directory / identity[2:]

@@ -41,11 +41,7 @@ def memory_needed(repository: Repository) -> int | None:
 def pack_up(repository: Repository, report: Callable[[str], None]) -> None:
     """Put all objects into one pack, and remove those that nothing has referred to for two weeks.
 
-    Saves go on meanwhile: what they write is younger than that.
-
-    Args:
-        repository: The repository.
-        report: Is told what is done at the moment, if git is not there to do it.
+    Saves go on meanwhile: what they write is younger than that. Without git ``report`` is told what is done.
 
     Raises:
         StoreUnavailableError: It failed; nothing is lost.

@@ -6,6 +6,7 @@ Reading is dulwich's, which is imported when the first repository is opened. Sev
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -15,30 +16,47 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from attrs import frozen
+
 from kitt_core.durability import sync_directory
 from kitt_core.errors import StoreUnavailableError
 from kitt_core.rundir.locking import exclusive
-from kitt_karr.git.branch import Branch, Head
 from kitt_karr.git.errors import bad_object, file_in_the_way, translated
-from kitt_karr.git.objects import BLOB, COMMIT, TREE, Commit, encode_commit, object_id, person, write_object
-from kitt_karr.git.trees import Entry, Listing, NameTakenError, Place, rewrite
+from kitt_karr.git.locks import held
+from kitt_karr.git.objects import BLOB, COMMIT, TREE, Commit, object_id, person, write_object
+from kitt_karr.git.trees import DIRECTORY, Entry, Listing, Place
 from kitt_karr.layout import OWN_DIRECTORY
 
 if TYPE_CHECKING:
     from dulwich.config import StackedConfig
     from dulwich.repo import Repo
 
-__all__ = ["Repository"]
+__all__ = ["Head", "Repository"]
 
 _KINDS: Final = {1: COMMIT, 2: TREE, 3: BLOB}
 _HASH_BYTES: Final = 20
 _CACHED_LISTINGS: Final = 12
 _LARGEST_CACHED: Final = 50_000
 _NOT_WRITABLE: Final = "cannot be written"
+_HEADS: Final = "refs/heads/"
+_COMMIT_ID: Final = re.compile(r"[0-9a-f]{40}")
+
+
+@frozen
+class Head:
+    """Where ``HEAD`` points.
+
+    Attributes:
+        branch: The full name of the branch, None if ``HEAD`` is detached.
+        tip: The commit, None if the branch has none yet.
+    """
+
+    branch: str | None
+    tip: str | None
 
 
 class Repository:
-    """A repository on this machine.
+    """A repository on this machine. Whatever is missing, damaged or denied is a `StoreUnavailableError`.
 
     Args:
         path: The bare repository, or the directory with its work tree.
@@ -46,36 +64,29 @@ class Repository:
     Attributes:
         path: As it was given.
         directory: The git directory itself; in a linked work tree that of the main one.
-        control_directory: Where ``HEAD`` and git's index are; in a linked work tree one of its own.
+        control_directory: Where ``HEAD`` and git's index are; a linked work tree has its own.
         work_tree: The directory with its files, None if it is bare.
         own: KITT's directory in the git directory; it may be missing.
-
-    Raises:
-        StoreUnavailableError: It is not a git repository, or one that can't be used.
+        repo: The repository as dulwich has it; to be used by one thread at a time.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._repo = _opened(path)
-        self.directory = Path(self._repo.commondir())
-        self.control_directory = Path(self._repo.controldir())
-        self.work_tree = None if self._repo.bare else path
+        self.repo = _opened(path)
+        self.directory = Path(self.repo.commondir())
+        self.control_directory = Path(self.repo.controldir())
+        self.work_tree = None if self.repo.bare else path
         self.own = self.directory / OWN_DIRECTORY
-        self._branch = Branch(self._repo, self.directory, self.own)
         self._lock = threading.RLock()
         self._listings: OrderedDict[str, Listing] = OrderedDict()
 
-    @property
-    def repo(self) -> Repo:
-        """The repository as dulwich has it; to be used by one thread at a time."""
-        return self._repo
+    def close(self) -> None:
+        """Close the files of packs; may be called twice."""
+        with self._lock:
+            self._listings.clear()
+            self.repo.close()
 
-    # Reading. A missing or damaged object is a `StoreUnavailableError` that names it.
-
-    def head(self) -> Head:
-        """Return where ``HEAD`` points now."""
-        with self._lock, translated(self.path):
-            return self._branch.head()
+    # Objects.
 
     def commit(self, commit_id: str) -> Commit:
         """Return a commit."""
@@ -91,19 +102,11 @@ class Repository:
     def has(self, identity: str) -> bool:
         """Whether an object is there."""
         with self._lock, translated(self.path):
-            return identity.encode("ascii") in self._repo.object_store  # type: ignore[operator]  # its NewType of bytes
+            return identity.encode("ascii") in self.repo.object_store  # type: ignore[operator]  # its NewType of bytes
 
     def blob(self, identity: str) -> bytes:
         """Return the content of a file."""
         return self._read(BLOB, identity)
-
-    def problem(self, entry: Entry) -> str | None:
-        """Return what is wrong with the object of an entry, None if nothing is."""
-        try:
-            self._read(TREE if entry.is_directory else BLOB, entry.id)
-        except StoreUnavailableError as error:
-            return error.message
-        return None
 
     def listing(self, tree_id: str) -> Listing:
         """Return a directory."""
@@ -114,9 +117,7 @@ class Repository:
                 return found
         content = self._read(TREE, tree_id)
         with translated(self.path):
-            listing = Listing.parse(content)
-        self._remember(tree_id, listing)
-        return listing
+            return self._remembered(tree_id, Listing.parse(content))
 
     def find(self, root: str | None, place: Place) -> Entry | None:
         """Return what is at ``place`` below a root tree, None if there is nothing."""
@@ -128,15 +129,15 @@ class Repository:
             root = entry.id if entry.is_directory else None
         return entry
 
-    def file(self, root: str | None, place: Place) -> bytes | None:
-        """Return the content of the file at ``place`` below a root tree, None if there is none."""
-        entry = self.find(root, place)
+    def file(self, root: str | None, name: str) -> bytes | None:
+        """Return the content of a file in a tree, None if there is none of that name."""
+        entry = self.find(root, (name.encode(),))
         return None if entry is None or not entry.is_file else self.blob(entry.id)
 
     def _read(self, kind: bytes, identity: str) -> bytes:
         with self._lock:
             try:
-                number, content = self._repo.object_store.get_raw(identity.encode("ascii"))  # type: ignore[arg-type]  # its NewType of bytes
+                number, content = self.repo.object_store.get_raw(identity.encode("ascii"))  # type: ignore[arg-type]  # its NewType of bytes
             except Exception as error:
                 what = "missing" if isinstance(error, KeyError) else "damaged"
                 raise bad_object(self.path, identity, what) from error
@@ -146,23 +147,104 @@ class Repository:
             raise bad_object(self.path, identity, "damaged: its content is not what its name says")
         return data
 
-    def _remember(self, tree_id: str, listing: Listing) -> None:
-        if len(listing) > _LARGEST_CACHED:
-            return
+    def _remembered(self, tree_id: str, listing: Listing) -> Listing:
         with self._lock:
-            self._listings[tree_id] = listing
-            self._listings.move_to_end(tree_id)
+            if len(listing) <= _LARGEST_CACHED:
+                self._listings[tree_id] = listing
+                self._listings.move_to_end(tree_id)
             while len(self._listings) > _CACHED_LISTINGS:
                 self._listings.popitem(last=False)
+        return listing
 
-    # Writing.
+    def add_blob(self, content: bytes) -> str:
+        """Write a file's content, durably, and return its id."""
+        return self._add(BLOB, content)
+
+    def add_tree(self, listing: Listing) -> str:
+        """Write a directory, durably, and return its id."""
+        identity = self._add(TREE, listing.encode())
+        self._remembered(identity, listing)
+        return identity
+
+    def changed_tree(self, root: str | None, changes: Mapping[Place, Entry | None], above: Place = ()) -> str:
+        """Return the id of a tree with entries put in, replaced or (None) taken out.
+
+        Only the directories on the way to them are written. One that is empty then goes, too.
+
+        Args:
+            root: The id of the tree, None if there is none yet.
+            changes: Entries by their path below it.
+            above: Where the tree is, for messages.
+        """
+        listing = Listing() if root is None else self.listing(root)
+        below: dict[bytes, dict[Place, Entry | None]] = {}
+        for (name, *rest), entry in changes.items():
+            if rest:
+                below.setdefault(name, {})[tuple(rest)] = entry
+            else:
+                listing = listing.without(name) if entry is None else listing.with_entry(entry)
+        for name, wanted in below.items():
+            found = listing.find(name)
+            if found is not None and not found.is_directory:
+                raise file_in_the_way(self.path, (*above, name))
+            child = self.changed_tree(None if found is None else found.id, wanted, (*above, name))
+            is_empty = not len(self.listing(child))
+            listing = listing.without(name) if is_empty else listing.with_entry(Entry(name, DIRECTORY, child))
+        return self.add_tree(listing)
+
+    def add_commit(self, tree: str, parent: str | None, message: str) -> str:
+        """Write a commit, durably, and return its id; no branch is moved."""
+        now = datetime.now(UTC)
+        lines = [b"tree " + tree.encode(), *([] if parent is None else [b"parent " + parent.encode()])]
+        with translated(self.path):
+            lines += [b"author " + person(self._config, "AUTHOR", now)]
+            lines += [b"committer " + person(self._config, "COMMITTER", now)]
+        return self._add(COMMIT, b"\n".join([*lines, b"", message.encode("utf-8", "replace") + b"\n"]))
+
+    def _add(self, kind: bytes, content: bytes) -> str:
+        with translated(self.path, _NOT_WRITABLE):
+            return write_object(self.directory / "objects", kind, content)
+
+    # The branch.
+
+    def head(self, *, for_writing: bool = False) -> Head:
+        """Return where ``HEAD`` points now; refuse what leads nowhere, and for writing what is detached."""
+        from dulwich.refs import Ref
+
+        with self._lock, translated(self.path):
+            try:
+                names, found = self.repo.refs.follow(Ref(b"HEAD"))
+                name, tip = os.fsdecode(names[-1]), None if found is None else found.decode("ascii")
+                if not (name == "HEAD" or name.startswith(_HEADS)) or not (
+                    tip is None or _COMMIT_ID.fullmatch(tip)
+                ):
+                    raise ValueError(f"HEAD leads to {name}")
+            except Exception as error:
+                hint = f"name its branch: git -C {self.directory} symbolic-ref HEAD refs/heads/main"
+                text = f"{self.directory} has no HEAD that can be followed"
+                raise StoreUnavailableError(text, hint=hint) from error
+            if tip is None:
+                self._refuse_mistaken(name)
+            if name != "HEAD" or tip is None:
+                return Head(name, tip)
+        if for_writing:
+            text = f"{self.directory} has a detached HEAD, a commit would belong to no branch"
+            raise StoreUnavailableError(text, hint="choose a branch in it, such as `git switch main`")
+        return Head(None, tip)
+
+    def _refuse_mistaken(self, name: str) -> None:
+        # A repository without any commit is new; one whose runs are on another branch is mistaken.
+        for other in sorted(map(os.fsdecode, self.repo.refs.allkeys())):
+            if other.startswith(_HEADS):
+                raise StoreUnavailableError(
+                    f"{self.directory} is on the branch {name.removeprefix(_HEADS)}, which has no commit yet,"
+                    f" and has the branch {other.removeprefix(_HEADS)}",
+                    hint=f"choose it: git -C {self.directory} symbolic-ref HEAD {other}",
+                )
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold KITT's lock of the repository: among KITTs, one at a time builds on the branch's tip.
-
-        Git's own commands don't know it; against them `advance` compares.
-        """
+        """Hold KITT's lock, so that one KITT at a time builds on the tip; for git's commands `advance` compares."""
         with translated(self.path, _NOT_WRITABLE):
             if not self.own.is_dir():
                 self.own.mkdir(exist_ok=True)
@@ -170,57 +252,33 @@ class Repository:
             with exclusive(self.own):
                 yield
 
-    def add_blob(self, content: bytes) -> str:
-        """Write a file's content, durably, and return its id."""
-        with translated(self.path, _NOT_WRITABLE):
-            return write_object(self.directory / "objects", BLOB, content)
-
-    def add_tree(self, listing: Listing) -> str:
-        """Write a directory, durably, and return its id."""
-        with translated(self.path, _NOT_WRITABLE):
-            identity = write_object(self.directory / "objects", TREE, listing.encode())
-        self._remember(identity, listing)
-        return identity
-
-    def changed_tree(self, root: str | None, changes: Mapping[Place, Entry | None]) -> str:
-        """Return the id of a tree with entries put in or (None) taken out; only touched levels are written.
-
-        Raises:
-            StoreUnavailableError: A file is where a directory is needed.
-        """
-        try:
-            changed = rewrite(root, changes, self.listing, self.add_tree)
-        except NameTakenError as error:
-            raise file_in_the_way(self.path, str(error)) from error
-        return self.add_tree(Listing()) if changed is None else changed
-
-    def add_commit(self, tree: str, parent: str | None, message: str) -> str:
-        """Write a commit, durably, and return its id; no branch is moved."""
-        parents = () if parent is None else (parent,)
-        authors = self._author("AUTHOR"), self._author("COMMITTER")
-        content = encode_commit(tree, parents, *authors, datetime.now(UTC), message)
-        with translated(self.path, _NOT_WRITABLE):
-            return write_object(self.directory / "objects", COMMIT, content)
-
     def advance(self, head: Head, commit_id: str, reason: str) -> bool:
         """Move the branch from where ``head`` says to ``commit_id``; False if it stands elsewhere by now.
 
-        The caller is inside `exclusive`.
-
-        Raises:
-            StoreUnavailableError: ``HEAD`` is detached, git keeps the branch locked, writing is denied.
+        The caller is inside `exclusive`, and ``head`` is on a branch.
         """
-        committer = self._author("COMMITTER")
+        assert head.branch is not None
+        reference = self.directory / head.branch
         with self._lock, translated(self.path, _NOT_WRITABLE):
-            return self._branch.advance(head, commit_id, author=committer, moment=datetime.now(UTC), reason=reason)
-
-    def refuse_detached(self, head: Head) -> None:
-        """Raise unless ``head`` is on a branch.
-
-        Raises:
-            StoreUnavailableError: It is on none.
-        """
-        self._branch.name_of(head)
+            reference.parent.mkdir(parents=True, exist_ok=True)
+            with held(reference, self.own, "branch") as lock:
+                if self.head() != head:
+                    return False
+                with lock.open("wb") as file:
+                    file.write(f"{commit_id}\n".encode("ascii"))
+                    file.flush()
+                    os.fsync(file.fileno())
+                lock.rename(reference)
+            sync_directory(reference.parent)
+            note = b"%s %s " % ((head.tip or "0" * 40).encode(), commit_id.encode())
+            note += person(self._config, "COMMITTER", datetime.now(UTC)) + f"\t{reason}\n".encode(
+                "utf-8", "replace"
+            )
+            for log in (self.directory / "logs" / head.branch, self.control_directory / "logs" / "HEAD"):
+                if log.is_file():  # for `git reflog`, where git keeps such notes: in repositories with a work tree
+                    with log.open("ab") as file:
+                        file.write(note)
+        return True
 
     # Configuration.
 
@@ -233,21 +291,11 @@ class Repository:
                 return None
             return os.fsdecode(value)
 
-    def _author(self, role: str) -> bytes:
-        with translated(self.path):
-            return person(self._config, role)
-
     @cached_property
     def _config(self) -> StackedConfig:
         # Read once: three files are parsed each time, which is a good part of a save.
         with self._lock:
-            return self._repo.get_config_stack()
-
-    def close(self) -> None:
-        """Close the files of packs; may be called twice."""
-        with self._lock:
-            self._listings.clear()
-            self._repo.close()
+            return self.repo.get_config_stack()
 
 
 def _opened(path: Path) -> Repo:
@@ -258,23 +306,17 @@ def _opened(path: Path) -> Repo:
     try:
         repo = Repo(str(path))
     except NotGitRepository as error:
-        raise StoreUnavailableError(
-            f"{path} is not a git repository",
-            hint="name a KARR repository, or a directory that does not exist yet",
-        ) from error
+        hint = "name a KARR repository, or a directory that does not exist yet"
+        raise StoreUnavailableError(f"{path} is not a git repository", hint=hint) from error
     except OSError as error:
-        raise StoreUnavailableError(
-            f"{path} cannot be opened: {error.strerror or type(error).__name__}", hint="check its permissions"
-        ) from error
+        text = f"{path} cannot be opened: {error.strerror or type(error).__name__}"
+        raise StoreUnavailableError(text, hint="check its permissions") from error
     except Exception as error:
-        raise StoreUnavailableError(
-            f"{path} is a git repository that cannot be opened ({type(error).__name__})",
-            hint=f"see `git -C {path} status`; formats other than git's usual one are not supported",
-        ) from error
+        hint = f"see `git -C {path} status`; formats other than git's usual one are not supported"
+        text = f"{path} is a git repository that cannot be opened ({type(error).__name__})"
+        raise StoreUnavailableError(text, hint=hint) from error
     if repo.object_format.oid_length != _HASH_BYTES or not isinstance(repo.refs, DiskRefsContainer):
         repo.close()
-        raise StoreUnavailableError(
-            f"{path} has git's newer format (SHA-256 or reftable), which this backend does not know",
-            hint="name a repository that `git init` made without further options",
-        )
+        text = f"{path} has git's newer format (SHA-256 or reftable), which this backend does not know"
+        raise StoreUnavailableError(text, hint="name a repository that `git init` made without further options")
     return repo

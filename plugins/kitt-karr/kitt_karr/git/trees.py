@@ -1,18 +1,14 @@
-"""Git's trees: directories as sorted lists of entries, of which as few as possible are written anew.
-
-A commit of KITT's changes one run. All that it rewrites are the directories on the way from the root to the run;
-an entry is spliced into their bytes, nothing else is looked at.
-"""
+"""Git's trees: directories as sorted lists of entries, into whose bytes an entry is spliced."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from attrs import frozen
 
-__all__ = ["DIRECTORY", "FILE", "Entry", "Listing", "NameTakenError", "Place", "rewrite"]
+__all__ = ["DIRECTORY", "FILE", "Entry", "Listing", "Place"]
 
 DIRECTORY: Final = b"40000"
 FILE: Final = b"100644"
@@ -21,10 +17,6 @@ _ID_BYTES: Final = 20
 
 Place = tuple[bytes, ...]
 """A path below the root, as git has it."""
-
-
-class NameTakenError(Exception):
-    """A directory is needed where the tree has a file; the argument is its name."""
 
 
 @frozen
@@ -132,41 +124,6 @@ class Listing:
             if keys[position : position + 1] == [key]:
                 del keys[position], pieces[position]
         return keys, pieces
-
-
-def rewrite(
-    root: str | None,
-    changes: Mapping[Place, Entry | None],
-    read: Callable[[str], Listing],
-    write: Callable[[Listing], str],
-) -> str | None:
-    """Return the id of a tree with some entries put in, replaced or (None) taken out.
-
-    Directories that are empty then go, too; None is returned if nothing is left.
-
-    Args:
-        root: The id of the tree, None if there is none yet.
-        changes: Entries by their path below the root.
-        read: Reads a directory by its id.
-        write: Writes a directory and returns its id.
-
-    Raises:
-        NameTakenError: A file is where a directory is needed.
-    """
-    listing = Listing() if root is None else read(root)
-    below: dict[bytes, dict[Place, Entry | None]] = {}
-    for (name, *rest), entry in changes.items():
-        if rest:
-            below.setdefault(name, {})[tuple(rest)] = entry
-        else:
-            listing = listing.without(name) if entry is None else listing.with_entry(entry)
-    for name, wanted in below.items():
-        found = listing.find(name)
-        if found is not None and not found.is_directory:
-            raise NameTakenError(found.text)
-        child = rewrite(None if found is None else found.id, wanted, read, write)
-        listing = listing.without(name) if child is None else listing.with_entry(Entry(name, DIRECTORY, child))
-    return write(listing) if len(listing) else None
 
 
 def _entry(piece: bytes) -> Entry:

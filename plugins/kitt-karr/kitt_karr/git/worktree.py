@@ -11,7 +11,8 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,19 +32,14 @@ __all__ = ["WorkTree"]
 _FILE_MODE: Final = 0o100644
 _CHECKSUM_BYTES: Final = 20
 
-Files = Mapping[Place, Entry]
+Files = Mapping[bytes, Entry]
 
 
 class WorkTree:
-    """The files of a repository and git's list of them.
-
-    Args:
-        repository: A repository that is not bare.
-    """
+    """The files of a repository that is not bare, and git's list of them."""
 
     def __init__(self, repository: Repository) -> None:
-        if repository.work_tree is None:
-            raise ValueError(f"{repository.path} has no work tree")
+        assert repository.work_tree is not None
         self._repository = repository
         self._root = repository.work_tree
         self._index = repository.control_directory / "index"
@@ -69,10 +65,10 @@ class WorkTree:
         with held(self._index, self._repository.own, "index"):
             entries, version = self._read()
             if not gone:
-                return self._add(entries, version, dict(self._files_of(new, changes)), advance)
+                return self._add(entries, version, self._files_of(new, changes), advance)
             moved = advance()
             if moved:
-                self._remove(entries, version, dict(self._files_of(old, gone)))
+                self._remove(entries, version, self._files_of(old, gone))
             return moved
 
     def _add(self, entries: dict[bytes, Any], version: int, files: Files, advance: Callable[[], bool]) -> bool:
@@ -80,54 +76,45 @@ class WorkTree:
         written: list[Path] = []
         moved = False
         try:
-            listed = dict(entries)
-            for place, entry in files.items():
-                listed[b"/".join(place)] = _index_entry(entry, self._put(place, entry, written))
-            self._write(listed, version)
+            for name, entry in files.items():
+                entries[name] = _index_entry(entry, self._put(name, entry, written))
+            self._write(entries, version)
             moved = advance()
         finally:
             if not moved:
-                self._take_back(before, written)
+                if before is None:
+                    self._index.unlink(missing_ok=True)
+                else:
+                    self._exchange(before)
+                for path in written:
+                    self._remove_file(path)
         return moved
 
-    def _take_back(self, before: bytes | None, written: Iterable[Path]) -> None:
-        if before is None:
-            self._index.unlink(missing_ok=True)
-        else:
-            self._exchange(before)
-        for path in written:
-            path.unlink(missing_ok=True)
-            self._remove_empty(path.parent)
-
     def _remove(self, entries: dict[bytes, Any], version: int, files: Files) -> None:
-        names = {b"/".join(place) for place in files}
-        self._write({name: entry for name, entry in entries.items() if name not in names}, version)
-        for place, entry in files.items():
-            path = self._path(place)
+        self._write({name: entry for name, entry in entries.items() if name not in files}, version)
+        for name, entry in files.items():
+            path = self._root / os.fsdecode(name)
             if self._is_unchanged(path, entry):  # what the user changed is the user's
-                path.unlink()
-                self._remove_empty(path.parent)
+                self._remove_file(path)
 
     # Files.
 
-    def _files_of(self, root: str | None, places: Iterable[Place]) -> Iterator[tuple[Place, Entry]]:
-        """Yield the files at and below some places of a tree."""
-        for place in places:
-            entry = self._repository.find(root, place)
-            if entry is not None:
-                yield from self._below(place, entry)
+    def _files_of(self, root: str | None, places: Iterable[Place]) -> dict[bytes, Entry]:
+        """Return the files at and below some places of a tree."""
+        files = {}
+        pending = [(place, self._repository.find(root, place)) for place in places]
+        while pending:
+            place, entry = pending.pop()
+            if entry is not None and entry.is_directory:
+                pending += [((*place, child.name), child) for child in self._repository.listing(entry.id)]
+            elif entry is not None and entry.is_file:
+                files[b"/".join(place)] = entry
+        return files
 
-    def _below(self, place: Place, entry: Entry) -> Iterator[tuple[Place, Entry]]:
-        if entry.is_file:
-            yield place, entry
-        elif entry.is_directory:
-            for child in self._repository.listing(entry.id):
-                yield from self._below((*place, child.name), child)
-
-    def _put(self, place: Place, entry: Entry, written: list[Path]) -> os.stat_result | None:
+    def _put(self, name: bytes, entry: Entry, written: list[Path]) -> os.stat_result | None:
         """Write a file, and return its state; None if the user has one of this name, which stays as it is."""
-        path = self._path(place)
-        self._make_directories(place[:-1])
+        path = self._root / os.fsdecode(name)
+        self._make_directories(name.split(b"/")[:-1])
         content = self._repository.blob(entry.id)
         pointer = Pointer.parse(content)
         if path.exists() or path.is_symlink():
@@ -148,32 +135,25 @@ class WorkTree:
             return pointer.is_content_of(path)
         return object_id(BLOB, path.read_bytes()) == entry.id
 
-    def _make_directories(self, place: Place) -> None:
+    def _make_directories(self, names: Iterable[bytes]) -> None:
         """Make the levels above a file; none of them may be a link that leads out of the work tree."""
         directory = self._root
-        for name in place:
+        for name in names:
             parent, directory = directory, directory / os.fsdecode(name)
             try:
                 directory.mkdir()
             except FileExistsError as error:
                 if directory.is_symlink() or not directory.is_dir():
-                    raise StoreUnavailableError(
-                        f"{directory} is a link or a file, a directory is needed to write runs into",
-                        hint="move it away",
-                    ) from error
+                    text = f"{directory} is a link or a file, a directory is needed to write runs into"
+                    raise StoreUnavailableError(text, hint="move it away") from error
             else:
                 sync_directory(parent)
 
-    def _remove_empty(self, directory: Path) -> None:
-        while directory != self._root:
-            try:
-                directory.rmdir()
-            except OSError:  # other files are in it
-                return
-            directory = directory.parent
-
-    def _path(self, place: Place) -> Path:
-        return self._root.joinpath(*map(os.fsdecode, place))
+    def _remove_file(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        with suppress(OSError):  # other files are in it
+            while (path := path.parent) != self._root:
+                path.rmdir()
 
     # The index.
 
@@ -186,16 +166,13 @@ class WorkTree:
         end = len(content) - _CHECKSUM_BYTES
         checksum = hashlib.sha1(content[:end], usedforsecurity=False).digest()
         if content[end:] not in {checksum, bytes(_CHECKSUM_BYTES)}:
-            raise StoreUnavailableError(
-                f"{self._index} is damaged", hint="make it anew: rm it, then `git reset` in the work tree"
-            )
+            hint = "make it anew: rm it, then `git reset` in the work tree"
+            raise StoreUnavailableError(f"{self._index} is damaged", hint=hint)
         file = io.BytesIO(content)
         entries, version, _ = read_index_dict_with_version(file)
         if file.tell() < end:  # dulwich stops there: what follows changes the meaning of all before
-            raise StoreUnavailableError(
-                f"{self._index} is split or sparse, which KITT does not write",
-                hint="switch that off (`git update-index --no-split-index`), or use a bare repository",
-            )
+            hint = "switch that off (`git update-index --no-split-index`), or use a bare repository"
+            raise StoreUnavailableError(f"{self._index} is split or sparse, which KITT does not write", hint=hint)
         return entries, version
 
     def _write(self, entries: Mapping[bytes, Any], version: int) -> None:
