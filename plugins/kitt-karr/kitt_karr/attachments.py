@@ -12,10 +12,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, BinaryIO, Final
-
-from attrs import Factory, define, frozen
 
 from kitt_core import codec
 from kitt_core.errors import InvalidDocumentError, StoreUnavailableError
@@ -27,7 +24,7 @@ from kitt_karr.git.repository import Repository
 from kitt_karr.git.trees import FILE, Entry
 from kitt_karr.layout import is_gits_own
 
-__all__ = ["CHUNK_BYTES", "Output", "StoredOutputs", "attachments_at_hand", "read_outputs", "store_outputs"]
+__all__ = ["CHUNK_BYTES", "Outputs", "attachments_at_hand", "read_outputs", "store_outputs"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,46 +32,35 @@ CHUNK_BYTES: Final = 50 << 20
 _LONGEST_NAME: Final = 240
 
 
-@define
-class StoredOutputs:
-    """The attachments of one run, as they go into its tree.
-
-    Attributes:
-        entries: The files of ``outputs/``.
-        large: Names of those that are pointers.
-        notes: What ``run.json`` says of attachments that are not one file of their own name.
-    """
-
-    entries: list[Entry] = Factory(list)
-    large: list[str] = Factory(list)
-    notes: list[Mapping[str, Any]] = Factory(list)
+Outputs = Mapping[str, Sequence[tuple[Entry, Pointer | None]]]
+"""Attachments by name: the files that make each, with the pointers that some of them are."""
 
 
-@frozen
-class Output:
-    """An attachment as it is found in a tree: the files that make it, with the pointers that some of them are."""
-
-    name: str
-    parts: Sequence[tuple[Entry, Pointer | None]]
-
-
-def store_outputs(repository: Repository, attachments: Sequence[Attachment], threshold: int) -> StoredOutputs:
+def store_outputs(
+    repository: Repository, attachments: Sequence[Attachment], threshold: int
+) -> tuple[list[Entry], list[str], list[Mapping[str, Any]]]:
     """Write attachments, durably; nothing refers to them yet. Those of more than ``threshold`` bytes go to LFS.
+
+    Returns:
+        The files of ``outputs/``, the names of those that are pointers, and what ``run.json`` says of attachments
+        that are not one file of their own name.
 
     Raises:
         StoreUnavailableError: One can't be read, or the disk is full.
     """
-    stored, large_files = StoredOutputs(), LargeFiles(repository)
-    taken = {attachment.name for attachment in attachments}
+    entries: list[Entry] = []
+    large: list[str] = []
+    notes: list[Mapping[str, Any]] = []
+    large_files, taken = LargeFiles(repository), {attachment.name for attachment in attachments}
     for attachment in attachments:
         contents = list(_contents(repository, large_files, attachment, threshold))
         names = _file_names(attachment.name, len(contents), taken)
         for name, (blob, is_large) in zip(names, contents, strict=True):
-            stored.entries.append(Entry(name.encode(), FILE, blob))
-            stored.large += [name] if is_large else []
+            entries.append(Entry(name.encode(), FILE, blob))
+            large += [name] if is_large else []
         if names != [attachment.name]:
-            stored.notes.append({"name": attachment.name, "files": names})
-    return stored
+            notes.append({"name": attachment.name, "files": names})
+    return entries, large, notes
 
 
 def _contents(
@@ -111,31 +97,26 @@ def _file_names(name: str, number: int, taken: Collection[str]) -> list[str]:
         stem += mark
 
 
-def read_outputs(repository: Repository, run_tree: str) -> list[Output]:
+def read_outputs(repository: Repository, run_tree: str) -> Outputs:
     """Return the attachments of a run by name, whether or not their contents are there."""
     directory = repository.find(run_tree, (OUTPUTS.encode(),))
     if directory is None or not directory.is_directory:
-        return []
+        return {}
     listing = repository.listing(directory.id)
     files = {entry.name.decode("utf-8", "surrogateescape"): entry for entry in listing if entry.is_file}
-    notes = _notes(repository.file(run_tree, IDENTITY) or b"")
-    found = {name: names for name, names in notes if names and files.keys() >= set(names)}
-    used = {file for names in found.values() for file in names}
-    found |= {file: [file] for file in files if file not in used}
-    return [
-        Output(name, [(files[file], Pointer.parse(repository.blob(files[file].id))) for file in found[name]])
-        for name in sorted(found, key=numbers_counted)
-    ]
-
-
-def _notes(identity: bytes) -> Iterator[tuple[str, list[str]]]:
-    """Yield what ``run.json`` notes of attachments; anyone may have written it."""
-    with suppress(InvalidDocumentError):
-        noted = codec.parse(identity).get("outputs")
+    found: dict[str, list[str]] = {}
+    with suppress(InvalidDocumentError):  # anyone may have written what run.json notes
+        noted = codec.parse(repository.file(run_tree, IDENTITY) or b"").get("outputs")
         for note in noted if isinstance(noted, list) else ():
             match note:
-                case {"name": str(name), "files": list(files)}:
-                    yield name, [str(file) for file in files]
+                case {"name": str(name), "files": [_, *_] as parts} if files.keys() >= set(map(str, parts)):
+                    found[name] = [str(part) for part in parts]
+    used = {file for names in found.values() for file in names}
+    found |= {file: [file] for file in files if file not in used}
+    return {
+        name: [(files[part], Pointer.parse(repository.blob(files[part].id))) for part in found[name]]
+        for name in sorted(found, key=numbers_counted)
+    }
 
 
 def attachments_at_hand(repository: Repository, run_tree: str, run: str) -> Iterator[Attachment]:
@@ -147,28 +128,17 @@ def attachments_at_hand(repository: Repository, run_tree: str, run: str) -> Iter
         run: What the warning calls the run.
     """
     large_files = LargeFiles(repository)
-    for output in read_outputs(repository, run_tree):
-        size = 0
-        opens: list[Callable[[], BinaryIO]] = []
-        for entry, pointer in output.parts:
-            if pointer is None:
-                size += len(repository.blob(entry.id))
-                opens.append(partial(_open_blob, repository, entry.id))
-            elif large_files.holds(pointer):
-                size += pointer.size
-                opens.append(partial(_open_file, large_files.path(pointer)))
-        if len(opens) == len(output.parts):
-            yield Attachment(output.name, size, opens[0] if len(opens) == 1 else partial(_open_all, opens))
-        else:
-            logger.warning("%s: the content of outputs/%s is not here, only its LFS pointer", run, output.name)
+    for name, parts in read_outputs(repository, run_tree).items():
+        if not all(pointer is None or large_files.holds(pointer) for _, pointer in parts):
+            logger.warning("%s: the content of outputs/%s is not here, only its LFS pointer", run, name)
+            continue
+        size = sum(len(repository.blob(entry.id)) if large is None else large.size for entry, large in parts)
+        opens = [partial(_open, repository, large_files, *part) for part in parts]
+        yield Attachment(name, size, opens[0] if len(opens) == 1 else partial(_open_all, opens))
 
 
-def _open_blob(repository: Repository, identity: str) -> BinaryIO:
-    return io.BytesIO(repository.blob(identity))
-
-
-def _open_file(path: Path) -> BinaryIO:
-    return path.open("rb")
+def _open(repository: Repository, large_files: LargeFiles, entry: Entry, pointer: Pointer | None) -> BinaryIO:
+    return io.BytesIO(repository.blob(entry.id)) if pointer is None else large_files.path(pointer).open("rb")
 
 
 def _open_all(opens: Sequence[Callable[[], BinaryIO]]) -> BinaryIO:

@@ -32,21 +32,18 @@ def first_changes(repository: Repository, fingerprint: str) -> Changes:
 def write_run(repository: Repository, run: CheckedRun, threshold: int, *, root_is_ours: bool) -> RunTree:
     """Write the objects of a run, durably; if the save is refused, ``git gc`` removes them.
 
-    Args:
-        repository: Gets them.
-        run: The run.
-        threshold: Attachments of more bytes are kept by LFS.
-        root_is_ours: Whether the attributes at the root are KITT's.
+    Attachments of more than ``threshold`` bytes are kept by LFS. Where the attributes at the root are not KITT's,
+    the run has its own.
     """
-    outputs = store_outputs(repository, run.attachments, threshold)
-    files = files_of(run, outputs.notes)
-    attributes = run_attributes(outputs.large, root_is_ours=root_is_ours)
+    outputs, large, notes = store_outputs(repository, run.attachments, threshold)
+    files = files_of(run, notes)
+    attributes = run_attributes(large, root_is_ours=root_is_ours)
     if attributes is not None:
         files[ATTRIBUTES] = attributes
     blobs = {name: repository.add_blob(content) for name, content in files.items()}
     entries = [Entry(name.encode(), FILE, blob) for name, blob in blobs.items()]
-    if outputs.entries:
-        entries.append(Entry(OUTPUTS.encode(), DIRECTORY, repository.add_tree(Listing.of(outputs.entries))))
+    if outputs:
+        entries.append(Entry(OUTPUTS.encode(), DIRECTORY, repository.add_tree(Listing.of(outputs))))
     tree = repository.add_tree(Listing.of(entries))
     return RunTree(place_of(run), tree, blobs[DOCUMENT], blobs[IDENTITY])
 

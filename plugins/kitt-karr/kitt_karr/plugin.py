@@ -12,7 +12,6 @@ from kitt_core.command import Command
 from kitt_core.hookspecs import hookimpl
 from kitt_core.importing import ImportCandidate, Importer
 from kitt_core.storage import Capability, ResultStore
-from kitt_karr.layout import recognises
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,14 +25,7 @@ __all__ = ["KarrOptions", "kitt_register_commands", "kitt_register_importer", "k
 
 @frozen
 class KarrOptions:
-    """Where the repository is, and what is large.
-
-    Attributes:
-        path: The repository itself; a new one is made bare. None: ``karr``, or the machine's own, which is made
-            with a work tree.
-        lfs_threshold: Bytes.
-        fingerprint: The machine's.
-    """
+    """Where the repository is, and what is large."""
 
     path: Path | None = field(
         default=None,
@@ -66,7 +58,7 @@ def kitt_register_storage(registry: Registry[StorageBackend]) -> None:
             name="karr",
             open=_open,
             options=KarrOptions,
-            recognises=recognises,
+            recognises=_recognises,
             summary="Runs as commits in a git repository, with LFS for large outputs (legacy: prefer a database).",
             capabilities=frozenset(
                 {
@@ -78,27 +70,28 @@ def kitt_register_storage(registry: Registry[StorageBackend]) -> None:
     )
 
 
+def _recognises(path: Path) -> bool:
+    from kitt_karr.layout import recognises
+
+    return recognises(path)
+
+
 def _open(options: KarrOptions) -> ResultStore:
     from kitt_karr.repository_choice import machines_repository
     from kitt_karr.store import KarrResultStore
 
-    path, fingerprint = options.path, options.fingerprint
-    machines_own = path is None and bool(fingerprint)
-    if machines_own:
-        path = machines_repository(Path(), fingerprint)
-    return KarrResultStore(
-        path or Path("karr"),
-        lfs_threshold=options.lfs_threshold,
-        fingerprint=fingerprint,
-        work_tree=machines_own,
-    )
+    threshold, fingerprint = options.lfs_threshold, options.fingerprint
+    if options.path is None and fingerprint:
+        own = machines_repository(Path(), fingerprint)
+        return KarrResultStore(own, lfs_threshold=threshold, fingerprint=fingerprint, work_tree=True)
+    return KarrResultStore(options.path or "karr", lfs_threshold=threshold, fingerprint=fingerprint)
 
 
 @hookimpl
 def kitt_register_importer(registry: Registry[Importer]) -> None:
     """Add the importer ``karr``."""
     summary = "KARR repositories: the runs at the tip of their branch, those of KITT 1.x too."
-    registry.add(Importer(name="karr", recognises=recognises, find=_find, summary=summary))
+    registry.add(Importer(name="karr", recognises=_recognises, find=_find, summary=summary))
 
 
 def _find(path: Path) -> Iterator[ImportCandidate]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from itertools import count
 from pathlib import Path
@@ -25,19 +24,10 @@ def machines_repository(directory: Path, fingerprint: str) -> Path:
 
     Machines whose fingerprints begin alike share that name; ``hardware_fingerprint.txt`` tells whose it is, and
     a suffix keeps them apart.
-
-    Args:
-        directory: Where to look.
-        fingerprint: The whole one.
     """
-    return next(path for path in _names(directory, fingerprint) if is_free(path) or _is_of(path, fingerprint))
-
-
-def _names(directory: Path, fingerprint: str) -> Iterator[Path]:
     name = safe_name(f"karr-{fingerprint[:_OF_NAME]}") if fingerprint else "karr"
-    yield directory / name
-    for number in count(2):
-        yield directory / f"{name}-{number}"
+    paths = (directory / (name if number == 1 else f"{name}-{number}") for number in count(1))
+    return next(path for path in paths if is_free(path) or _is_of(path, fingerprint))
 
 
 def _is_of(path: Path, fingerprint: str) -> bool:

@@ -30,14 +30,7 @@ _NOTHING: Final = Listing()
 
 @frozen
 class RunTree:
-    """A directory that holds ``metrics.json``.
-
-    Attributes:
-        place: Where it is.
-        tree: The id of its tree.
-        document: The id of the document's blob.
-        identity: The id of the blob of ``run.json``, None if there is none.
-    """
+    """A directory that holds ``metrics.json``: its place and the ids of tree, document and ``run.json``, if any."""
 
     place: Place
     tree: str
@@ -58,14 +51,10 @@ class RunTree:
 def changed_runs(
     repository: Repository, old: str | None, new: str | None
 ) -> Iterator[tuple[Place, RunTree | None]]:
-    """Yield the places of runs that differ between two trees, in their order, with what is in the new one.
+    """Yield the places of runs that differ between two root trees, in their order, with what is in the new one.
 
-    Only directories that differ are read. A run that was changed comes once, with its new state.
-
-    Args:
-        repository: Has both trees.
-        old: The id of the one root, None for an empty tree.
-        new: The id of the other.
+    Only directories that differ are read. A run that was changed comes once, with its new state. None is an empty
+    tree.
     """
     pending: list[tuple[Place, str | None, str | None]] = [((), old, new)]
     while pending:
@@ -105,14 +94,7 @@ def _directories(listing: Listing, other: Listing, run: RunTree | None) -> dict[
 
 
 def identify(repository: Repository, run: RunTree, document: bytes, committed: datetime) -> Identity:
-    """Return who a run is.
-
-    Args:
-        repository: Has its objects.
-        run: The run.
-        document: Its bytes.
-        committed: When it came there: its time, if it doesn't say so itself.
-    """
+    """Return who a run is; it was saved when it was ``committed``, if it doesn't say so itself."""
     if run.identity is None:
         return derived_identity(run.path, document, committed)
     try:

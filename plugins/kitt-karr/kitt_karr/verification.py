@@ -10,7 +10,7 @@ from kitt_core.model import Finding, Severity, StoredRun
 from kitt_core.rundir.content import DOCUMENT, OUTPUTS
 from kitt_core.verification import DocumentCheck
 from kitt_karr.attachments import read_outputs
-from kitt_karr.git.lfs import LargeFiles, Pointer
+from kitt_karr.git.lfs import LargeFiles
 from kitt_karr.git.repository import Repository
 from kitt_karr.index import IndexedRun, RunIndex
 from kitt_karr.runs import changed_runs
@@ -21,15 +21,9 @@ __all__ = ["verify_repository"]
 def verify_repository(repository: Repository, index: RunIndex, *, rebuild: bool) -> Iterator[Finding]:
     """Yield the findings of the index, then those of every run at the tip.
 
-    Args:
-        repository: The repository.
-        index: Its index.
-        rebuild: Make the index anew, and report what was wrong with it as a notice.
-
-    Raises:
-        StoreUnavailableError: The repository can't even be opened.
+    With ``rebuild`` the index is made anew, and what was wrong with it is a notice.
     """
-    repository.head()
+    repository.head()  # what can't even be opened is unavailable, not damaged
     try:
         if (problem := index.at_tip(lambda: _index_problem(repository, index))) is not None:
             if rebuild:
@@ -109,26 +103,19 @@ def _document(
         yield from index.compare_rows(run, check.rows, rebuild=rebuild)
 
 
-def _outputs(
-    repository: Repository, large_files: LargeFiles, indexed: IndexedRun
-) -> Iterator[tuple[Severity, str]]:
+def _outputs(repository: Repository, files: LargeFiles, indexed: IndexedRun) -> Iterator[tuple[Severity, str]]:
     try:
         outputs = read_outputs(repository, indexed.run.tree)
     except StoreUnavailableError:
         return  # named with the other objects
-    for output in outputs:
-        for _, pointer in output.parts:
-            if pointer is not None and not large_files.path(pointer).exists():
-                yield Severity.NOTICE, f"{output.name}: its LFS content is not here: `git lfs pull` fetches it"
-            elif pointer is not None and (problem := _content_problem(large_files, pointer)) is not None:
-                yield Severity.DAMAGE, f"{output.name}: its LFS content {problem}"
-
-
-def _content_problem(large_files: LargeFiles, pointer: Pointer) -> str | None:
-    if not large_files.holds(pointer):
-        return "has another size than its pointer says"
-    try:
-        right = pointer.is_content_of(large_files.path(pointer))
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    return None if right else "has other content than its name says"
+    for name, parts in outputs.items():
+        for pointer in (pointer for _, pointer in parts if pointer is not None):
+            try:
+                if not files.path(pointer).exists():
+                    yield Severity.NOTICE, f"{name}: its LFS content is not here: `git lfs pull` fetches it"
+                elif not files.holds(pointer):
+                    yield Severity.DAMAGE, f"{name}: its LFS content has another size than its pointer says"
+                elif not pointer.is_content_of(files.path(pointer)):
+                    yield Severity.DAMAGE, f"{name}: its LFS content has other content than its name says"
+            except OSError as error:
+                yield Severity.DAMAGE, f"{name}: its LFS content cannot be read: {error.strerror}"

@@ -28,12 +28,8 @@ _LONGEST_PAUSE_SECONDS: Final = 0.05
 def held(target: Path, own: Path, kind: str) -> Iterator[Path]:
     """Hold git's lock of ``target`` inside the block; yields the lock file, which is empty.
 
-    It may be renamed to ``target``, which is git's way of changing it. The caller holds KITT's lock.
-
-    Args:
-        target: What is to be changed: a branch, the index.
-        own: KITT's directory in the git directory.
-        kind: What it is, in one word; a caller holds at most one lock of a kind.
+    It may be renamed to ``target``, which is git's way of changing it. The caller holds KITT's lock, and at most
+    one lock of a ``kind``; ``own`` is KITT's directory in the git directory.
 
     Raises:
         StoreUnavailableError: Git holds it, or left it there.

@@ -39,14 +39,7 @@ _NOT_IN_NAMES: Final = re.compile(rb"[<>\n\0]+")
 
 @frozen
 class Commit:
-    """What KITT reads of a commit.
-
-    Attributes:
-        id: Its object id.
-        tree: The id of its root tree.
-        parents: The ids of the commits before it.
-        time: When it was committed; 1970 where that cannot be read.
-    """
+    """What KITT reads of a commit. Its time is when it was committed; 1970 where that cannot be read."""
 
     id: str
     tree: str
@@ -77,15 +70,10 @@ def object_id(kind: bytes, content: bytes) -> str:
 
 
 def person(config: Config, role: str, moment: datetime) -> bytes:
-    """Return who commits, and when, as it stands in a commit.
+    """Return who commits (``AUTHOR`` or ``COMMITTER``) and when, as it stands in a commit.
 
     The name is the one that git finds: environment, configuration, else KITT's own. A machine that only measures
     needs no git configuration: a finished run must not be lost for want of a name.
-
-    Args:
-        config: The repository's configuration with the user's and the system's.
-        role: ``AUTHOR`` or ``COMMITTER``.
-        moment: Written in UTC.
     """
     found = []
     for part, default in _OURSELVES.items():

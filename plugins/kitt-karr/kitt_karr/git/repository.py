@@ -44,12 +44,7 @@ _COMMIT_ID: Final = re.compile(r"[0-9a-f]{40}")
 
 @frozen
 class Head:
-    """Where ``HEAD`` points.
-
-    Attributes:
-        branch: The full name of the branch, None if ``HEAD`` is detached.
-        tip: The commit, None if the branch has none yet.
-    """
+    """Where ``HEAD`` points: to no branch if it is detached, to no commit while its branch has none."""
 
     branch: str | None
     tip: str | None
@@ -169,12 +164,8 @@ class Repository:
     def changed_tree(self, root: str | None, changes: Mapping[Place, Entry | None], above: Place = ()) -> str:
         """Return the id of a tree with entries put in, replaced or (None) taken out.
 
-        Only the directories on the way to them are written. One that is empty then goes, too.
-
-        Args:
-            root: The id of the tree, None if there is none yet.
-            changes: Entries by their path below it.
-            above: Where the tree is, for messages.
+        Only the directories on the way to them are written. One that is empty then goes, too. ``above`` is where
+        the tree itself is, for messages.
         """
         listing = Listing() if root is None else self.listing(root)
         below: dict[bytes, dict[Place, Entry | None]] = {}
@@ -244,7 +235,7 @@ class Repository:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold KITT's lock, so that one KITT at a time builds on the tip; for git's commands `advance` compares."""
+        """Hold KITT's lock, so that one KITT at a time builds on the tip; `advance` compares for git's commands."""
         with translated(self.path, _NOT_WRITABLE):
             if not self.own.is_dir():
                 self.own.mkdir(exist_ok=True)
