@@ -135,10 +135,10 @@ def test_a_branch_that_moves_meanwhile_costs_a_second_try(
     real = Repository.advance
     moved: list[str] = []
 
-    def beaten(self: Repository, head: Any, commit: str, **more: Any) -> bool:
+    def beaten(self: Repository, head: Any, commit: str, reason: str) -> bool:
         if not moved:
             moved.append(git(tree, "commit", "--allow-empty", "-qm", "faster", "--only"))
-        return real(self, head, commit, **more)
+        return real(self, head, commit, reason)
 
     monkeypatch.setattr(Repository, "advance", beaten)
     (tree / ".git/hooks").mkdir(exist_ok=True)
