@@ -24,8 +24,6 @@ from kitt_karr.git.repository import Repository
 from kitt_karr.git.trees import FILE, Entry
 from kitt_karr.layout import is_gits_own
 
-__all__ = ["CHUNK_BYTES", "Outputs", "attachments_at_hand", "read_outputs", "store_outputs"]
-
 logger = logging.getLogger(__name__)
 
 CHUNK_BYTES: Final = 50 << 20

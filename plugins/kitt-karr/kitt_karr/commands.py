@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +17,6 @@ from kitt_core.errors import ConfigurationError
 if TYPE_CHECKING:
     from kitt_karr.git.repository import Repository
 
-__all__ = ["karr"]
 
 _COLUMNS: Final = ("commit", "time", "author", "message", "added", "removed", "parents")
 _TABLE: Final = ("commit", "time", "message", "added", "removed")
@@ -35,15 +34,13 @@ def karr() -> None:
     """
 
 
-def _repository_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "-C",
-        "--repository",
-        "repository",
-        metavar="PATH",
-        type=click.Path(path_type=Path),
-        help="The repository; without it --backend's, the current directory, or the only one in it.",
-    )(command)
+_REPOSITORY: Final = click.option(
+    "-C",
+    "--repository",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="The repository; without it --backend's, the current directory, or the only one in it.",
+)
 
 
 def _chosen_path(state: State) -> Path | None:
@@ -53,11 +50,11 @@ def _chosen_path(state: State) -> Path | None:
     return None if path is None else Path(str(path.value))
 
 
-def _open_chosen(state: State, given: Path | None) -> Repository:
+def _opened(state: State, given: Path | None) -> closing[Repository]:
     from kitt_karr.git.repository import Repository
     from kitt_karr.repository_choice import only_repository
 
-    return Repository(given or _chosen_path(state) or only_repository(Path.cwd()))
+    return closing(Repository(given or _chosen_path(state) or only_repository(Path.cwd())))
 
 
 @karr.command()
@@ -72,8 +69,7 @@ def init(state: State, path: Path | None, *, bare: bool) -> None:
     """
     from kitt_core.fingerprint import collect_system_info
     from kitt_core.plugins import FINGERPRINTS
-    from kitt_karr.git.creation import is_free
-    from kitt_karr.repository_choice import machines_repository
+    from kitt_karr.repository_choice import is_free, machines_repository
     from kitt_karr.store import KarrResultStore
 
     found = collect_system_info(state.plugins.all(FINGERPRINTS)).sections
@@ -94,22 +90,15 @@ def _limit(ctx: click.Context, parameter: click.Parameter, text: str) -> int | N
 
 
 @karr.command()
-@_repository_option
-@click.option(
-    "--limit",
-    metavar="N|all",
-    default="50",
-    show_default=True,
-    callback=_limit,
-    help="How many commits at most.",
-)
+@_REPOSITORY
+@click.option("--limit", metavar="N|all", default="50", callback=_limit, help="How many commits at most [50].")
 @output_options
 @pass_state
 def log(
     state: State, repository: Path | None, limit: int | None, output_format: str | None, output: Path | None
 ) -> None:
     """List commits, the newest first, with how many runs each added and removed."""
-    with closing(_open_chosen(state, repository)) as opened:
+    with _opened(state, repository) as opened:
         file = None if output is None or str(output) == "-" else output.absolute().resolve()
         if file is not None and file.is_relative_to(opened.directory.resolve()):
             raise ConfigurationError(f"{output} is inside the repository", hint="name a file outside of it")
@@ -120,7 +109,7 @@ def log(
 
 def _journal(repository: Repository, limit: int | None) -> Iterator[dict[str, Any]]:
     """Yield the commits of the branch, the newest first, compared with their first parents."""
-    from kitt_karr.git.errors import translated
+    from kitt_karr.git.repository import translated
     from kitt_karr.runs import changed_runs
 
     tip = repository.head().tip
@@ -149,7 +138,7 @@ def _journal(repository: Repository, limit: int | None) -> Iterator[dict[str, An
 
 
 @karr.command()
-@_repository_option
+@_REPOSITORY
 @pass_state
 def gc(state: State, repository: Path | None) -> None:
     """Pack the repository up: one file instead of many, a third of the room.
@@ -159,7 +148,7 @@ def gc(state: State, repository: Path | None) -> None:
     """
     from kitt_karr.git.packing import memory_needed, pack_up, size_of
 
-    with closing(_open_chosen(state, repository)) as opened, progress_bar(state, "Packing") as bar:
+    with _opened(state, repository) as opened, progress_bar(state, "Packing") as bar:
         objects = opened.directory / "objects"
         before, needed = size_of(objects), memory_needed(opened)
         if needed is None:

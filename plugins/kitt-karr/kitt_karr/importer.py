@@ -20,8 +20,6 @@ from kitt_karr.attachments import attachments_at_hand
 from kitt_karr.git.repository import Repository
 from kitt_karr.runs import RunTree, changed_runs, identify, times_of_arrival
 
-__all__ = ["find_candidates"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -35,8 +35,6 @@ from kitt_sql.schema.tables import SCHEMA_VERSION
 from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
 from kitt_sql.sqlite.writing import insert_runs, records_of
 
-__all__ = ["INDEX_NAME", "IndexChange", "IndexedRun", "RunIndex"]
-
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -63,7 +61,6 @@ _DERIVED: Final = (
     *("run_documents", "run_labels", "runs"),
 )
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
-_PRIVATE: Final = "kitt-karr-"
 
 
 @frozen
@@ -71,8 +68,6 @@ class IndexedRun:
     """What the index knows of a directory that is a run.
 
     Attributes:
-        run: The directory.
-        identity: Who it says it is.
         readable: Whether its document can be parsed; those that can't are not listed.
         unread: Whether its document or ``run.json`` could not be read. That says nothing of what is there, so it
             is tried again with every question.
@@ -86,16 +81,10 @@ class IndexedRun:
 
 @define
 class IndexChange:
-    """The index inside one transaction.
-
-    Attributes:
-        head: Where the branch stood as it began, which is what the index answers for.
-        commit: The commit that was taken over since, None before.
-    """
+    """The index inside one transaction: it stands at ``head``, later at the ``commit`` that was taken over."""
 
     head: Head
     _driver: sqlite3.Connection
-    _location: str
     commit: str | None = None
 
     def find(self, run_id: str) -> list[IndexedRun]:
@@ -113,7 +102,7 @@ class IndexChange:
 
     def holds_below(self, place: Place) -> bool:
         """Whether other runs are in the directory of a run."""
-        start = _joined(place) + b"/"
+        start = b"/".join(place) + b"/"
         return bool(_select(self._driver, "place >= ? AND place < ?", start, start[:-1] + b"0", limit=1))
 
     def add(self, runs: Sequence[tuple[RunTree, CheckedRun]], commit: str) -> None:
@@ -122,7 +111,7 @@ class IndexChange:
         for tree, run in runs:
             identity = Identity(run.id, run.created_at, run.sha256)
             _add_place(self._driver, IndexedRun(tree, identity, readable=True))
-        _add_rows(self._driver, [(r.id, r.created_at, r.sha256, r.rows) for _, r in runs], self._location)
+        _add_rows(self._driver, [(r.id, r.created_at, r.sha256, r.rows) for _, r in runs])
         _set_tip(self._driver, commit)
 
     def remove(self, run_id: str, commit: str) -> None:
@@ -145,24 +134,20 @@ class RunIndex(SQLiteStore):
         with suppress(OSError):
             repository.own.mkdir(exist_ok=True)
         writable = os.access(repository.own, os.W_OK)
-        self._directory = repository.own if writable else Path(tempfile.mkdtemp(prefix=_PRIVATE))
+        self._directory = repository.own if writable else Path(tempfile.mkdtemp(prefix="kitt-karr-"))
+        # A power cut may take back the last changes, never tear one: then the commit that it knows is older.
+        path = self._directory / INDEX_NAME
+        self._file = SQLiteFile(path, synchronous="NORMAL", busy_timeout=_PATIENCE_SECONDS)
         self._preparing = threading.Lock()
         self._renewals = 0
         self._has_tables = False
-        super().__init__(self._new_database())
-
-    def _new_database(self) -> SQLiteDatabase:
-        # A power cut may take back the last changes, never tear one: then the commit that it knows is older.
-        file = SQLiteFile(self._directory / INDEX_NAME, synchronous="NORMAL", busy_timeout=_PATIENCE_SECONDS)
-        return SQLiteDatabase(file)
+        super().__init__(SQLiteDatabase(self._file))
 
     def close(self) -> None:
         """Close the file; one in a temporary directory is removed."""
         super().close()
         if self._directory != self._repository.own:
             shutil.rmtree(self._directory, ignore_errors=True)
-
-    # Following the branch.
 
     def at_tip(self, question: Callable[[], T]) -> T:
         """Answer a question when the index is at the branch's tip; a damaged file is made anew first."""
@@ -180,8 +165,8 @@ class RunIndex(SQLiteStore):
         """Lend the index at the branch's tip for one save or deletion; the caller holds the repository's lock.
 
         What fails after a commit was taken over is not the save's concern: the commit is there, and the next
-        question brings the index up to it. Where the file turns out to be damaged before, it is made anew, no
-        error is raised, and `IndexChange.commit` says that nothing was done.
+        question brings the index up to it. A file that turns out to be damaged before is made anew without an
+        error, and ``commit`` stays None.
         """
         self.at_tip(self.count)
         database = self.database
@@ -190,7 +175,7 @@ class RunIndex(SQLiteStore):
             with database.raw_writing() as driver:
                 head = self._repository.head(for_writing=True)
                 self._move(driver, head.tip)
-                change = IndexChange(head, driver, self.location)
+                change = IndexChange(head, driver)
                 yield change
         except (SchemaError, StoreUnavailableError) as error:
             if change is None:
@@ -231,9 +216,7 @@ class RunIndex(SQLiteStore):
                 database.close()
                 for path in database.paths:
                     path.unlink(missing_ok=True)
-                self.database, self._has_tables = self._new_database(), False
-
-    # What a store asks besides rows.
+                self.database, self._has_tables = SQLiteDatabase(self._file), False
 
     def find(self, run_id: str) -> list[IndexedRun]:
         """Return the directories that say they are this run; the first one counts, the others are copies."""
@@ -249,8 +232,6 @@ class RunIndex(SQLiteStore):
         """Return the verbatim bytes from git: the index has no documents."""
         found = self.find(run_id)
         return self._repository.blob(found[0].run.document) if found else None
-
-    # Reading what changed.
 
     def _move(self, driver: sqlite3.Connection, tip: str | None) -> None:
         """Bring the rows to a commit, and read again what could not be read before."""
@@ -274,7 +255,7 @@ class RunIndex(SQLiteStore):
         for start in range(0, len(items), _BATCH):
             batch = items[start : start + _BATCH]
             read = [self._read(run, arrived.get(place, commit.time)) for place, run in batch if run is not None]
-            self._apply(driver, [_joined(place) for place, _ in batch], read)
+            self._apply(driver, [b"/".join(place) for place, _ in batch], read)
         _set_tip(driver, tip)
 
     def _read(self, run: RunTree, arrived: datetime) -> tuple[IndexedRun, RunRows | None]:
@@ -313,7 +294,7 @@ class RunIndex(SQLiteStore):
                     rows = derive_rows(codec.parse(self._repository.blob(first.run.document)), strict=False)
                 if rows is not None:
                     new.append((run_id, first.identity.created_at, first.identity.sha256, rows))
-        _add_rows(driver, new, self.location)
+        _add_rows(driver, new)
 
 
 def _is_damaged(error: BaseException | None) -> bool:
@@ -353,16 +334,12 @@ def _select(driver: sqlite3.Connection, where: str, *values: Any, limit: int = -
 
 def _add_place(driver: sqlite3.Connection, indexed: IndexedRun) -> None:
     run, known = indexed.run, indexed.identity
-    where = (_joined(run.place), known.id, run.tree, run.document, run.identity)
+    where = (b"/".join(run.place), known.id, run.tree, run.document, run.identity)
     facts = (known.sha256, format_utc(known.created_at), known.problem, indexed.readable, indexed.unread)
     driver.execute("INSERT INTO karr_runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", where + facts)
 
 
-def _add_rows(driver: sqlite3.Connection, runs: Iterable[tuple[Any, ...]], location: str) -> None:
+def _add_rows(driver: sqlite3.Connection, runs: Iterable[tuple[Any, ...]]) -> None:
     # Without the document: git has it.
     records = [records_of(CheckedRun(run_id, b"", moment, digest, rows)) for run_id, moment, digest, rows in runs]
-    insert_runs(driver, records, location)
-
-
-def _joined(place: Place) -> bytes:
-    return b"/".join(place)
+    insert_runs(driver, records, "the index")

@@ -18,8 +18,6 @@ from kitt_core.rundir.names import is_regular, safe_name
 if TYPE_CHECKING:
     from kitt_core.model import CheckedRun
 
-__all__ = ["ATTRIBUTES", "FINGERPRINT", "OWN_DIRECTORY", "ROOT_ATTRIBUTES", "files_of", "is_gits_own"]
-__all__ += ["message_of", "place_of", "recognises", "root_files", "run_attributes"]
 
 OWN_DIRECTORY: Final = "kitt"
 """KITT's directory inside the git directory: its lock and the index; never part of what is pushed."""

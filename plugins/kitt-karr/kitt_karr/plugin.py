@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
     from kitt_core.registry import Registry
 
-__all__ = ["KarrOptions", "kitt_register_commands", "kitt_register_importer", "kitt_register_storage"]
+
+CAPABILITIES: Final = frozenset(
+    map(Capability, ("DELETE", "ATOMIC_BATCH", "CONCURRENT", "ATTACHMENTS", "HISTORY"))
+)
 
 
 @frozen
@@ -60,12 +63,7 @@ def kitt_register_storage(registry: Registry[StorageBackend]) -> None:
             options=KarrOptions,
             recognises=_recognises,
             summary="Runs as commits in a git repository, with LFS for large outputs (legacy: prefer a database).",
-            capabilities=frozenset(
-                {
-                    *(Capability.DELETE, Capability.ATOMIC_BATCH, Capability.CONCURRENT),
-                    *(Capability.ATTACHMENTS, Capability.HISTORY),
-                }
-            ),
+            capabilities=CAPABILITIES,
         )
     )
 

@@ -1,4 +1,4 @@
-"""Runs in git's trees: which directories are runs, what changed between two trees, who a run is and since when.
+"""Runs in git's trees: which directories are runs, what changed between two trees, and what a commit of ours changes.
 
 As in `kitt_core.rundir`, a directory is a run because ``metrics.json`` is in it, at whatever depth; model, engine
 and time are the document's. Links and submodules are not followed.
@@ -7,30 +7,33 @@ and time are the document's. Links and submodules are not followed.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from kitt_core.errors import StoreUnavailableError
-from kitt_core.rundir.content import DOCUMENT, IDENTITY, OUTPUTS
+from kitt_core.model import CheckedRun
+from kitt_core.rundir.content import DOCUMENT, IDENTITY, OUTPUTS, OWN_FILES
 from kitt_core.rundir.identity import Identity, derived_identity, noted_identity
-from kitt_core.rundir.names import INTERNAL_PREFIX
+from kitt_core.rundir.names import INTERNAL_PREFIX, alternative_name
+from kitt_karr.attachments import store_outputs
 from kitt_karr.git.objects import Commit
-from kitt_karr.git.repository import Repository
-from kitt_karr.git.trees import DIRECTORY, Entry, Listing, Place
+from kitt_karr.git.repository import Repository, file_in_the_way
+from kitt_karr.git.trees import DIRECTORY, FILE, Entry, Listing, Place
+from kitt_karr.layout import ATTRIBUTES, files_of, place_of, root_files, run_attributes
 
-__all__ = ["RunTree", "changed_runs", "identify", "times_of_arrival"]
-
+Changes = Mapping[Place, Entry | None]
+"""Entries to be put in, or (None) taken out, by their path below the root."""
 _SKIPPED: Final = (INTERNAL_PREFIX.encode(), b".git")
 _NOTHING: Final = Listing()
 
 
 @frozen
 class RunTree:
-    """A directory that holds ``metrics.json``: its place and the ids of tree, document and ``run.json``, if any."""
+    """A directory that holds ``metrics.json``: its place, the ids of its tree, of that and of ``run.json``."""
 
     place: Place
     tree: str
@@ -125,3 +128,63 @@ def times_of_arrival(repository: Repository, tip: Commit, places: Collection[Pla
             break
         commit = before
     return found | dict.fromkeys(pending, commit.time)
+
+
+def first_changes(repository: Repository, fingerprint: str) -> Changes:
+    """Write the files of the first commit, and return them by their place."""
+    files = {name.encode(): content for name, content in root_files(fingerprint).items()}
+    return {(name,): Entry(name, FILE, repository.add_blob(content)) for name, content in files.items()}
+
+
+def write_run(repository: Repository, run: CheckedRun, threshold: int, *, root_is_ours: bool) -> RunTree:
+    """Write the objects of a run, durably; if the save is refused, ``git gc`` removes them.
+
+    Attachments of more than ``threshold`` bytes are kept by LFS. Where the attributes at the root are not KITT's,
+    the run has its own.
+    """
+    outputs, large, notes = store_outputs(repository, run.attachments, threshold)
+    files = files_of(run, notes)
+    attributes = run_attributes(large, root_is_ours=root_is_ours)
+    if attributes is not None:
+        files[ATTRIBUTES] = attributes
+    blobs = {name: repository.add_blob(content) for name, content in files.items()}
+    entries = [Entry(name.encode(), FILE, blob) for name, blob in blobs.items()]
+    if outputs:
+        entries.append(Entry(OUTPUTS.encode(), DIRECTORY, repository.add_tree(Listing.of(outputs))))
+    tree = repository.add_tree(Listing.of(entries))
+    return RunTree(place_of(run), tree, blobs[DOCUMENT], blobs[IDENTITY])
+
+
+def place_runs(repository: Repository, root: str | None, runs: Mapping[str, RunTree]) -> dict[str, RunTree]:
+    """Return runs by their ids, at places that are free for them in a tree.
+
+    Raises:
+        StoreUnavailableError: A file is where a directory is needed.
+    """
+    placed: dict[Place, str] = {}
+    for run_id, run in runs.items():
+        place = run.place
+        for depth in range(1, len(place)):
+            above = repository.find(root, place[:depth])
+            if above is not None and not above.is_directory:
+                raise file_in_the_way(repository.path, place[:depth])
+        if place in placed or repository.find(root, place) is not None:
+            # Another run of the same second, with the same end of its id.
+            place = (*place[:-1], alternative_name(place[-1].decode(), run_id).encode())
+        placed[place] = run_id
+    return {run_id: evolve(runs[run_id], place=place) for place, run_id in placed.items()}
+
+
+def removal(runs: Sequence[RunTree], holds_below: Callable[[Place], bool]) -> Changes:
+    """Return what has to go so that some runs are gone.
+
+    Where a directory ``holds_below`` other runs too, or is the root itself, only the files of the run go.
+    """
+    gone: dict[Place, Entry | None] = {}
+    for run in runs:
+        if run.place and not holds_below(run.place):
+            gone[run.place] = None
+        else:
+            names = OWN_FILES if not run.place else (*OWN_FILES, ATTRIBUTES)
+            gone |= {(*run.place, name.encode()): None for name in names}
+    return gone

@@ -21,23 +21,20 @@ from kitt_core.model import Attachment, CheckedRun, Finding, Page, RunSummary, S
 from kitt_core.query import Filters, RunFilter
 from kitt_core.storage import Capability, ResultStore
 from kitt_karr.attachments import attachments_at_hand
-from kitt_karr.changes import Changes, first_changes, place_runs, removal, write_run
-from kitt_karr.git.creation import create_repository, is_free
-from kitt_karr.git.errors import translated
 from kitt_karr.git.packing import size_of
-from kitt_karr.git.repository import Head, Repository
+from kitt_karr.git.repository import Head, Repository, translated
 from kitt_karr.git.worktree import WorkTree
 from kitt_karr.index import IndexChange, RunIndex
 from kitt_karr.layout import ATTRIBUTES, FINGERPRINT, ROOT_ATTRIBUTES, message_of
-from kitt_karr.runs import RunTree
-
-__all__ = ["KarrResultStore"]
+from kitt_karr.plugin import CAPABILITIES
+from kitt_karr.repository_choice import create_repository, is_free
+from kitt_karr.runs import Changes, RunTree, first_changes, place_runs, removal, write_run
 
 T = TypeVar("T")
 Plan = tuple[Changes, str, Callable[[str], None]]
 """What a commit changes, its message, and what tells the index of it."""
 
-_FIRST_MESSAGE: Final = "Initial commit: KARR results repository"
+_FIRST: Final = "Initial commit: KARR results repository"
 _LONGEST_PAUSE_SECONDS: Final = 0.1
 _FOREIGN: Final = f"is a git repository, but not KARR's: it has neither {FINGERPRINT} nor runs"
 
@@ -55,12 +52,7 @@ class KarrResultStore(ResultStore):
         StoreUnavailableError: The path is relative to a directory that was removed.
     """
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(
-        {
-            *(Capability.DELETE, Capability.ATOMIC_BATCH, Capability.CONCURRENT),
-            *(Capability.ATTACHMENTS, Capability.HISTORY),
-        }
-    )
+    capabilities: ClassVar[frozenset[Capability]] = CAPABILITIES
 
     def __init__(
         self,
@@ -73,10 +65,8 @@ class KarrResultStore(ResultStore):
         try:
             self._path = Path(path).absolute()
         except FileNotFoundError as error:
-            raise StoreUnavailableError(
-                f"{path} is relative, and the current directory is not there any longer",
-                hint="change to another one, or give the whole path",
-            ) from error
+            text = f"{path} is relative, and the current directory is not there any longer"
+            raise StoreUnavailableError(text, hint="change to another one, or give the whole path") from error
         self._threshold = lfs_threshold
         self._fingerprint = fingerprint
         self._work_tree = work_tree
@@ -94,8 +84,6 @@ class KarrResultStore(ResultStore):
         """The repository."""
         return (self._path,)
 
-    # Saving.
-
     def write_runs(self, checked: Sequence[CheckedRun]) -> None:
         """Store checked runs as one commit."""
         self._save(checked, by_content=False)
@@ -109,7 +97,7 @@ class KarrResultStore(ResultStore):
         present: dict[str, str] = {}
         written: dict[str, RunTree] = {}  # kept if the first attempt is not the last
 
-        def plan(repository: Repository, index: IndexChange, root: str | None) -> Plan | None:
+        def plan(repository: Repository, index: IndexChange, root: str) -> Plan | None:
             present.update(index.ids_by_digest(checked) if by_content else {})
             wanted = {run.id: run for run in checked if run.sha256 not in present}
             for run_id in wanted:
@@ -130,34 +118,34 @@ class KarrResultStore(ResultStore):
     def delete_result(self, run_id: str) -> bool:
         """Remove the run with a commit; the commits before it still have it."""
 
-        def plan(_: Repository, index: IndexChange, __: str | None) -> Plan | None:
+        def plan(_repository: Repository, index: IndexChange, _root: str) -> Plan | None:
             runs = [found.run for found in index.find(run_id)]
             message = message_of("Delete", [run.place for run in runs])
-            return (removal(index, runs), message, partial(index.remove, run_id)) if runs else None
+            return (removal(runs, index.holds_below), message, partial(index.remove, run_id)) if runs else None
 
         return bool(self._at_tip(lambda index: index.find(run_id))) and self._change(plan)
 
-    def _change(self, plan: Callable[[Repository, IndexChange, str | None], Plan | None]) -> bool:
-        """Make one commit of what ``plan`` finds to be changed in a tree; again where git was faster.
-
-        Returns:
-            Whether there was anything to change.
-        """
-        repository, index = self._for_writing()
+    def _change(self, plan: Callable[[Repository, IndexChange, str], Plan | None]) -> bool:
+        """Make one commit of what ``plan`` finds, again where git was faster, and return whether there was any."""
+        repository, index = self._made()
         with repository.exclusive():
             for attempt in count():
                 with index.changing() as change:
                     tip = change.head.tip
-                    root = None if tip is None else repository.commit(tip).tree
-                    if root is not None and not change.holds_runs() and repository.file(root, FINGERPRINT) is None:
+                    if tip is None:  # this one is a repository's first; the next attempt follows it
+                        _commit(
+                            repository, change.head, None, first_changes(repository, self._fingerprint), _FIRST
+                        )
+                        continue
+                    root = repository.commit(tip).tree
+                    if not change.holds_runs() and repository.file(root, FINGERPRINT) is None:
                         raise self._foreign()
                     planned = plan(repository, change, root)
                     if planned is None:
                         return False
                     changes, message, take_over = planned
-                    tree = repository.changed_tree(root, changes)
-                    commit = repository.add_commit(tree, tip, message)
-                    if _moved(repository, change.head, root, (tree, commit), changes, message):
+                    commit = _commit(repository, change.head, root, changes, message)
+                    if commit is not None:
                         take_over(commit)
                 if change.commit is not None:
                     return True
@@ -167,8 +155,6 @@ class KarrResultStore(ResultStore):
     def _foreign(self) -> StoreUnavailableError:
         hint = f"name another directory, or add an empty {FINGERPRINT} to it"
         return StoreUnavailableError(f"{self.location} {_FOREIGN}", hint=hint)
-
-    # Reading.
 
     def get_document(self, run_id: str) -> bytes | None:
         """Return the bytes that were saved, None if there is no such run."""
@@ -187,17 +173,8 @@ class KarrResultStore(ResultStore):
             return iter(())
         return attachments_at_hand(opened[0], found[0].run.tree, f"run {run_id}")
 
-    def list_results(
-        self,
-        filters: Filters = None,
-        *,
-        order_by: str = "-timestamp",
-        limit: int | None = None,
-        offset: int = 0,
-        after: str | None = None,
-    ) -> Page[RunSummary]:
+    def list_results(self, filters: Filters = None, **wanted: Any) -> Page[RunSummary]:
         """Return one page of summaries, read from the index."""
-        wanted: dict[str, Any] = {"order_by": order_by, "limit": limit, "offset": offset, "after": after}
         page = self._at_tip(lambda index: index.list_results(filters, **wanted))
         return super().list_results(filters, **wanted) if page is None else page
 
@@ -207,19 +184,11 @@ class KarrResultStore(ResultStore):
         return self._at_tip(lambda index: index.count(wanted)) or 0
 
     def aggregate(
-        self,
-        group_by: str | Sequence[str],
-        metrics: str | Sequence[str] | None = None,
-        *,
-        statistics: str | Sequence[str] = ("avg",),
-        filters: Filters = None,
+        self, group_by: str | Sequence[str], metrics: str | Sequence[str] | None = None, **wanted: Any
     ) -> list[dict[str, Any]]:
         """Return a row per group, computed from the index."""
-        wanted: dict[str, Any] = {"statistics": statistics, "filters": filters}
         rows = self._at_tip(lambda index: index.aggregate(group_by, metrics, **wanted))
         return super().aggregate(group_by, metrics, **wanted) if rows is None else rows
-
-    # Looking after.
 
     def verify(self, *, rebuild: bool = False) -> Iterator[Finding]:
         """Yield what is wrong: git's objects, documents, LFS contents, the index; ``rebuild`` makes that anew."""
@@ -229,14 +198,10 @@ class KarrResultStore(ResultStore):
         return iter(()) if opened is None else verify_repository(*opened, rebuild=rebuild)
 
     def initialize(self) -> None:
-        """Make the repository with its first commit, and the index.
-
-        Raises:
-            StoreUnavailableError: A repository that is somebody else's is there, or writing is denied.
-        """
+        """Make the repository with its first commit, and the index; refuse one that is somebody else's."""
         if self.schema_status().state is SchemaState.FOREIGN:
             raise self._foreign()
-        self._for_writing()
+        self._change(lambda *_: None)
 
     def schema_status(self) -> SchemaStatus:
         """Return the version of the layout, and how many bytes the git directory has."""
@@ -263,8 +228,6 @@ class KarrResultStore(ResultStore):
                 part.close()
             self._opened = None
 
-    # What is open.
-
     def _open(self) -> tuple[Repository, RunIndex] | None:
         """Return the repository and its index, None if nothing is there yet."""
         with self._opening:
@@ -276,21 +239,12 @@ class KarrResultStore(ResultStore):
                     self._opened = repository, RunIndex(repository)
             return self._opened
 
-    def _for_writing(self) -> tuple[Repository, RunIndex]:
+    def _made(self) -> tuple[Repository, RunIndex]:
         if self._open() is None:
             create_repository(self._path, work_tree=self._work_tree)
         opened = self._open()
         if opened is None:
             raise StoreUnavailableError(f"{self.location} vanished as it was made", hint="try again")
-        repository = opened[0]
-        if repository.head().tip is None:
-            with repository.exclusive():
-                head = repository.head(for_writing=True)
-                if head.tip is None:  # else another's first commit is as good
-                    changes = first_changes(repository, self._fingerprint)
-                    tree = repository.changed_tree(None, changes)
-                    commit = repository.add_commit(tree, None, _FIRST_MESSAGE)
-                    _moved(repository, head, None, (tree, commit), changes, _FIRST_MESSAGE)
         return opened
 
     def _at_tip(self, question: Callable[[RunIndex], T]) -> T | None:
@@ -299,13 +253,12 @@ class KarrResultStore(ResultStore):
         return None if opened is None else opened[1].at_tip(partial(question, opened[1]))
 
 
-def _moved(
-    repository: Repository, head: Head, root: str | None, new: tuple[str, str], changes: Changes, message: str
-) -> bool:
-    """Move the branch, and the files of a work tree, to a new tree and commit; False if git was faster."""
-    tree, commit = new
+def _commit(repository: Repository, head: Head, root: str | None, changes: Changes, message: str) -> str | None:
+    """Make a commit and move the branch to it, and the files of a work tree; None if git was faster."""
+    tree = repository.changed_tree(root, changes)
+    commit = repository.add_commit(tree, head.tip, message)
     advance = partial(repository.advance, head, commit, message.partition("\n")[0])
     if repository.work_tree is None:
-        return advance()
+        return commit if advance() else None
     with translated(repository.path, "cannot be written"):
-        return WorkTree(repository).follow(root, tree, changes, advance)
+        return commit if WorkTree(repository).follow(root, tree, changes, advance) else None

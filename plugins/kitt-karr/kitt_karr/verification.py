@@ -15,8 +15,6 @@ from kitt_karr.git.repository import Repository
 from kitt_karr.index import IndexedRun, RunIndex
 from kitt_karr.runs import changed_runs
 
-__all__ = ["verify_repository"]
-
 
 def verify_repository(repository: Repository, index: RunIndex, *, rebuild: bool) -> Iterator[Finding]:
     """Yield the findings of the index, then those of every run at the tip.

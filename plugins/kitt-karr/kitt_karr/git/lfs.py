@@ -17,8 +17,6 @@ from attrs import frozen
 from kitt_core.durability import sync_directory
 from kitt_karr.git.repository import Repository
 
-__all__ = ["LONGEST_POINTER", "LargeFiles", "Pointer"]
-
 LONGEST_POINTER: Final = 1024
 """Bytes: git-lfs takes nothing larger for a pointer."""
 

@@ -18,8 +18,6 @@ from typing import Final
 
 from kitt_core.errors import StoreUnavailableError
 
-__all__ = ["held"]
-
 _PATIENCE_SECONDS: Final = 10.0
 _LONGEST_PAUSE_SECONDS: Final = 0.05
 

@@ -24,7 +24,6 @@ from kitt_core.durability import sync_directory
 if TYPE_CHECKING:
     from dulwich.config import Config
 
-__all__ = ["BLOB", "COMMIT", "TREE", "Commit", "object_id", "person", "write_file", "write_object"]
 
 BLOB: Final = b"blob"
 TREE: Final = b"tree"
@@ -92,12 +91,11 @@ def write_object(objects: Path, kind: bytes, content: bytes) -> str:
     target = directory / identity[2:]
     try:
         os.utime(target)  # a `git gc` at this moment must see that it is wanted
-    except FileNotFoundError:
-        pass
+        return identity
     except PermissionError:  # another user's: it is there, and that is enough
         return identity
-    else:
-        return identity
+    except FileNotFoundError:
+        pass
     if not directory.is_dir():
         directory.mkdir(exist_ok=True)
         sync_directory(objects)

@@ -11,10 +11,7 @@ from shutil import which
 from typing import Final
 
 from kitt_core.errors import StoreUnavailableError
-from kitt_karr.git.errors import translated
-from kitt_karr.git.repository import Repository
-
-__all__ = ["memory_needed", "pack_up", "size_of"]
+from kitt_karr.git.repository import Repository, translated
 
 _BYTES_PER_OBJECT: Final = 15_000  # measured: 70,000 objects took 1.04 GB
 

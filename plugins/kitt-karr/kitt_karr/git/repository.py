@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from kitt_core.durability import sync_directory
-from kitt_core.errors import StoreUnavailableError
+from kitt_core.errors import KittError, StoreUnavailableError
 from kitt_core.rundir.locking import exclusive
-from kitt_karr.git.errors import bad_object, file_in_the_way, translated
 from kitt_karr.git.locks import held
 from kitt_karr.git.objects import BLOB, COMMIT, TREE, Commit, object_id, person, write_object
 from kitt_karr.git.trees import DIRECTORY, Entry, Listing, Place
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from dulwich.config import StackedConfig
     from dulwich.repo import Repo
 
-__all__ = ["Head", "Repository"]
 
 _KINDS: Final = {1: COMMIT, 2: TREE, 3: BLOB}
 _HASH_BYTES: Final = 20
@@ -40,6 +38,35 @@ _LARGEST_CACHED: Final = 50_000
 _NOT_WRITABLE: Final = "cannot be written"
 _HEADS: Final = "refs/heads/"
 _COMMIT_ID: Final = re.compile(r"[0-9a-f]{40}")
+
+
+@contextmanager
+def translated(place: Path, what: str = "cannot be used") -> Iterator[None]:
+    """Raise `StoreUnavailableError` for whatever goes wrong at ``place``; ``what`` says what could not be done."""
+    try:
+        yield
+    except KittError:
+        raise
+    except OSError as error:
+        text = f"{place} {what}: {error.strerror or type(error).__name__}"
+        hint = "check free space, permissions and that the path is a git repository"
+        raise StoreUnavailableError(text, hint=hint) from error
+    except Exception as error:  # dulwich's errors have no root, zlib and struct raise their own
+        text = f"{place} {what}: git data that cannot be read ({type(error).__name__})"
+        raise StoreUnavailableError(text, hint=f"see what is wrong with `git -C {place} fsck`") from error
+
+
+def bad_object(place: Path, identity: str, what: str) -> StoreUnavailableError:
+    """Return the error for an object that is missing or damaged."""
+    hint = f"see `git -C {place} fsck`; a clone or a pushed copy has it still"
+    return StoreUnavailableError(f"object {identity[:12]} of {place} is {what}", hint=hint)
+
+
+def file_in_the_way(place: Path, names: tuple[bytes, ...]) -> StoreUnavailableError:
+    """Return the error for a file that has the name of a directory that is needed."""
+    name = b"/".join(names).decode(errors="replace")
+    text = f"{place} has a file {name}, a directory is needed to write runs into"
+    return StoreUnavailableError(text, hint="move it away with `git mv`")
 
 
 @frozen
@@ -53,16 +80,13 @@ class Head:
 class Repository:
     """A repository on this machine. Whatever is missing, damaged or denied is a `StoreUnavailableError`.
 
-    Args:
-        path: The bare repository, or the directory with its work tree.
-
     Attributes:
-        path: As it was given.
+        path: The bare repository, or the directory with its work tree.
+        repo: The repository as dulwich has it; to be used by one thread at a time.
         directory: The git directory itself; in a linked work tree that of the main one.
         control_directory: Where ``HEAD`` and git's index are; a linked work tree has its own.
         work_tree: The directory with its files, None if it is bare.
         own: KITT's directory in the git directory; it may be missing.
-        repo: The repository as dulwich has it; to be used by one thread at a time.
     """
 
     def __init__(self, path: Path) -> None:
@@ -80,8 +104,6 @@ class Repository:
         with self._lock:
             self._listings.clear()
             self.repo.close()
-
-    # Objects.
 
     def commit(self, commit_id: str) -> Commit:
         """Return a commit."""
@@ -196,8 +218,6 @@ class Repository:
         with translated(self.path, _NOT_WRITABLE):
             return write_object(self.directory / "objects", kind, content)
 
-    # The branch.
-
     def head(self, *, for_writing: bool = False) -> Head:
         """Return where ``HEAD`` points now; refuse what leads nowhere, and for writing what is detached."""
         from dulwich.refs import Ref
@@ -235,7 +255,7 @@ class Repository:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold KITT's lock, so that one KITT at a time builds on the tip; `advance` compares for git's commands."""
+        """Hold KITT's lock, so that one KITT at a time builds on the tip; `advance` compares for git's sake."""
         with translated(self.path, _NOT_WRITABLE):
             if not self.own.is_dir():
                 self.own.mkdir(exist_ok=True)
@@ -270,8 +290,6 @@ class Repository:
                     with log.open("ab") as file:
                         file.write(note)
         return True
-
-    # Configuration.
 
     def setting(self, section: str, name: str) -> str | None:
         """Return a value of git's configuration, None if it is not set."""

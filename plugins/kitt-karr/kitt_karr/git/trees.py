@@ -8,8 +8,6 @@ from typing import Final
 
 from attrs import frozen
 
-__all__ = ["DIRECTORY", "FILE", "Entry", "Listing", "Place"]
-
 DIRECTORY: Final = b"40000"
 FILE: Final = b"100644"
 _FILES: Final = frozenset({FILE, b"100755", b"100664"})

@@ -27,7 +27,6 @@ from kitt_karr.git.trees import Entry, Place
 if TYPE_CHECKING:
     from dulwich.index import ConflictedIndexEntry, IndexEntry
 
-__all__ = ["WorkTree"]
 
 _FILE_MODE: Final = 0o100644
 _CHECKSUM_BYTES: Final = 20
@@ -52,14 +51,8 @@ class WorkTree:
     ) -> bool:
         """Move the branch with ``advance`` and let files and index follow; return whether it moved.
 
-        Args:
-            old: The id of the root tree before.
-            new: That of the new one.
-            changes: The places where they differ.
-            advance: Moves the branch, or says that it stands elsewhere by now.
-
-        Raises:
-            StoreUnavailableError: Git has the index locked, or it can't be read; nothing was changed.
+        ``changes`` are where the new root tree differs from the old one. Nothing is changed if git has the index
+        locked, or if it can't be read.
         """
         gone = [place for place, entry in changes.items() if entry is None]
         with held(self._index, self._repository.own, "index"):
@@ -96,8 +89,6 @@ class WorkTree:
             path = self._root / os.fsdecode(name)
             if self._is_unchanged(path, entry):  # what the user changed is the user's
                 self._remove_file(path)
-
-    # Files.
 
     def _files_of(self, root: str | None, places: Iterable[Place]) -> dict[bytes, Entry]:
         """Return the files at and below some places of a tree."""
@@ -154,8 +145,6 @@ class WorkTree:
         with suppress(OSError):  # other files are in it
             while (path := path.parent) != self._root:
                 path.rmdir()
-
-    # The index.
 
     def _read(self) -> tuple[dict[bytes, IndexEntry | ConflictedIndexEntry], int]:
         from dulwich.index import read_index_dict_with_version
