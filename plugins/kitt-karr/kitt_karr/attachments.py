@@ -42,9 +42,6 @@ def store_outputs(
     Returns:
         The files of ``outputs/``, the names of those that are pointers, and what ``run.json`` says of attachments
         that are not one file of their own name.
-
-    Raises:
-        StoreUnavailableError: One can't be read, or the disk is full.
     """
     entries: list[Entry] = []
     large: list[str] = []
@@ -118,12 +115,9 @@ def read_outputs(repository: Repository, run_tree: str) -> Outputs:
 
 
 def attachments_at_hand(repository: Repository, run_tree: str, run: str) -> Iterator[Attachment]:
-    """Yield the attachments of a run whose contents are on this machine, and warn of the others.
+    """Yield the attachments of a run whose contents are on this machine; a warning names the ``run`` of others.
 
-    Args:
-        repository: The repository; it must be open when they are read.
-        run_tree: The id of the run's directory.
-        run: What the warning calls the run.
+    The repository must be open when they are read.
     """
     large_files = LargeFiles(repository)
     for name, parts in read_outputs(repository, run_tree).items():

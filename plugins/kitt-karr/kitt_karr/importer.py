@@ -27,9 +27,6 @@ def find_candidates(path: Path) -> Iterator[ImportCandidate]:
     """Yield the runs at the tip of the repository's branch, then those of its work tree that no commit has.
 
     LFS contents that are not on this machine are left out with a warning; their run is taken.
-
-    Raises:
-        StoreUnavailableError: The repository can't be read.
     """
     with closing(Repository(path)) as repository:
         committed: set[str] = set()
@@ -64,8 +61,8 @@ def _candidate(repository: Repository, run: RunTree, arrived: datetime) -> Impor
         logger.warning("%s is not the document that %s names; it gets a new id", source, IDENTITY)
         trusted = False
     # Without run.json the id is derived from the path, which means nothing in another store.
-    run_id, moment = identity.id if trusted else None, identity.created_at
-    return ImportCandidate(source, lambda: document, run_id=run_id, created_at=moment, attachments=attachments)
+    identifier = identity.id if trusted else None
+    return ImportCandidate(source, lambda: document, identifier, identity.created_at, attachments)
 
 
 def _reopened(path: Path, run_tree: str, name: str) -> BinaryIO:

@@ -56,9 +56,15 @@ _TABLES: Final = (
     "CREATE INDEX IF NOT EXISTS karr_runs_unread ON karr_runs (unread) WHERE unread",
 )
 # Those below ``runs`` by name, too: rows of runs that somebody took out by hand would stay.
-_DERIVED: Final = (
-    *("karr_state", "karr_runs", "metrics", "benchmarks", "hardware"),
-    *("run_documents", "run_labels", "runs"),
+_ALL: Final = (
+    "karr_state",
+    "karr_runs",
+    "metrics",
+    "benchmarks",
+    "hardware",
+    "run_documents",
+    "run_labels",
+    "runs",
 )
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 
@@ -188,8 +194,7 @@ class RunIndex(SQLiteStore):
     def rebuild(self) -> None:
         """Forget everything and read the whole tree anew."""
         with self.database.raw_writing() as driver:
-            _forget(driver)
-            self._move(driver, self._repository.head().tip)
+            self._move(driver, self._repository.head().tip, anew=True)
 
     def _follow(self) -> None:
         tip = self._repository.head().tip
@@ -233,9 +238,9 @@ class RunIndex(SQLiteStore):
         found = self.find(run_id)
         return self._repository.blob(found[0].run.document) if found else None
 
-    def _move(self, driver: sqlite3.Connection, tip: str | None) -> None:
+    def _move(self, driver: sqlite3.Connection, tip: str | None, *, anew: bool = False) -> None:
         """Bring the rows to a commit, and read again what could not be read before."""
-        known = _tip(driver)
+        known = None if anew else _tip(driver)
         changes: dict[Place, RunTree | None] = {found.run.place: found.run for found in _select(driver, "unread")}
         if known == tip and not changes:
             return
@@ -243,8 +248,9 @@ class RunIndex(SQLiteStore):
         if known is not None and tip is not None and self._repository.has(known):
             old = self._repository.commit(known).tree
         else:
-            _forget(driver)
             changes = {}
+            for table in _ALL:
+                driver.execute(f"DELETE FROM {table}")  # noqa: S608  # ours
         if tip is None:
             return
         commit = self._repository.commit(tip)
@@ -304,11 +310,6 @@ def _is_damaged(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__ or getattr(error, "orig", None)
     return False
-
-
-def _forget(driver: sqlite3.Connection) -> None:
-    for table in _DERIVED:
-        driver.execute(f"DELETE FROM {table}")  # noqa: S608  # ours
 
 
 def _tip(driver: sqlite3.Connection) -> str | None:

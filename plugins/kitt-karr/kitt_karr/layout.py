@@ -35,7 +35,7 @@ ROOT_ATTRIBUTES: Final = b"""\
 # An older KITT's attributes (`text`, `-diff`, lfs for every .gz) reach into runs that are added to its repository.
 _RUN_DEFAULTS: Final = b"* -text !diff !filter !merge\n"
 _LFS: Final = b"filter=lfs diff=lfs merge=lfs -text"
-_README: Final = b"""\
+README: Final = b"""\
 # KARR: results of AI inference benchmarks
 
 Each directory `{model}/{engine}/{timestamp}_{id}/` is a run: `metrics.json` is its document, `summary.md` says it
@@ -86,12 +86,6 @@ def _title(place: tuple[bytes, ...]) -> str:
     return "/".join([*above, "_".join(name.split("_")[:2]) if is_regular(name) else name])
 
 
-def root_files(fingerprint: str) -> dict[str, bytes]:
-    """Return the files of the first commit."""
-    noted = fingerprint.encode("utf-8", "replace")
-    return {ATTRIBUTES: ROOT_ATTRIBUTES, "README.md": _README, FINGERPRINT: noted}
-
-
 def files_of(run: CheckedRun, notes: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
     """Return the files of a run by name, without its outputs; ``notes`` are what ``run.json`` says of those."""
     files = render_files(run)
@@ -102,12 +96,7 @@ def files_of(run: CheckedRun, notes: Sequence[Mapping[str, Any]]) -> dict[str, b
 
 
 def run_attributes(large: Sequence[str], *, root_is_ours: bool) -> bytes | None:
-    """Return the attributes of one run, None if it needs none.
-
-    Args:
-        large: Names of files in ``outputs/`` that are LFS pointers.
-        root_is_ours: Whether the attributes at the root are `ROOT_ATTRIBUTES`.
-    """
+    """Return the attributes of a run whose ``large`` outputs are LFS pointers, None if the root's are enough."""
     if not large and root_is_ours:
         return None
     lines = [_pattern(f"/outputs/{name}") + b" " + _LFS + b"\n" for name in large]

@@ -44,9 +44,6 @@ def create_repository(path: Path, *, work_tree: bool) -> None:
     """Make an empty repository in a directory that is missing or empty, unless another process made one just now.
 
     With ``work_tree`` its files lie in ``path``, and git's directory is ``path/.git``; else it is bare.
-
-    Raises:
-        StoreUnavailableError: Something else is there, or writing is denied.
     """
     with translated(path, "cannot be made a repository"):
         path.mkdir(parents=True, exist_ok=True)
@@ -108,11 +105,7 @@ def _is_of(path: Path, fingerprint: str) -> bool:
 
 
 def only_repository(directory: Path) -> Path:
-    """Return the KARR repository that a directory is, or the one that is in it.
-
-    Raises:
-        ConfigurationError: There is none, or there are several.
-    """
+    """Return the KARR repository that a directory is, or the only one that is in it; else raise an error."""
     if recognises(directory):
         return directory
     found = sorted(path for path in directory.glob("karr*") if path.is_dir() and recognises(path))

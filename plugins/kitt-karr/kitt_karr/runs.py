@@ -1,4 +1,4 @@
-"""Runs in git's trees: which directories are runs, what changed between two trees, and what a commit of ours changes.
+"""Runs in git's trees: which directories are runs, what differs between two trees, what a commit is to change.
 
 As in `kitt_core.rundir`, a directory is a run because ``metrics.json`` is in it, at whatever depth; model, engine
 and time are the document's. Links and submodules are not followed.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import reduce
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -23,7 +24,7 @@ from kitt_karr.attachments import store_outputs
 from kitt_karr.git.objects import Commit
 from kitt_karr.git.repository import Repository, file_in_the_way
 from kitt_karr.git.trees import DIRECTORY, FILE, Entry, Listing, Place
-from kitt_karr.layout import ATTRIBUTES, files_of, place_of, root_files, run_attributes
+from kitt_karr.layout import ATTRIBUTES, FINGERPRINT, README, ROOT_ATTRIBUTES, files_of, place_of, run_attributes
 
 Changes = Mapping[Place, Entry | None]
 """Entries to be put in, or (None) taken out, by their path below the root."""
@@ -132,8 +133,10 @@ def times_of_arrival(repository: Repository, tip: Commit, places: Collection[Pla
 
 def first_changes(repository: Repository, fingerprint: str) -> Changes:
     """Write the files of the first commit, and return them by their place."""
-    files = {name.encode(): content for name, content in root_files(fingerprint).items()}
-    return {(name,): Entry(name, FILE, repository.add_blob(content)) for name, content in files.items()}
+    noted = fingerprint.encode("utf-8", "replace")
+    files = {ATTRIBUTES: ROOT_ATTRIBUTES, "README.md": README, FINGERPRINT: noted}
+    entries = [Entry(name.encode(), FILE, repository.add_blob(content)) for name, content in files.items()]
+    return {(entry.name,): entry for entry in entries}
 
 
 def write_run(repository: Repository, run: CheckedRun, threshold: int, *, root_is_ours: bool) -> RunTree:
@@ -150,17 +153,16 @@ def write_run(repository: Repository, run: CheckedRun, threshold: int, *, root_i
     blobs = {name: repository.add_blob(content) for name, content in files.items()}
     entries = [Entry(name.encode(), FILE, blob) for name, blob in blobs.items()]
     if outputs:
-        entries.append(Entry(OUTPUTS.encode(), DIRECTORY, repository.add_tree(Listing.of(outputs))))
-    tree = repository.add_tree(Listing.of(entries))
-    return RunTree(place_of(run), tree, blobs[DOCUMENT], blobs[IDENTITY])
+        entries.append(Entry(OUTPUTS.encode(), DIRECTORY, _add_tree(repository, outputs)))
+    return RunTree(place_of(run), _add_tree(repository, entries), blobs[DOCUMENT], blobs[IDENTITY])
+
+
+def _add_tree(repository: Repository, entries: Sequence[Entry]) -> str:
+    return repository.add_tree(reduce(Listing.with_entry, entries, _NOTHING))
 
 
 def place_runs(repository: Repository, root: str | None, runs: Mapping[str, RunTree]) -> dict[str, RunTree]:
-    """Return runs by their ids, at places that are free for them in a tree.
-
-    Raises:
-        StoreUnavailableError: A file is where a directory is needed.
-    """
+    """Return runs by their ids, at places that are free for them in a tree."""
     placed: dict[Place, str] = {}
     for run_id, run in runs.items():
         place = run.place

@@ -7,7 +7,6 @@ found out about the tip holds when the branch moves.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,8 +20,7 @@ from kitt_core.model import Attachment, CheckedRun, Finding, Page, RunSummary, S
 from kitt_core.query import Filters, RunFilter
 from kitt_core.storage import Capability, ResultStore
 from kitt_karr.attachments import attachments_at_hand
-from kitt_karr.git.packing import size_of
-from kitt_karr.git.repository import Head, Repository, translated
+from kitt_karr.git.repository import Head, Repository, size_of, translated
 from kitt_karr.git.worktree import WorkTree
 from kitt_karr.index import IndexChange, RunIndex
 from kitt_karr.layout import ATTRIBUTES, FINGERPRINT, ROOT_ATTRIBUTES, message_of
@@ -55,12 +53,7 @@ class KarrResultStore(ResultStore):
     capabilities: ClassVar[frozenset[Capability]] = CAPABILITIES
 
     def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        lfs_threshold: int = 1 << 20,
-        fingerprint: str = "",
-        work_tree: bool = False,
+        self, path: Path | str, *, lfs_threshold: int = 1 << 20, fingerprint: str = "", work_tree: bool = False
     ) -> None:
         try:
             self._path = Path(path).absolute()

@@ -69,10 +69,11 @@ def _objects(repository: Repository, indexed: IndexedRun) -> Iterator[tuple[Seve
     if indexed.identity.problem is not None:
         yield Severity.DAMAGE, f": {indexed.identity.problem}"
     try:
-        entries = [(entry.text, entry) for entry in repository.listing(indexed.run.tree)]
+        entries = [(entry.name.decode(errors="replace"), entry) for entry in repository.listing(indexed.run.tree)]
         for name, entry in list(entries):
             if name == OUTPUTS and entry.is_directory:
-                entries += [(f"{name}/{child.text}", child) for child in repository.listing(entry.id)]
+                below = repository.listing(entry.id)
+                entries += [(f"{name}/{child.name.decode(errors='replace')}", child) for child in below]
     except StoreUnavailableError as error:
         yield Severity.DAMAGE, f": {error.message}"
         return

@@ -17,9 +17,7 @@ from attrs import frozen
 from kitt_core.durability import sync_directory
 from kitt_karr.git.repository import Repository
 
-LONGEST_POINTER: Final = 1024
-"""Bytes: git-lfs takes nothing larger for a pointer."""
-
+LONGEST_POINTER: Final = 1024  # bytes: git-lfs takes nothing larger for a pointer
 _VERSION: Final = "version https://git-lfs.github.com/spec/v1\n"
 _POINTER: Final = re.compile(
     re.escape(_VERSION).encode() + rb"(?:ext-[^\n]*\n)*oid sha256:([0-9a-f]{64})\nsize (\d{1,18})\n*"
@@ -70,11 +68,7 @@ class LargeFiles:
             return False
 
     def add(self, first: bytes, source: BinaryIO, most: int) -> Pointer:
-        """Store ``first`` and what ``source`` has, ``most`` bytes together, durably.
-
-        Raises:
-            OSError: It can't be read or written.
-        """
+        """Store ``first`` and what ``source`` has, ``most`` bytes together, durably."""
         temporary = self._directory / "tmp"
         temporary.mkdir(parents=True, exist_ok=True)
         unfinished = temporary / f"kitt-{secrets.token_hex(8)}"

@@ -47,11 +47,7 @@ class Commit:
 
     @classmethod
     def parse(cls, commit_id: str, content: bytes) -> Commit:
-        """Read the content of a commit.
-
-        Raises:
-            ValueError: It is not a commit.
-        """
+        """Read the content of a commit; raise `ValueError` if it is something else."""
         head = content.partition(b"\n\n")[0].decode("utf-8", "replace")
         tree = re.search(r"^tree ([0-9a-f]{40})$", head, re.MULTILINE)
         if tree is None:

@@ -10,7 +10,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -317,15 +317,22 @@ def _opened(path: Path) -> Repo:
     except NotGitRepository as error:
         hint = "name a KARR repository, or a directory that does not exist yet"
         raise StoreUnavailableError(f"{path} is not a git repository", hint=hint) from error
-    except OSError as error:
-        text = f"{path} cannot be opened: {error.strerror or type(error).__name__}"
-        raise StoreUnavailableError(text, hint="check its permissions") from error
     except Exception as error:
-        hint = f"see `git -C {path} status`; formats other than git's usual one are not supported"
-        text = f"{path} is a git repository that cannot be opened ({type(error).__name__})"
-        raise StoreUnavailableError(text, hint=hint) from error
+        what = getattr(error, "strerror", None) or type(error).__name__
+        hint = f"check its permissions, and see `git -C {path} status`: git's usual format alone is supported"
+        raise StoreUnavailableError(f"{path} cannot be opened: {what}", hint=hint) from error
     if repo.object_format.oid_length != _HASH_BYTES or not isinstance(repo.refs, DiskRefsContainer):
         repo.close()
         text = f"{path} has git's newer format (SHA-256 or reftable), which this backend does not know"
         raise StoreUnavailableError(text, hint="name a repository that `git init` made without further options")
     return repo
+
+
+def size_of(directory: Path) -> int:
+    """Return the bytes of all files in a directory."""
+    total = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with suppress(OSError):  # gone since
+                total += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118 - many thousands
+    return total

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from attrs import frozen
@@ -35,11 +35,6 @@ class Entry:
         """Whether it is a regular file."""
         return self.mode in _FILES
 
-    @property
-    def text(self) -> str:
-        """The name, for people; what is not UTF-8 is replaced."""
-        return self.name.decode(errors="replace")
-
 
 class Listing:
     """The entries of one directory; never changed: `with_entry` and `without` return another."""
@@ -53,20 +48,8 @@ class Listing:
         self._pieces = pieces or []
 
     @classmethod
-    def of(cls, entries: Iterable[Entry]) -> Listing:
-        """Return the listing of some entries, whose names differ."""
-        listing = cls()
-        for entry in entries:
-            listing = listing.with_entry(entry)
-        return listing
-
-    @classmethod
     def parse(cls, content: bytes) -> Listing:
-        """Read a tree object's content.
-
-        Raises:
-            ValueError: It is not a tree.
-        """
+        """Read a tree object's content; raise `ValueError` if it is something else."""
         keys, pieces, start = [], [], 0
         while start < len(content):
             space, end = content.index(b" ", start), content.index(b"\0", start)

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from kitt_core.durability import sync_directory
 from kitt_core.errors import StoreUnavailableError
@@ -23,10 +23,6 @@ from kitt_karr.git.locks import held
 from kitt_karr.git.objects import BLOB, object_id, write_file
 from kitt_karr.git.repository import Repository
 from kitt_karr.git.trees import Entry, Place
-
-if TYPE_CHECKING:
-    from dulwich.index import ConflictedIndexEntry, IndexEntry
-
 
 _FILE_MODE: Final = 0o100644
 _CHECKSUM_BYTES: Final = 20
@@ -146,7 +142,7 @@ class WorkTree:
             while (path := path.parent) != self._root:
                 path.rmdir()
 
-    def _read(self) -> tuple[dict[bytes, IndexEntry | ConflictedIndexEntry], int]:
+    def _read(self) -> tuple[dict[bytes, Any], int]:
         from dulwich.index import read_index_dict_with_version
 
         if not self._index.exists():
@@ -183,7 +179,7 @@ class WorkTree:
         new.replace(self._index)
 
 
-def _index_entry(entry: Entry, state: os.stat_result | None) -> IndexEntry:
+def _index_entry(entry: Entry, state: os.stat_result | None) -> Any:
     from dulwich.index import IndexEntry, index_entry_from_stat
     from dulwich.objects import ObjectID
 
