@@ -92,15 +92,6 @@ def test_a_completion_has_text_and_the_count_in_every_chunk() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "length", "reason"),
-    [
-        ({"max_tokens": 3}, 3, "length"),
-        ({"max_tokens": 9}, 5, "stop"),
-        ({"max_tokens": 9, "ignore_eos": True}, 9, "length"),
-        ({"max_tokens": None}, 5, "length"),
-    ],
-)
-@pytest.mark.parametrize(
     ("fault", "expected"),
     [
         (Fault.NOT_STREAMED, b'"chat.completion"'),
