@@ -48,7 +48,7 @@ def _complete_engine(ctx: click.Context, _parameter: click.Parameter, incomplete
 def _directory(ctx: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
     if path is not None and "://" in path:  # it would become a directory of that name
         raise click.BadParameter(
-            "a URL is no directory; store it here, then `kitt karr push` carries it", ctx, parameter
+            "a URL is not a directory; store it here, and `git push` carries it there", ctx, parameter
         )
     return path
 
@@ -136,7 +136,7 @@ def _complete_benchmark(_ctx: click.Context, _parameter: click.Parameter, incomp
     is_flag=False,
     flag_value=_MACHINES_OWN,
     callback=_directory,
-    help="Store it in this git repository as well; without a path in ./karr-… of this machine.",
+    help="Store it in this git repository as well; without a path in ./karr-… of this machine, with its files.",
 )
 @output_options
 @pass_state

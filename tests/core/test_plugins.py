@@ -387,7 +387,7 @@ def test_an_installation_without_metadata_is_listed(install: Install) -> None:
     assert (status.distribution, status.version) == ("an unknown distribution", "unknown")
 
 
-def test_options_that_are_no_attrs_class_are_refused(install: Install) -> None:
+def test_options_that_are_not_an_attrs_class_are_refused(install: Install) -> None:
     source = backend_source("plain").replace("options=Options", "options=int")
     install("kitt-plain", {"plain_options": source}, {"kitt.storage": {"plain": "plain_options"}})
     with pytest.raises(PluginError, match="expected an attrs class"):

@@ -123,7 +123,7 @@ def test_an_unusable_run_json_is_named_and_replaced(root: Path, content: bytes) 
     assert identity.problem.startswith("run.json cannot be used: ")
 
 
-def test_a_run_json_that_is_no_file_is_not_followed(root: Path, tmp_path: Path) -> None:
+def test_a_run_json_that_is_not_a_file_is_not_followed(root: Path, tmp_path: Path) -> None:
     good = {"id": "stolen", "created_at": "2025-01-01", "sha256": "0" * 64}
     (tmp_path / "run.json").write_text(json.dumps(good))
     (put(root, "a") / "run.json").symlink_to(tmp_path / "run.json")

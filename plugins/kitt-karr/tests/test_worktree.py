@@ -112,7 +112,7 @@ def test_no_link_leads_out_of_the_work_tree(git: Any, tree: Path, tmp_path: Path
 def test_a_locked_index_is_one_line_and_nothing_changes(
     git: Any, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kitt_karr.gitlock._PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("kitt_karr.git.locks._PATIENCE_SECONDS", 0.05)
     (tree / ".git/index.lock").touch()
     before = git(tree, "rev-parse", "HEAD")
     with KarrResultStore(tree) as store:
@@ -129,20 +129,20 @@ def test_a_locked_index_is_one_line_and_nothing_changes(
 def test_a_branch_that_moves_meanwhile_costs_a_second_try(
     git: Any, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kitt_karr.branch import Branch
+    from kitt_karr.git.repository import Repository
 
-    real = Branch.advance
+    real = Repository.advance
     moved: list[str] = []
 
-    def beaten(self: Branch, head: Any, commit: str, **more: Any) -> bool:
+    def beaten(self: Repository, head: Any, commit: str, reason: str) -> bool:
         if not moved:
             moved.append(git(tree, "commit", "--allow-empty", "-qm", "faster", "--only"))
-        return real(self, head, commit, **more)
+        return real(self, head, commit, reason)
 
-    monkeypatch.setattr(Branch, "advance", beaten)
+    monkeypatch.setattr(Repository, "advance", beaten)
     (tree / ".git/hooks").mkdir(exist_ok=True)
     with KarrResultStore(tree) as store:
-        monkeypatch.setattr("kitt_karr.worktree.held", NotHeld)
+        monkeypatch.setattr("kitt_karr.git.worktree.held", NotHeld)
         store.save_result(MINIMAL)
         assert store.count() == 1
     assert git(tree, "log", "--format=%s").splitlines()[1:] == ["faster", "first"]

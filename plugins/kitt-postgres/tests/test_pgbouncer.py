@@ -115,7 +115,6 @@ class TestBehindPgbouncer(StoreContract):
                 driver.execute("TRUNCATE runs, quick_tests CASCADE")
 
     def reopen(self, store: ResultStore) -> ResultStore:
-        del store
         return PostgresResultStore(PostgresOptions(self.dsn, prepare=False))
 
 

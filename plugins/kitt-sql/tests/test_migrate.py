@@ -1,6 +1,8 @@
 """Migrations: all or nothing, one migrator at a time, nothing printed, never changed once released."""
 
 import hashlib
+import inspect
+import re
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+from yoyo.backends.base import DatabaseBackend
 
 from kitt_core.errors import MigrationError, SchemaMissingError, SchemaTooNewError, SchemaTooOldError
 from kitt_core.runs import SchemaState
@@ -62,6 +65,14 @@ def test_released_migrations_never_change() -> None:
         f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in folder.iterdir() if f.name.endswith(".sql")
     }
     assert found == RELEASED
+
+
+def test_the_wrapper_of_yoyo_overrides_what_its_docstring_names_and_yoyo_still_has_it() -> None:
+    wrapper = migrations._BorrowedBackend
+    overridden = {name for name, value in vars(wrapper).items() if callable(value) and name != "__init__"}
+    assert overridden == set(re.findall(r"`(\w+)`", inspect.getdoc(wrapper) or ""))
+    for name in overridden:
+        assert callable(getattr(DatabaseBackend, name, None)), name
 
 
 def test_nothing_is_printed_and_names_are_returned_in_order(

@@ -59,8 +59,8 @@ def attempt(monkeypatch: pytest.MonkeyPatch, path: Path) -> Callable[[int], bool
     def attempt(fail_at: int) -> bool:
         _Cursor.executed, _Cursor.fail_at, _Cursor.counting = 0, fail_at, True
         try:
-            with SQLiteStore(SQLiteDatabase(SQLiteFile(path, synchronous="OFF"))) as store:
-                store.migrate()
+            with SQLiteDatabase(SQLiteFile(path, synchronous="OFF")) as database:
+                database.migrate()
         except KittError:
             return False
         finally:

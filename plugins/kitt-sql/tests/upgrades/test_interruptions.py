@@ -78,8 +78,8 @@ def _assert_whole(path: Path) -> SchemaState:
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert connection.execute("SELECT count(*) FROM runs").fetchone() == (RUNS + 7,)
-    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
-        status = store.schema_status()
+    with SQLiteDatabase(SQLiteFile(path)) as database:
+        status = database.schema_status()
         assert (status.state, status.version) in {(SchemaState.OLD, 3), (SchemaState.CURRENT, SCHEMA_VERSION)}
         return status.state
 
@@ -149,12 +149,12 @@ def test_who_holds_the_file_for_writing_is_waited_for_only_so_long(
     with closing(sqlite3.connect(large, isolation_level=None)) as other:
         other.execute(f"PRAGMA journal_mode = {journal}")
         other.execute("BEGIN IMMEDIATE")
-        with SQLiteStore(SQLiteDatabase(SQLiteFile(large, busy_timeout=0.1))) as store:
+        with SQLiteDatabase(SQLiteFile(large, busy_timeout=0.1)) as database:
             with pytest.raises(StoreUnavailableError, match="locked by another process"):
-                store.migrate()
+                database.migrate()
             other.execute("COMMIT")
-            assert store.schema_status().state is SchemaState.OLD
-            store.migrate()
+            assert database.schema_status().state is SchemaState.OLD
+            database.migrate()
     assert _assert_whole(large) is SchemaState.CURRENT
 
 

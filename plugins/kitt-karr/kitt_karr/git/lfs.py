@@ -1,0 +1,94 @@
+"""Git LFS: pointers in the tree, contents beside it, where git-lfs looks for them.
+
+Contents are streamed: memory stays the same for a gigabyte. Nothing is compressed here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from attrs import frozen
+
+from kitt_core.files import sync_directory
+from kitt_karr.git.repository import Repository
+
+LONGEST_POINTER: Final = 1024  # bytes: git-lfs takes nothing larger for a pointer
+_VERSION: Final = "version https://git-lfs.github.com/spec/v1\n"
+_POINTER: Final = re.compile(
+    re.escape(_VERSION).encode() + rb"(?:ext-[^\n]*\n)*oid sha256:([0-9a-f]{64})\nsize (\d{1,18})\n*"
+)
+_BLOCK: Final = 1 << 20
+
+
+@frozen
+class Pointer:
+    """What lies in git's tree for a large file: the SHA-256 of its content, and its size in bytes."""
+
+    oid: str
+    size: int
+
+    @classmethod
+    def parse(cls, content: bytes) -> Pointer | None:
+        """Return the pointer that a file is, None if it is something else."""
+        if len(content) > LONGEST_POINTER:
+            return None
+        found = _POINTER.fullmatch(content.replace(b"\r\n", b"\n"))
+        return None if found is None else cls(found[1].decode("ascii"), int(found[2]))
+
+    def encode(self) -> bytes:
+        """Return the file's content."""
+        return f"{_VERSION}oid sha256:{self.oid}\nsize {self.size}\n".encode("ascii")
+
+    def is_content_of(self, path: Path) -> bool:
+        """Whether a file is what the pointer points to."""
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == self.oid
+
+
+class LargeFiles:
+    """The contents that this machine has of a repository's large files."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._directory = repository.directory / (repository.setting("lfs", "storage") or "lfs")
+
+    def path(self, pointer: Pointer) -> Path:
+        """Return where the content is, or would be."""
+        return self._directory / "objects" / pointer.oid[:2] / pointer.oid[2:4] / pointer.oid
+
+    def holds(self, pointer: Pointer) -> bool:
+        """Whether the content is there in its size."""
+        try:
+            return self.path(pointer).stat().st_size == pointer.size
+        except OSError:
+            return False
+
+    def add(self, first: bytes, source: BinaryIO, most: int) -> Pointer:
+        """Store ``first`` and what ``source`` has, ``most`` bytes together, durably."""
+        temporary = self._directory / "tmp"
+        temporary.mkdir(parents=True, exist_ok=True)
+        unfinished = temporary / f"kitt-{secrets.token_hex(8)}"
+        digest, size = hashlib.sha256(), 0
+        try:
+            with unfinished.open("xb") as file:
+                block = first
+                while block:
+                    file.write(block)
+                    digest.update(block)
+                    size += len(block)
+                    block = source.read(min(_BLOCK, most - size)) if size < most else b""
+                file.flush()
+                os.fsync(file.fileno())
+            pointer = Pointer(digest.hexdigest(), size)
+            if not self.holds(pointer):
+                target = self.path(pointer)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                unfinished.rename(target)
+                sync_directory(target.parent)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        return pointer

@@ -1,0 +1,66 @@
+"""Git's lock files, taken so that a killed KITT's can be told from a living git's.
+
+``refs/heads/main.lock`` and ``index.lock`` keep git's own commands and KITT apart. A process that is killed
+leaves its lock, and git's answer to that is to ask the user. Here the lock is a second name of a file in KITT's
+directory: the next KITT, which holds KITT's lock and so knows that the owner is dead, finds that file and takes
+both away.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from kitt_core.errors import StoreUnavailableError
+
+_PATIENCE_SECONDS: Final = 10.0
+_LONGEST_PAUSE_SECONDS: Final = 0.05
+
+
+@contextmanager
+def held(target: Path, own: Path, kind: str) -> Iterator[Path]:
+    """Hold git's lock of ``target`` inside the block; yields the lock file, which is empty.
+
+    It may be renamed to ``target``, which is git's way of changing it. The caller holds KITT's lock, and at most
+    one lock of a ``kind``; ``own`` is KITT's directory in the git directory.
+
+    Raises:
+        StoreUnavailableError: Git holds it, or left it there.
+    """
+    lock = target.with_name(f"{target.name}.lock")
+    for left in own.glob(f"{kind}-*.claim"):
+        _let_go(left, lock)
+    claim = own / f"{kind}-{secrets.token_hex(6)}.claim"
+    claim.touch(exist_ok=False)
+    try:
+        _link(claim, lock, kind)
+        yield lock
+    finally:
+        _let_go(claim, lock)
+
+
+def _link(claim: Path, lock: Path, kind: str) -> None:
+    deadline, pause = time.monotonic() + _PATIENCE_SECONDS, 0.001
+    while True:
+        try:
+            return os.link(claim, lock)
+        except FileExistsError as error:
+            if time.monotonic() > deadline:
+                text = f"the {kind} is locked by {lock}: git is changing it, or was interrupted while it did"
+                raise StoreUnavailableError(text, hint=f"if no git is running, remove it: rm {lock}") from error
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+def _let_go(claim: Path, lock: Path) -> None:
+    try:
+        if claim.samefile(lock):  # not if it was renamed: another's may be there by then
+            lock.unlink(missing_ok=True)
+    except FileNotFoundError:
+        pass
+    claim.unlink(missing_ok=True)

@@ -1,0 +1,75 @@
+"""Runs of a repository on their way into another store: `kitt storage import` of a KARR repository."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from kitt_core.errors import KittError, StoreUnavailableError
+from kitt_core.plugins import ImportCandidate
+from kitt_core.rundir import IDENTITY, find_runs, read_attachments
+from kitt_core.runs import Attachment, codec
+from kitt_karr.attachments import attachments_at_hand
+from kitt_karr.git.repository import Repository
+from kitt_karr.runs import RunTree, changed_runs, identify, times_of_arrival
+
+logger = logging.getLogger(__name__)
+
+
+def find_candidates(path: Path) -> Iterator[ImportCandidate]:
+    """Yield the runs at the tip of the repository's branch, then those of its work tree that no commit has.
+
+    LFS contents that are not on this machine are left out with a warning; their run is taken.
+    """
+    with closing(Repository(path)) as repository:
+        committed: set[str] = set()
+        tip = repository.head().tip
+        if tip is not None:
+            commit = repository.commit(tip)
+            runs = [run for _, run in changed_runs(repository, None, commit.tree) if run is not None]
+            committed = {run.path.as_posix() for run in runs}
+            arrived = times_of_arrival(repository, commit, [run.place for run in runs if run.identity is None])
+            for run in runs:
+                yield _candidate(repository, run, arrived.get(run.place, commit.time))
+        for found in find_runs(repository.work_tree) if repository.work_tree is not None else ():
+            if found.path.as_posix() not in committed:
+                attachments = tuple(read_attachments(found))
+                yield ImportCandidate(str(found.directory), found.document, attachments=attachments)
+
+
+def _candidate(repository: Repository, run: RunTree, arrived: datetime) -> ImportCandidate:
+    source = f"{repository.path}:{run.path}"
+    try:
+        document = repository.blob(run.document)
+        identity = identify(repository, run, document, arrived)
+        # They are read after the search, when this repository is closed.
+        attachments = tuple(
+            Attachment(found.name, found.size, partial(_reopened, repository.path, run.tree, found.name))
+            for found in attachments_at_hand(repository, run.tree, source)
+        )
+    except KittError as error:
+        return ImportCandidate(source, partial(_refuse, error))
+    trusted = run.identity is not None and identity.problem is None
+    if trusted and identity.sha256 != codec.digest(document):
+        logger.warning("%s is not the document that %s names; it gets a new id", source, IDENTITY)
+        trusted = False
+    # Without run.json the id is derived from the path, which means nothing in another store.
+    identifier = identity.id if trusted else None
+    return ImportCandidate(source, lambda: document, identifier, identity.created_at, attachments)
+
+
+def _reopened(path: Path, run_tree: str, name: str) -> BinaryIO:
+    with closing(Repository(path)) as repository:
+        for attachment in attachments_at_hand(repository, run_tree, str(path)):
+            if attachment.name == name:
+                return attachment.open()
+    raise StoreUnavailableError(f"{path} has no output {name} any longer", hint="import it again")
+
+
+def _refuse(error: KittError) -> bytes:
+    raise error
