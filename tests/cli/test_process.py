@@ -106,7 +106,7 @@ def test_a_full_disk_behind_a_help_page_is_one_line(unbuffered: str, what: str) 
     [
         (">&-", ["--help"], 2, "error: standard output cannot be written: Bad file descriptor"),
         (">&-", ["plugins", "list"], 2, "error: standard output cannot be written: Bad file descriptor"),
-        (">&-", ["nothing"], 2, "error: no command 'nothing'"),
+        (">&-", ["nothing"], 2, "error: no such command: 'nothing'"),
         (">&-", ["--backend=sqlite:///runs.db", "storage", "init"], 0, "runs.db is ready, schema version 12"),
         ("2>&-", ["plugins", "list"], 0, None),
         ("2>&-", ["nothing"], 2, None),
@@ -187,7 +187,7 @@ def test_an_account_without_a_home(arguments: list[str], code: int) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in {"HOME", "KITT_HOME"}}
     command = [sys.executable, "-c", HOMELESS, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    error = "error: you have no home directory\nhint: set KITT_HOME to a directory\n" if code else ""
+    error = "error: your home directory is not known\nhint: set KITT_HOME to a directory\n" if code else ""
     assert (done.returncode, done.stderr) == (code, error)
 
 
@@ -212,4 +212,4 @@ def test_a_home_of_nobody_and_a_directory_that_was_removed(
     assert kitt("plugins", "list").code == 0
     answer = kitt("config", "show")
     assert answer.code == 2
-    assert answer.err.startswith("error: KITT_HOME is '~no-such-user/x', and there is no such home directory\n")
+    assert answer.err.startswith("error: KITT_HOME is '~no-such-user/x', but there is no such home directory\n")
