@@ -76,12 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Measure KITT's SQLite store against raw sqlite3."
     )
-    parser.add_argument("names", metavar="NAME", nargs="*", help="a case; all of them without any")
+    parser.add_argument("names", metavar="NAME", nargs="*", help="a case to run; by default all of them")
     parser.add_argument("--list", action="store_true", help="show the cases and exit")
-    parser.add_argument("--rounds", type=_positive, default=9, help="rounds that count (default: %(default)s)")
+    parser.add_argument("--rounds", type=_positive, default=9, help="measured rounds (default: %(default)s)")
     parser.add_argument("--size", type=_positive, default=1000, help="runs stored first (default: %(default)s)")
-    parser.add_argument("--cpu", action="store_true", help="count computing only: for a machine that others use")
-    parser.add_argument("--directory", type=Path, help="where the databases are made: the disk to measure")
+    parser.add_argument("--cpu", action="store_true", help="measure CPU time only, for a machine that others use")
+    parser.add_argument("--directory", type=Path, help="where to create the databases: the disk to measure")
     parser.add_argument(
         "--store", metavar="URI", help="save the figures as a run in this store, e.g. sqlite:///b.db"
     )

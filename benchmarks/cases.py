@@ -1,4 +1,4 @@
-"""What is measured: each case in KITT's words, and the same work on the floor."""
+"""What is measured: each case with KITT, and the same work with the baseline ("floor")."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["CASES", "Bench", "Case", "opened"]
 
 _BATCH: Final = 100
 _FRESH: Final = 10_000_000
-"""Numbers of documents that are saved while measuring; those stored beforehand lie below it."""
+"""Documents that are saved while measuring are numbered from here; those stored beforehand have lower numbers."""
 
 
 @frozen
@@ -35,8 +35,8 @@ class Case:
     Attributes:
         name: What the user types.
         summary: What KITT does, and what the floor does.
-        sides: Makes both sides ready.
-        goal: The ratio that it should not exceed; None if it only shall be known.
+        sides: Prepares both sides.
+        goal: The ratio that should not be exceeded; None if there is no goal.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Bench:
 
     @cached_property
     def store(self) -> ResultStore:
-        """KITT's store, full."""
+        """KITT's store, filled with runs."""
         return self._filled("kitt.db")
 
     @cached_property
@@ -74,7 +74,7 @@ class Bench:
 
     @cached_property
     def repository(self) -> ResultStore:
-        """The store of kitt-karr over a bare repository, full."""
+        """The store of kitt-karr with a bare repository, filled with runs."""
         store = open_store(f"karr:///{self.directory}/karr", plugins=self.plugins)
         for batch in _batches(self.size):
             store.save_results(batch)
@@ -82,7 +82,7 @@ class Bench:
 
     @cached_property
     def floor(self) -> Floor:
-        """The floor's database, full."""
+        """The floor's database, filled with runs."""
         floor = Floor(self.directory / "floor.db")
         for batch in _batches(self.size):
             floor.save(batch)
@@ -90,7 +90,7 @@ class Bench:
 
     @cached_property
     def postgres(self) -> PostgresBench:
-        """A PostgreSQL server; the cases that need one import what it needs."""
+        """A PostgreSQL server; its imports happen only for the cases that need one."""
         from benchmarks.postgres import PostgresBench
 
         return PostgresBench(self.size)
@@ -111,7 +111,7 @@ class Bench:
 
 @contextmanager
 def opened(directory: Path, size: int) -> Iterator[Bench]:
-    """Lend a bench, and close what it has opened."""
+    """Provide a bench, and close what it has opened."""
     bench = Bench(directory, size)
     try:
         yield bench
@@ -246,7 +246,7 @@ def _help(bench: Bench) -> Sides:
 
 
 def _storage_list(bench: Bench) -> Sides:
-    bench.store.count()  # it is there before it is listed: the default store of the directory
+    bench.store.count()  # creates the directory's default store before it is listed
     return _same(startup.kitt(bench.directory, "-q", "storage", "list"), startup.nothing, 3)
 
 

@@ -1,8 +1,8 @@
-"""The least that the same work costs: `sqlite3` and nothing else.
+"""The minimum cost of the same work: `sqlite3` and nothing else.
 
 The tables are the result tables of schema version 10 with their indexes. A save is one immediate transaction of
 ``executemany``, durable (WAL, ``synchronous=FULL``), `json.dumps` included; a listing is one SELECT whose rows
-stay tuples. There are no checks, no ids but counters, no digest, no objects, no connection that threads share.
+stay tuples. There are no checks, no ids except counters, no digests, no objects and no sharing between threads.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Floor:
     """A database file with one open connection.
 
     Args:
-        path: Where to make it.
+        path: Where to create it.
     """
 
     def __init__(self, path: Path) -> None:

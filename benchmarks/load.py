@@ -1,7 +1,7 @@
-"""``python -m benchmarks.load``: how many requests and streamed tokens a second `kitt run` itself can take.
+"""``python -m benchmarks.load``: how many requests and streamed tokens per second `kitt run` itself can handle.
 
-A server sends tokens at a pace that is known. With rising concurrency there comes a point from which the load
-generator, and not the server, decides how many of them arrive, and when: what it measures is then its own speed.
+A server sends tokens at a known pace. As concurrency rises, there is a point from which the load generator and not
+the server determines how many of them arrive, and when: it then measures its own speed.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ class Pace:
     tokens: int
 
     def tokens_per_second(self, concurrency: int) -> float | None:
-        """Return what would arrive if everybody kept pace; None if there is none."""
+        """Return the rate at which tokens would arrive if everything kept pace; None if there is no pace."""
         seconds = self.ttft + self.gap * (self.tokens - 1)
         return concurrency * self.tokens / seconds if seconds else None
 
 
 class InstantSession(EngineSession):
-    """Answers without a wait and without a network: what is left is the load generator's own core.
+    """Answers without waiting and without a network, so that only the load generator itself is measured.
 
-    Every answer passes through the event loop once, as one that comes over a network does at least.
+    Every answer passes through the event loop once, which is the least that happens with a network.
     """
 
     model = "instant"
@@ -66,7 +66,7 @@ class InstantSession(EngineSession):
     remote = True
 
     async def stream(self, request: GenerationRequest) -> AsyncIterator[Chunk]:
-        """Give all tokens at once."""
+        """Yield all tokens at once."""
         await asyncio.sleep(0)
         for _ in range(request.max_tokens):
             yield Chunk(text="word ")
@@ -76,7 +76,7 @@ class InstantSession(EngineSession):
 async def measure(
     session: EngineSession, pace: Pace, concurrency: int, seconds: float
 ) -> tuple[LoadResult, float]:
-    """Keep requests in flight for so long; return what came of it, and the seconds of CPU that it took."""
+    """Keep requests in flight for some seconds; return the result and the CPU seconds that it took."""
     load = ClosedLoop(session)
     workload = Workload(iterations=10**7, max_tokens=pace.tokens)
     await load.run(workload.warmup_requests(), concurrency=concurrency)
@@ -86,7 +86,7 @@ async def measure(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure at each level of concurrency and print a line for it."""
+    """Measure at each level of concurrency and print one line for each."""
     arguments = _parser().parse_args(argv)
     pace = Pace(arguments.ttft / 1000, arguments.gap / 1000, arguments.tokens)
     print("  ".join(_HEADINGS))
@@ -143,14 +143,14 @@ def _statistic(latencies: Any, name: str, statistic: str) -> str:
 
 @contextmanager
 def _server(url: str | None, pace: Pace) -> Iterator[str]:
-    """Lend the URL of a server: the one that was named, or kitt-engines' own in another process."""
+    """Provide the URL of a server: the given one, or that of kitt-engines' test server in another process."""
     if url is not None:
         yield url
         return
     try:
         testing: Any = importlib.import_module("kitt_engines.testing")
     except ImportError:
-        sys.exit("error: kitt-engines is not installed with its test server; name a server with --url")
+        sys.exit("error: kitt-engines is not installed with its test server; give a server with --url")
     behaviour = testing.Behaviour(ttft=pace.ttft, gap=pace.gap, tokens=pace.tokens, record=False)
     with testing.RunningServer(behaviour) as server:
         yield server.url
@@ -158,15 +158,15 @@ def _server(url: str | None, pace: Pace) -> Iterator[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--url", help="base URL of a server that keeps this pace (default: kitt-engines' own)")
+    parser.add_argument("--url", help="base URL of a server with this pace (default: kitt-engines' test server)")
     parser.add_argument("--model", help="its model, if it has several")
     parser.add_argument(
-        "--in-process", action="store_true", help="no server: the core of the load generator alone"
+        "--in-process", action="store_true", help="without a server: only the load generator itself"
     )
     parser.add_argument("--ttft", type=float, default=50, help="ms to the first token (default: %(default)s)")
     parser.add_argument("--gap", type=float, default=20, help="ms between two tokens (default: %(default)s)")
-    parser.add_argument("--tokens", type=int, default=100, help="tokens of an answer (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=5, help="per level (default: %(default)s)")
+    parser.add_argument("--tokens", type=int, default=100, help="tokens per answer (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=5, help="duration of each level (default: %(default)s)")
     parser.add_argument(
         "--levels", type=_levels, default=[1, 8, 32, 64, 128, 256, 512], help="requests in flight, e.g. 1,8,64"
     )

@@ -1,4 +1,4 @@
-"""KITT's PostgreSQL store on a private server, durable as it comes: saves, imports, listings that stay flat."""
+"""KITT's PostgreSQL store on a private server with its default durability: saves, imports, listings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BATCH: Final = 100
 _FRESH: Final = 10_000_000
 _FEW: Final = 10
 _MANY: Final = 100
-"""Small runs in the databases that listings are compared on, for each of the bench's size."""
+"""Small runs in the two databases whose listings are compared, as multiples of the bench's size."""
 
 
 @frozen(slots=False)
@@ -37,7 +37,7 @@ class PostgresBench:
 
     @cached_property
     def server(self) -> PrivateServer:
-        """The newest server that is installed, as durable as it comes; its files lie in the system's /tmp."""
+        """The newest installed server with its default durability; its files are in the system's /tmp."""
         server = PrivateServer()
         server.start()
         return server
@@ -96,10 +96,10 @@ def saving(bench: PostgresBench) -> Sides:
 
 
 def importing(bench: PostgresBench) -> Sides:
-    """A batch of runs that an import has read: KITT looks for their bytes and copies; the floor saves each."""
+    """A batch of runs that an import has read: KITT looks up their bytes and uses COPY; the floor saves each."""
 
     def runs(number: int, side: int) -> list[CheckedRun]:
-        # No bytes that anybody else has saved: an import would find them.
+        # Bytes that nobody else has saved, because an import would find them.
         return [_checked(side * _FRESH + number * _BATCH + place) for place in range(_BATCH)]
 
     def measured(number: int) -> Callable[[], object]:
@@ -112,12 +112,12 @@ def importing(bench: PostgresBench) -> Sides:
 
 
 def listing(bench: PostgresBench) -> Sides:
-    """The newest 50 of many runs, against those of a tenth."""
+    """The newest 50 of many runs, compared with a tenth as many."""
     return _same(partial(bench.many.list_results, limit=50), partial(bench.few.list_results, limit=50))
 
 
 def filtering(bench: PostgresBench) -> Sides:
-    """The newest 50 of a model among many runs, against those of a tenth."""
+    """The newest 50 runs of a model among many runs, compared with a tenth as many."""
     wanted = {"model": MODELS[0], "passed": True}
     return _same(
         partial(bench.many.list_results, wanted, limit=50), partial(bench.few.list_results, wanted, limit=50)

@@ -1,6 +1,6 @@
-"""What a tool does that knows PostgreSQL and no more: psycopg's ``executemany``, row by row, on KITT's own tables.
+"""What a straightforward tool would do: psycopg's ``executemany``, row by row, on KITT's own tables.
 
-The rows are those that KITT stores, made by KITT and not timed here: what is compared is the way to the server.
+The rows are those that KITT stores; KITT derives them untimed, so that only the way to the server is compared.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["PostgresFloor"]
 
 
 class PostgresFloor:
-    """A connection that inserts rows by ``executemany``, one durable transaction a run.
+    """A connection that inserts rows with ``executemany``, in one durable transaction per run.
 
     Args:
         dsn: The database; it has KITT's tables.
@@ -60,7 +60,7 @@ class PostgresFloor:
             _insert(cursor, "run_labels (run_id, key, value)", [(run.id, *label) for label in rows.labels])
 
     def save_all(self, runs: Sequence[CheckedRun]) -> None:
-        """Insert several runs, one after the other."""
+        """Insert several runs, one after another."""
         for run in runs:
             self.save(run)
 

@@ -20,7 +20,7 @@ Measured = Sequence[tuple[Case, Figures]]
 
 
 def figures_table(measured: Measured) -> str:
-    """Return a line per case: medians, the ratio and its spread over the rounds, the goal."""
+    """Return one line per case: medians, the ratio and its spread over the rounds, the goal."""
     lines = [_HEADINGS, *(_line(case, figures) for case, figures in measured)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -41,7 +41,7 @@ def figures_document(
     config: Mapping[str, Any],
     system_info: Mapping[str, Any],
 ) -> Document:
-    """Return the document of one run of the harness; a case has passed if it keeps its goal or has none.
+    """Return the document of one run of the benchmarks; a case has passed if it meets its goal or has none.
 
     Args:
         measured: The cases with their figures.

@@ -1,4 +1,4 @@
-"""Commands as processes of their own, and the least that a process of Python costs."""
+"""Commands in separate processes, and the minimum cost of a Python process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 
 __all__ = ["kitt", "nothing"]
 
-# What the console script does; -P, because the current directory is none of the user's packages.
+# What the console script does; -P, because the current directory is not among the user's packages.
 _SCRIPT: Final = "import sys; from kitt_core.cli.app import main; sys.exit(main())"
 _PYTHON: Final = (sys.executable, "-P", "-c")
 

@@ -1,8 +1,8 @@
-"""Both sides of a case in turn, medians, ratios.
+"""Timing both sides of a case alternately: medians and ratios.
 
 A *round* calls every case's two sides alternately; which side goes first changes from call to call. A round's
 figure is the median of its calls; a case's figure is the median of its rounds, and its ratio the median of the
-rounds' ratios. What a busy machine does to one round it does to both sides of it.
+rounds' ratios. If the machine is busy during a round, both sides are affected.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from attrs import field, frozen
 __all__ = ["Call", "Figures", "Sides", "cpu_clock", "figures", "run_rounds", "timed_round"]
 
 Call = Callable[[int], Callable[[], Any]]
-"""Prepares one call, untimed: is given a number that never comes twice, returns what is timed."""
+"""Prepares one call, untimed: takes a number that is never repeated, returns the function to be timed."""
 
 
 @frozen
@@ -28,7 +28,7 @@ class Sides:
 
     Attributes:
         measured: KITT's side.
-        floor: The least that the same work costs.
+        floor: The minimum of the same work.
         calls: How often each is called in a round.
     """
 
@@ -39,7 +39,7 @@ class Sides:
 
 @frozen
 class Figures:
-    """What came out of a case.
+    """The result of a case.
 
     Attributes:
         seconds: Median of the measured side.
@@ -59,9 +59,9 @@ class Figures:
 
 
 def cpu_clock() -> float:
-    """Return the seconds that this process and the commands that it has called were computing.
+    """Return the CPU seconds of this process and the commands that it has run.
 
-    For a machine that others use, too: what they take, and the wait for the disk, is left out.
+    For a machine that others use too: waiting for a CPU or for the disk is left out.
     """
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
@@ -74,13 +74,13 @@ def run_rounds(
     clock: Callable[[], float] = time.perf_counter,
     progress: Callable[[int], None] | None = None,
 ) -> list[Figures]:
-    """Return each case's figures, the cases interleaved; one round before them counts for nothing.
+    """Return each case's figures, with the cases interleaved, after one round that does not count.
 
     Args:
         cases: What to time.
         rounds: How many rounds.
-        clock: Tells the time.
-        progress: Told after each round how many are done.
+        clock: Returns the time.
+        progress: Called after each round with how many are done.
     """
     pairs: list[list[tuple[float, float]]] = [[] for _ in cases]
     for number in range(rounds + 1):

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.upgrade``: what the upgrade of a large database of KITT 1.x takes, in time and memory."""
+"""``python -m benchmarks.upgrade``: how much time and memory upgrading a large database of KITT 1.x takes."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _PORTION = 200
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make a version-10 database, upgrade it in a process of its own, and print what that took."""
+    """Create a version-10 database, upgrade it in a separate process, and print what that took."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.upgrade", description=__doc__)
     parser.add_argument("--megabytes", type=int, default=100, help="size of the database (%(default)s)")
-    parser.add_argument("--directory", type=Path, help="where; temporary without it")
-    parser.add_argument("--no-backup", action="store_true", help="leave out the copy beside it")
+    parser.add_argument("--directory", type=Path, help="where to create it (default: a temporary directory)")
+    parser.add_argument("--no-backup", action="store_true", help="don't make a backup copy first")
     arguments = parser.parse_args(argv)
     place: Any = nullcontext(arguments.directory) if arguments.directory else tempfile.TemporaryDirectory()
     with place as directory:
@@ -40,16 +40,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"made {runs} runs, {size / _MEBIBYTE:.0f} MiB in {time.perf_counter() - began:.0f} s", flush=True)
         seconds, memory, steps = measure(path, backup=not arguments.no_backup)
         print(f"upgraded in {seconds:.1f} s: {runs / seconds:.0f} runs/s, {size / _MEBIBYTE / seconds:.1f} MiB/s")
-        print(f"memory {memory / _MEBIBYTE:.0f} MiB at most; progress was told {steps} times")
-        print(f"the file has {path.stat().st_size / _MEBIBYTE:.0f} MiB now")
+        print(f"memory {memory / _MEBIBYTE:.0f} MiB at most; progress was reported {steps} times")
+        print(f"the file now has {path.stat().st_size / _MEBIBYTE:.0f} MiB")
         with open_store(str(path)) as store:
             if store.count() != runs:
-                sys.exit(f"{runs} runs were there, {store.count()} are")
+                sys.exit(f"error: the database had {runs} runs and now has {store.count()}")
     return 0
 
 
 def make_old_database(path: Path, size: int) -> int:
-    """Make a database of version 10 of at least that many bytes; return how many runs it has."""
+    """Create a version-10 database of at least that many bytes; return how many runs it has."""
     from kitt_sql.testing import SQLITE, create_statements
 
     with closing(sqlite3.connect(path)) as connection:
@@ -106,14 +106,14 @@ def _metrics(entries: list[tuple[str, Any]], last: int) -> Iterator[tuple[int, s
 
 
 def measure(path: Path, *, backup: bool = True) -> tuple[float, int, int]:
-    """Upgrade a database in a process of its own; return seconds, bytes of memory and calls of progress."""
+    """Upgrade a database in a separate process; return seconds, bytes of memory and calls of progress."""
     context = multiprocessing.get_context("spawn")
     queue: Any = context.SimpleQueue()
     process = context.Process(target=_upgrade, args=(path, backup, queue))
     process.start()
     process.join()
     if process.exitcode:
-        sys.exit("the upgrade failed")
+        sys.exit("error: the upgrade failed")
     seconds, memory, steps = queue.get()
     return seconds, memory, steps
 
@@ -134,8 +134,8 @@ def _upgrade(path: Path, backup: bool, queue: Any) -> None:
 
 
 def _peak_memory() -> int:
-    """Return the most bytes that this process has held."""
-    # Not getrusage: on Linux a child begins with the peak of the process that forked it.
+    """Return this process's peak memory in bytes."""
+    # Not getrusage: on Linux a child starts with the peak of the process that forked it.
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

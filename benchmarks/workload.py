@@ -1,4 +1,4 @@
-"""The documents that are stored: made from a number, the same on every machine and in every Python.
+"""The documents that are stored: derived from a number, the same on every machine and in every Python.
 
 A standard document has the size of a full run: 24 results (six benchmarks, four repetitions) of 12 numbers each,
 about 22 KB. A small one has two results of three numbers.
@@ -60,7 +60,7 @@ _NOTES: Final = (
 
 def run_document(number: int, *, small: bool = False) -> Document:
     """Return the document of that number; the same number gives the same document."""
-    # Of a seeded generator only `random` is promised to stay as it is, so all else is made of it.
+    # Of a seeded generator only `random` is guaranteed to be reproducible, so everything is derived from it.
     draw = random.Random(2 * number + small).random
     results = [_result(draw, number, place, small=small) for place in range(2 if small else RESULTS_PER_RUN)]
     return {
@@ -80,7 +80,7 @@ def run_document(number: int, *, small: bool = False) -> Document:
 
 
 def write_run_files(directory: Path, numbers: range) -> None:
-    """Write the documents as run directories, the way ``kitt run`` leaves them."""
+    """Write the documents as run directories, as ``kitt run`` does."""
     for number in numbers:
         folder = directory / f"run-{number:06}"
         folder.mkdir(parents=True)
@@ -124,6 +124,6 @@ def _system(draw: Any) -> Document:
 
 
 def _time(number: int, seconds: int) -> str:
-    # Runs come in no order of time, as from several machines, and no two at the same.
+    # Runs are not in chronological order, as if from several machines, and no two have the same time.
     moment = _FIRST + timedelta(minutes=number * 7919 % 500_000, seconds=seconds, microseconds=number % 1_000_000)
     return moment.isoformat(timespec="microseconds")

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.writers``: a team on one server; how long a save takes while others save and read."""
+"""``python -m benchmarks.writers``: how long a save takes while a whole team saves and reads on one server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SPAWN = multiprocessing.get_context("spawn")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Let processes save and read at once, and print what each call took."""
+    """Let processes save and read at the same time, and print how long the calls took."""
     arguments = _parser().parse_args(argv)
     with ExitStack() as stack:
         target = arguments.store or stack.enter_context(_private_server())
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         saves, reads, seconds = _measure(target, arguments.writers, arguments.runs, arguments.readers)
         with open_store(target) as store:
             if store.count() - before != number:
-                sys.exit(f"{number} runs were saved, {store.count() - before} are there")
+                sys.exit(f"error: {number} runs were saved, but the store has {store.count() - before}")
     print(f"{arguments.writers} writers x {arguments.runs} runs, {arguments.readers} readers: nothing lost")
     print(f"saves  {number / seconds:.0f}/s  {_times(saves)}")
     if reads:
@@ -69,7 +69,7 @@ def _measure(target: str, writers: int, runs: int, readers: int) -> tuple[list[f
 def _save(target: str, first: int, number: int, start: Any, times: Any) -> None:
     documents = [run_document(n) for n in range(first, first + number)]
     with open_store(target) as store:
-        store.count()  # connected, and the schema looked at
+        store.count()  # connects and checks the schema
         start.wait()
         times.put([_timed(partial(store.save_result, document)) for document in documents])
 
@@ -98,7 +98,9 @@ def _times(seconds: Sequence[float]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.writers", description="Many writers on one store.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.writers", description="Time many writers on one store."
+    )
     parser.add_argument("--store", metavar="URI", help="the store (default: a private PostgreSQL server)")
     parser.add_argument("--writers", type=int, default=16, help="processes that save (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=50, help="runs that each saves (default: %(default)s)")

@@ -1,8 +1,8 @@
 """Engines: what generates tokens for ``kitt run``.
 
-An engine plugin registers an `Engine` record. Opening it gives an `EngineSession`, which streams the answer to
-one request at a time; everything that is measured (time to first token, gaps, percentiles) is measured by
-`kitt_core.benchmarking`, so that every engine is measured in the same way.
+An engine plugin registers an `Engine` record. Opening it returns an `EngineSession`, which streams the answers to
+requests; everything that is measured (time to first token, gaps, percentiles) is measured by
+`kitt_core.benchmarking`, so that all engines are measured in the same way.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kitt_core.options import attrs_class
 __all__ = ["ENGINE_API_VERSION", "Chunk", "Engine", "EngineSession", "GenerationRequest", "Usage"]
 
 ENGINE_API_VERSION: Final = 1
-"""The version of this module's contract; a record that asks for a newer one is refused."""
+"""The version of this module's contract; a record that needs a newer one is refused."""
 
 
 @frozen
@@ -27,9 +27,9 @@ class GenerationRequest:
 
     Attributes:
         prompt: The text to complete.
-        max_tokens: Stop after so many output tokens.
-        ignore_eos: Generate all ``max_tokens``, so that runs are comparable.
-        seed: For engines that sample; equal seeds give equal output where the engine can.
+        max_tokens: Stop after this many output tokens.
+        ignore_eos: Always generate ``max_tokens`` tokens, so that runs are comparable.
+        seed: For engines that sample; equal seeds give equal output if the engine supports that.
     """
 
     prompt: str
@@ -40,12 +40,12 @@ class GenerationRequest:
 
 @frozen
 class Usage:
-    """How many tokens a request took, and who counted.
+    """How many tokens a request took, and who counted them.
 
     Attributes:
         prompt_tokens: Input tokens.
         completion_tokens: Output tokens.
-        source: ``engine`` (counted where they were made), ``server_usage`` or ``client_tokenizer``.
+        source: ``engine`` (counted where they were generated), ``server_usage`` or ``client_tokenizer``.
     """
 
     prompt_tokens: int
@@ -58,9 +58,9 @@ class Chunk:
     """A piece of a streamed answer.
 
     Attributes:
-        text: The new text; may be empty in the closing chunk.
-        tokens: How many output tokens are in it, 0 if the engine can't tell.
-        usage: The whole request's count; in the last chunk, if the engine tells.
+        text: The new text; may be empty in the last chunk.
+        tokens: How many output tokens it contains, 0 if the engine doesn't know.
+        usage: The count for the whole request; in the last chunk, if the engine reports one.
     """
 
     text: str
@@ -72,10 +72,10 @@ class EngineSession(abc.ABC):
     """An engine with its model loaded or its server found.
 
     Attributes:
-        model: The model's name, as it will stand in the document.
+        model: The model's name, as the document will have it.
         concurrent: Whether requests may overlap.
-        remote: Whether tokens are made in another process or machine, so that this process's CPU time is the load
-            generator's alone.
+        remote: Whether tokens are generated in another process or on another machine, so that this process spends
+            its CPU time on generating load only.
     """
 
     model: str
@@ -84,15 +84,15 @@ class EngineSession(abc.ABC):
 
     @abc.abstractmethod
     def stream(self, request: GenerationRequest) -> AsyncIterator[Chunk]:
-        """Answer ``request`` chunk by chunk, each as soon as it is there.
+        """Answer ``request`` chunk by chunk, yielding each as soon as it arrives.
 
         Raises:
             EngineError: The request failed; the benchmark records it as a failed request.
-            EngineLostError: So will every further one; the run ends with what it has measured.
+            EngineLostError: Every further request would fail too; the run ends with what it has measured.
         """
 
     def memory_gb(self) -> Mapping[str, float]:
-        """Return memory figures of this moment in GB by metric name, empty if none can be measured."""
+        """Return the current memory use in GB by metric name, empty if it can't be measured."""
         return {}
 
     def describe(self) -> Mapping[str, Any]:
@@ -100,10 +100,10 @@ class EngineSession(abc.ABC):
         return {}
 
     def notices(self) -> Sequence[str]:
-        """Return what happened since it was last called that a reader of the figures must know, a line each.
+        """Return what happened since the last call that affects how the figures are to be read, one line each.
 
-        None by default. It is asked after each benchmark, and its lines stand in the entry's ``warnings``:
-        requests that were sent again, fields that the server did not know.
+        Empty by default. Called after each benchmark; the lines go into the entry's ``warnings``: requests that
+        were sent again, fields that the server did not know.
         """
         return ()
 
@@ -117,8 +117,8 @@ class Engine:
 
     Attributes:
         name: What the user types after ``-e``; equal to the entry point's name.
-        open: Makes a session of options; imports what is heavy only now. Raises `EngineError` if the
-            server can't be reached or the model can't be had.
+        open: Opens a session with an options object; imports heavy modules only now. Raises `EngineError` if the
+            server can't be reached or the model isn't available.
         options: An attrs class; fields ``model`` and ``base_url`` are filled from ``-m`` and ``--base-url``.
         summary: One line for listings.
         api_version: The `ENGINE_API_VERSION` that it was written for.

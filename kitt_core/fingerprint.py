@@ -1,12 +1,12 @@
-"""Fingerprints: what tells one machine from another, and one software state from another.
+"""Fingerprints: what distinguishes one machine from another, and one software state from another.
 
 Plugins register `FingerprintSource` records; each collects a part of ``system_info`` (the GPU, the host).
-`collect_system_info` merges the parts and derives three texts from them, all by pure functions that work on
-documents of any age too:
+`collect_system_info` merges the parts and derives three texts from them, all by pure functions that also work on
+old documents:
 
 - `fingerprint_text`: the readable fingerprint, in KITT's form and safe as a file name;
-- `machine_id`: equal as long as the hardware is the same, whatever kernel or driver runs on it;
-- `software_id`: equal as long as operating system, driver and CUDA are the same, whatever the hardware.
+- `machine_id`: the same as long as the hardware is the same, whatever kernel or driver runs on it;
+- `software_id`: the same as long as operating system, driver and CUDA are the same, whatever the hardware.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 FINGERPRINT_API_VERSION: Final = 1
-"""The version of this module's contract; a record that asks for a newer one is refused."""
+"""The version of this module's contract; a record that needs a newer one is refused."""
 
 _ID_LENGTH: Final = 16
 _LONGEST_SEGMENT: Final = 64
@@ -63,11 +63,11 @@ class FingerprintSource:
 
     Attributes:
         name: What `kitt plugins list` shows; equal to the entry point's name.
-        collect: Returns sections of ``system_info`` (``gpu``, ``cpu``, ``ram_gb`` …) as JSON values; leaves
+        collect: Returns sections of ``system_info`` (``gpu``, ``cpu``, ``ram_gb`` …) as JSON values and leaves
             out what it can't find. GPUs are objects in ``gpu.devices``, from which the other keys of ``gpu``
-            are derived. The key ``remarks`` is a list of lines that say what could not be read and why: they
-            are shown, not stored. It may raise: the other sources are asked all the same. Imports what is
-            heavy only when called.
+            are derived. The key ``remarks`` is a list of lines that say what could not be read and why; they
+            are shown but not stored. It may raise: the other sources are still called. Imports heavy modules
+            only when called.
         summary: One line for listings.
         api_version: The `FINGERPRINT_API_VERSION` that it was written for.
     """
@@ -80,14 +80,14 @@ class FingerprintSource:
 
 @frozen
 class SystemInfo:
-    """What all sources together found.
+    """What all sources found together.
 
     Attributes:
         sections: The ``system_info`` object of a document, ready for JSON, ``fingerprint``, ``machine`` and
             ``software`` included.
-        notes: One line per source or section that could not be had, with the reason.
-        remarks: What the sources themselves say of what they could not read, each line with its source.
-        sources: The sections that each source found, by its name; none for one that failed.
+        notes: One line for each source that failed and each section that was left out, with the reason.
+        remarks: What the sources themselves could not read, each line with its source.
+        sources: The sections that each source found, by the source's name; empty for one that failed.
     """
 
     sections: dict[str, Any]
@@ -102,24 +102,24 @@ class SystemInfo:
 
 
 def collect_system_info(sources: Iterable[FingerprintSource]) -> SystemInfo:
-    """Ask every source and merge what they find; never raises because of one.
+    """Call every source and merge what they find; a source that fails never makes this raise.
 
-    A value that an earlier source found stays; objects (``cpu``, ``storage``) are merged key by key, lists
-    (``gpu.devices``) are joined, and null never hides a value.
+    The first source that finds a value wins; objects (``cpu``, ``storage``) are merged key by key, lists
+    (``gpu.devices``) are concatenated, and null never hides a value.
     """
     merged: dict[str, Any] = {}
     notes: list[str] = []
     remarks: list[str] = []
     found: dict[str, tuple[str, ...]] = {}
     for source in sources:
-        sections = _asked(source, notes)
-        told = sections.pop(_REMARKS, [])
-        if isinstance(told, list):
-            remarks += [f"{source.name}: {' '.join(line.split())}" for line in told if isinstance(line, str)]
+        sections = _collected(source, notes)
+        given = sections.pop(_REMARKS, [])
+        if isinstance(given, list):
+            remarks += [f"{source.name}: {' '.join(line.split())}" for line in given if isinstance(line, str)]
         found[source.name] = tuple(sections)
         _merge(merged, sections)
     if isinstance(merged.get("gpu"), dict):
-        merged["gpu"] = _summed_up(merged["gpu"])
+        merged["gpu"] = _with_summary(merged["gpu"])
     for key in _ALWAYS_PRESENT:
         merged.setdefault(key, None)
     ordered: dict[str, Any] = {key: merged.pop(key) for key in _KEY_ORDER if key in merged}
@@ -132,7 +132,7 @@ def collect_system_info(sources: Iterable[FingerprintSource]) -> SystemInfo:
 
 @frozen
 class _GpuGroup:
-    """GPUs that are alike: their model, GiB of video memory (0: the system's is theirs) and number."""
+    """Identical GPUs: their model, GiB of video memory (0: shared with the system) and number."""
 
     model: str
     vram_gb: int | None
@@ -145,12 +145,12 @@ def _devices(gpu: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     named = (
         [d for d in given if isinstance(d, Mapping) and _text(d.get("model"))] if isinstance(given, list) else []
     )
-    # The graphics in a CPU say nothing of a machine that has GPUs, and come and go with a setting of its BIOS.
+    # Integrated graphics say nothing about a machine that has GPUs, and come and go with a BIOS setting.
     return [device for device in named if device.get("integrated") is not True] or named
 
 
 def _gpu_groups(gpu: Mapping[str, Any]) -> list[_GpuGroup]:
-    """Return the groups of equal GPUs, the largest memory first, whatever order the bus gives them."""
+    """Return the groups of identical GPUs, the largest memory first, independent of their order on the bus."""
     devices = _devices(gpu)
     if not devices:
         model = _text(gpu.get("model"))
@@ -168,8 +168,8 @@ def _memory(gpu: Mapping[str, Any]) -> int | None:
     return None if isinstance(given, bool) or not isinstance(given, int | float) else _positive(given)
 
 
-def _summed_up(gpu: dict[str, Any]) -> dict[str, Any]:
-    """Return ``gpu`` with what KITT's documents have, derived from its devices: those of the first group."""
+def _with_summary(gpu: dict[str, Any]) -> dict[str, Any]:
+    """Return ``gpu`` with the keys that KITT's documents have, taken from the first group of its devices."""
     groups = _gpu_groups(gpu)
     if "model" in gpu or not groups:
         return gpu
@@ -181,32 +181,32 @@ def _summed_up(gpu: dict[str, Any]) -> dict[str, Any]:
     return {**summary, **gpu}
 
 
-def _asked(source: FingerprintSource, notes: list[str]) -> dict[str, Any]:
+def _collected(source: FingerprintSource, notes: list[str]) -> dict[str, Any]:
     try:
         found = dict(source.collect())
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a source is foreign code: its failure is a note
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - sources are third-party code
         reason = " ".join(str(error).split()) or "no reason given"
         notes.append(f"{source.name}: {type(error).__name__}: {reason}")
         return {}
     kept: dict[str, Any] = {}
     for key, value in found.items():
         try:
-            # One value that is not JSON would make the whole run impossible to store.
+            # A single value that is not JSON would make it impossible to store the run.
             kept[str(key)] = json.loads(json.dumps(value, allow_nan=False))
             _check(str(key), kept[str(key)])
         except InvalidDocumentError as error:
             del kept[str(key)]
             notes.append(f"{source.name}: {key} is left out: {error.message}")
         except (TypeError, ValueError, RecursionError) as error:
-            notes.append(f"{source.name}: {key} is left out, it is not JSON: {' '.join(str(error).split())}")
+            notes.append(f"{source.name}: {key} is left out: it is not JSON: {' '.join(str(error).split())}")
     return kept
 
 
 def _check(key: str, value: Any) -> None:
-    """Find out whether a run with this section can be stored: a value that no column holds would cost the run.
+    """Check that a run with this section can be stored, so that no source can make a finished run unstorable.
 
     Raises:
-        InvalidDocumentError: It cannot.
+        InvalidDocumentError: It cannot be stored.
     """
     if key != _REMARKS:
         check_run({"model": "", "engine": "", "system_info": {key: value}})
@@ -226,9 +226,9 @@ def _merge(into: dict[str, Any], found: Mapping[str, Any]) -> None:
 def fingerprint_text(system_info: Mapping[str, Any]) -> str:
     """Return the readable fingerprint of a ``system_info`` object.
 
-    The form is ``{gpu}-{vram}_{cpu}-{cores}_{ram}-{type}_{storage}_{cuda}_{driver}_{os}``; what is not known
-    is left out. Only ``A-Za-z0-9._-`` occur, ``_`` only between the segments, so that the text is one safe
-    file name. Values of wrong types count as not known. Empty if nothing is known.
+    The form is ``{gpu}-{vram}_{cpu}-{cores}_{ram}-{type}_{storage}_{cuda}_{driver}_{os}``; unknown parts are
+    left out. It contains only ``A-Za-z0-9._-``, with ``_`` only between segments, so that it is a safe file name.
+    Values of wrong types count as unknown. Empty if nothing is known.
     """
     gpu, cpu, storage = (_object(system_info.get(key)) for key in ("gpu", "cpu", "storage"))
     ram_gb = _positive(system_info.get("ram_gb"))
@@ -249,8 +249,9 @@ def fingerprint_text(system_info: Mapping[str, Any]) -> str:
 def cpu_label(model: str) -> str:
     """Return the part of a CPU's brand string that identifies it, as words joined by ``-``.
 
-    ``AMD EPYC 7763 64-Core Processor`` is ``AMD-EPYC-7763``; marks, core counts, clock rates and built-in
-    graphics go. The clock rate stays where nothing else tells the model (``Intel(R) Xeon(R) CPU @ 2.20GHz``).
+    ``AMD EPYC 7763 64-Core Processor`` becomes ``AMD-EPYC-7763``; trademark signs, core counts, clock rates and
+    integrated graphics are dropped. The clock rate is kept if nothing else identifies the model
+    (``Intel(R) Xeon(R) CPU @ 2.20GHz``).
     """
     clock = re.search(r"@\s*([\d.]+\s*[GM]Hz)", model, re.IGNORECASE)
     text = re.sub(r"\((?:R|TM|C)\)|[®™]", " ", model, flags=re.IGNORECASE)
@@ -263,11 +264,11 @@ def cpu_label(model: str) -> str:
 
 
 def machine_id(system_info: Mapping[str, Any]) -> str | None:
-    """Return 16 hexadecimal digits that stay while the hardware stays; None if no hardware is known.
+    """Return 16 hexadecimal digits that stay the same while the hardware does; None if no hardware is known.
 
-    GPU, CPU and installed memory go into it. Kernel, driver and environment do not; nor do memory type and
-    disk: which of them can be read, and which disk holds the results, depends on privileges and on the last
-    boot; nor does how GPUs are partitioned. Machines that are alike have the same id.
+    They depend on GPU, CPU and installed memory, but not on kernel, driver, environment or the partitioning of
+    GPUs. They do not depend on memory type and disk either: whether these can be read, and which disk holds the
+    results, may change with privileges and with every boot. Identical machines have the same id.
     """
     gpu, cpu = (_object(system_info.get(key)) for key in ("gpu", "cpu"))
     ram_gb = _positive(system_info.get("ram_gb"))
@@ -287,9 +288,9 @@ def machine_id(system_info: Mapping[str, Any]) -> str | None:
 
 
 def software_id(system_info: Mapping[str, Any]) -> str | None:
-    """Return 16 hexadecimal digits that stay while the software stays; None if none of it is known.
+    """Return 16 hexadecimal digits that stay the same while the software does; None if none of it is known.
 
-    Operating system, kernel, driver, CUDA or ROCm, environment and the partitions of GPUs go into it.
+    They depend on operating system, kernel, driver, CUDA or ROCm, environment and the partitioning of GPUs.
     """
     keys = ("os", "kernel", "driver_version", "cuda_version", "environment_type")
     facts = {key: _text(system_info.get(key)) for key in keys}
@@ -306,13 +307,13 @@ def _gpu_segment(gpu: Mapping[str, Any], ram_gb: int) -> str:
 
 
 def _group_text(group: _GpuGroup, ram_gb: int) -> str:
-    # Unified memory (GB10, Apple) has no video memory of its own: the system's is used, as KITT does.
+    # With unified memory (GB10, Apple) there is no video memory; like KITT, use the system's.
     size = ram_gb if group.vram_gb == 0 else group.vram_gb
     return _segment(group.model) + (f"-{size}GB" if size else "") + (f"-{group.count}x" if group.count > 1 else "")
 
 
 def _partitions(gpu: Mapping[str, Any]) -> str:
-    """Return how the GPUs are divided, ``MIG-1g.10gb-2x3g.40gb`` or ``CPX-NPS4``; empty if they are whole."""
+    """Return how the GPUs are partitioned, ``MIG-1g.10gb-2x3g.40gb`` or ``CPX-NPS4``; empty if they are not."""
     devices = _devices(gpu)
     modes = [mode for device in devices if (mode := _object(device.get("mig"))).get("enabled") is True]
     given = [mode.get("instances") for mode in modes]
@@ -339,21 +340,21 @@ def _storage_segment(storage: Mapping[str, Any]) -> str:
 
 
 def _segment(value: Any) -> str:
-    """Make ``value`` one file-name safe segment without the separator."""
-    # A plus tells models apart (Xeon 8480 and 8480+), so it is spelled out instead of dropped.
+    """Make ``value`` one segment that is safe in a file name and does not contain the separator."""
+    # A plus sign distinguishes models (Xeon 8480 and 8480+), so it is spelled out instead of dropped.
     plain = re.sub(r"[^A-Za-z0-9.]+", "-", _text(value).replace("+", "plus")).strip("-.")
     return _bounded(plain, _LONGEST_SEGMENT)
 
 
 def _bounded(text: str, longest: int) -> str:
-    """Cut ``text`` so that what differs behind the cut still differs."""
+    """Cut ``text`` and append a hash, so that texts that differ only after the cut still differ."""
     if len(text) <= longest:
         return text
     return f"{text[: longest - 9].rstrip('-.')}-{hashlib.sha256(text.encode('ascii')).hexdigest()[:8]}"
 
 
 def _installed_gb(visible: int) -> int:
-    """Round visible memory up to an installable size: firmware and kernel keep some, not always as much."""
+    """Round visible memory up to a plausible installed size: firmware and kernel reserve a varying amount."""
     step = max(1, 1 << max(0, visible.bit_length() - 3))
     return -(-visible // step) * step
 

@@ -1,9 +1,9 @@
-"""The hooks: how a plugin says what it brings.
+"""The hooks: how a plugin registers what it provides.
 
 A plugin is a module (or object) with functions of these names, each marked with `hookimpl`; an entry point in
 the group of its kind makes it known under the name that the user types. Registration hooks are *historic*: the
-core calls each once, and every plugin that is loaded later is asked then. A hook is for registering: rows and
-documents never pass through one.
+core calls each one once, and pluggy repeats the call for every plugin that is loaded later. Hooks are for
+registration: rows and documents never pass through them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PROJECT: Final = "kitt"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
-"""Marks a function as the implementation of the hook that has its name."""
+"""Marks a function as the implementation of the hook of the same name."""
 
 
 @hookspec(historic=True)
@@ -58,7 +58,7 @@ def kitt_register_storage(registry: Registry[StorageBackend]) -> None:
 def kitt_register_fingerprint(registry: Registry[FingerprintSource]) -> None:
     """Register sources of the machine's fingerprint.
 
-    Called once per plugin manager when the plugin is loaded: all sources are, when a fingerprint is taken.
+    Called once per plugin manager when the plugin is loaded: all sources are loaded when a fingerprint is taken.
 
     Args:
         registry: Takes `kitt_core.fingerprint.FingerprintSource` records; refuses a name that is taken.
@@ -89,7 +89,7 @@ def kitt_register_exporter(registry: Registry[Exporter]) -> None:
 def kitt_register_importer(registry: Registry[Importer]) -> None:
     """Register readers of result files.
 
-    Called once per plugin manager when the plugin is loaded: all importers are, when files are imported.
+    Called once per plugin manager when the plugin is loaded: all importers are loaded when files are imported.
 
     Args:
         registry: Takes `kitt_core.plugins.Importer` records; refuses a name that is taken.
@@ -134,16 +134,16 @@ def kitt_register_commands(registry: Registry[Command]) -> None:
 
 @hookspec
 def kitt_run_saved(run: CheckedRun, location: str) -> None:
-    """Hear that a run was saved.
+    """React to a run that was saved.
 
     Called by the service (``kitt run``, ``kitt storage import``) after the store has committed; one listener
-    after the other, in the caller's thread. An exception is logged and disturbs nobody.
+    after another, in the caller's thread. An exception is logged and has no further effect.
 
     Args:
         run: The run as it was stored, with its id, bytes and rows.
-        location: Where it was stored, for people; without secrets.
+        location: Where it was stored, for messages; without secrets.
 
-    In here: be quick, print nothing, and do not write to the store that calls.
+    In here: be quick, print nothing, and do not write to the store that was saved to.
 
     Since 0.1. Entry-point group: ``kitt.listeners``.
     """

@@ -1,4 +1,4 @@
-"""What exporters and the command line share when they show runs to people."""
+"""Formatting that exporters and the command line share when they show runs to people."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ def parse_stored(run: StoredRun) -> tuple[Mapping[str, Any], RunRows]:
         document = codec.parse(run.document)
     except InvalidDocumentError as error:
         raise InvalidDocumentError(
-            f"run {run.id} cannot be read: {error.message}", hint="`kitt storage verify` looks for damage"
+            f"run {run.id} cannot be read: {error.message}", hint="run `kitt storage verify` to look for damage"
         ) from error
     return document, derive_rows(document, strict=False)
 
 
 def leaves(value: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Return the values of an object by their dotted paths; an array of plain values is one value.
+    """Return the values of an object by their dotted paths; an array of plain values counts as one value.
 
     Args:
         value: The object.
-        path: What each path begins with.
+        path: The prefix of each path.
     """
     found: dict[str, Any] = {}
     for key, item in value.items():
@@ -78,18 +78,18 @@ def _parts(value: Any) -> Mapping[str, Any] | None:
 
 
 def some_of(names: Sequence[str]) -> str:
-    """Return names as a sentence lists them: the first ones, and how many more there are."""
+    """Return names as a sentence lists them: the first few, and how many more there are."""
     more = len(names) - _MOST_NAMED
     return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def without_formula(text: str) -> str:
-    """Return ``text`` so that no spreadsheet takes it for a formula: such a one gets an apostrophe."""
+    """Return ``text`` with a leading apostrophe if a spreadsheet would take it for a formula."""
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def number(value: float) -> str:
-    """Return a number as a person reads it: whole ones as they are, others with four significant digits."""
+    """Return a number for people to read: whole numbers as they are, others with four significant digits."""
     if isinstance(value, int) or not math.isfinite(value):
         return str(value)
     size = abs(value)
@@ -99,7 +99,7 @@ def number(value: float) -> str:
         return f"{value:.{_SIGNIFICANT}g}"
     if size >= 10 ** (_SIGNIFICANT - 1):
         return f"{value:.0f}"
-    return f"{Decimal(f'{value:.{_SIGNIFICANT - 1}e}'):f}"  # rounds before it counts places: 99.999 is 100.0
+    return f"{Decimal(f'{value:.{_SIGNIFICANT - 1}e}'):f}"  # rounds first, then counts digits: 99.999 is 100.0
 
 
 def one_line(text: str) -> str:
@@ -110,28 +110,28 @@ def one_line(text: str) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Return a line so that Markdown shows it as it is, in a table's cell, too."""
-    # Inside a word an underscore means nothing, and avg_tps reads better than avg\_tps.
+    """Return a line escaped so that Markdown shows it as it is, even in a table cell."""
+    # An underscore inside a word has no meaning in Markdown, and avg_tps reads better than avg\_tps.
     return _NUMBERING.sub(r"\1\\\2", _MARKS.sub(r"\\\g<0>", text))
 
 
 def code_span(text: str) -> str:
-    """Return a line as code: the one place where GitHub makes no link, mention or markup of it."""
+    """Return a line as code, the only place where GitHub never turns text into links, mentions or markup."""
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     space = " " if text.startswith("`") or text.endswith("`") else ""
-    # Inside a table the backslashes before a pipe are read before the code span is.
+    # In a table, backslashes before a pipe are processed before the code span is.
     escaped = re.sub(r"(\\*)\|", lambda match: match[1] * 2 + r"\|", text)
     return f"{fence}{space}{escaped}{space}{fence}"
 
 
 @frozen
 class BenchmarkTable:
-    """All entries of one benchmark, side by side as people compare them.
+    """All entries of one benchmark, side by side for comparison.
 
     Attributes:
         name: The benchmark.
-        passed: For each entry, in the document's order.
-        metrics: By name, a value for each entry; None where it has none, or it is no number.
+        passed: Whether each entry passed, in the document's order.
+        metrics: By name, one value per entry; None if the entry has none, or not a number.
     """
 
     name: str | None
@@ -140,7 +140,7 @@ class BenchmarkTable:
 
 
 def pivot(benchmarks: Iterable[BenchmarkRow]) -> Iterator[BenchmarkTable]:
-    """Yield a table per benchmark, benchmarks and metrics in the order in which they are first seen."""
+    """Yield one table per benchmark, with benchmarks and metrics in the order of their first occurrence."""
     entries: dict[str | None, list[BenchmarkRow]] = {}
     for benchmark in benchmarks:
         entries.setdefault(benchmark.test_name, []).append(benchmark)

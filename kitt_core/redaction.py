@@ -1,7 +1,7 @@
-"""Texts without the secrets that connection strings and URLs carry.
+"""Hiding the secrets that connection strings and URLs carry.
 
-Where it is not clear what belongs to a secret, more is hidden than needed: a password may hold ``/ ? # @`` and
-spaces, though a URL would have to encode them.
+Where it is unclear what belongs to a secret, more is hidden than necessary: a password may contain ``/ ? # @`` and
+spaces, although a URL would have to encode them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 __all__ = ["REDACTED", "without_secrets"]
 
 REDACTED: Final = "***"
-"""What stands in the place of a secret."""
+"""What replaces a secret."""
 
 _NAME: Final = r"[\w.-]*(?:password|passphrase|passwd|pwd|secret|token|credentials?|signature)"
 _KEY: Final = r"(?:[\w.-]*[_.-])?(?:api|access|auth)?(?:key|sig|auth)"
@@ -24,7 +24,7 @@ _SUBSTITUTIONS: Final = tuple(
     for expression, replacement in (
         # A URL that lost its scheme or a slash.
         (r"(?<![\w/:@.+%-])([\w.+-]+:/?)?[\w.+%-]+:(?!//)[^\s@]+@", f"{REDACTED}@"),
-        # What stands alone before the @ of a URL is a token more often than a name.
+        # A single word before the @ of a URL is more often a token than a user name.
         (r"(?<=://)[^/?#:\s]+@", f"{REDACTED}@"),
         (rf"([?&](?:{_NAME}|{_KEY})=)[^&\s]*", rf"\1{REDACTED}"),
         (rf"((?<![?&\w.-])(?:{_NAME}|api[_-]?key)\s*=\s*){_VALUE}", rf"\1{REDACTED}"),
@@ -33,9 +33,9 @@ _SUBSTITUTIONS: Final = tuple(
 
 
 def without_secrets(text: str) -> str:
-    """Return ``text`` with what identifies a user in URLs and in ``key=value`` pairs hidden.
+    """Return ``text`` with the credentials in URLs and in ``key=value`` pairs hidden.
 
-    The time that it takes grows with the text's length and no faster: texts come from strangers.
+    Takes time proportional to the text's length at most, because the text may be untrusted.
     """
     text = "".join(map(_without_password, _NEXT_URL.split(text)))
     for expression, replacement in _SUBSTITUTIONS:
@@ -44,7 +44,7 @@ def without_secrets(text: str) -> str:
 
 
 def _without_password(text: str) -> str:
-    """Hide what stands between a URL's user and the last @ before the next URL."""
+    """Hide everything between a URL's user name and the last @ before the next URL."""
     end = text.rfind("@")
     user = _USER.search(text, 0, max(0, end))
     return text if user is None else f"{text[: user.end()]}{REDACTED}{text[end:]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,11 +20,12 @@ HEAVY = ("sqlalchemy", "yoyo", "psycopg", "dulwich", "numpy", "psutil", "click",
 COMMANDS = "commands"
 """The package in a plugin that holds its commands."""
 # The rooms of the core from the ground up: each may import what stands before it, nothing that stands after it.
-FLOORS = """
+_FLOORS = """
     errors redaction files runs presentation options fingerprint archive config engine storage rundir
     benchmarking hookspecs plugins _builtin opening service testing cli __main__
 """
-ROOMS = FLOORS.split()
+ROOMS = _FLOORS.split()
+
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "manager", "base", "common", "misc"}
 
 
@@ -121,6 +123,18 @@ def test_every_room_of_the_core_has_its_floor() -> None:
     rooms |= {path.parent.name for path in CORE.glob("*/__init__.py")}
     assert rooms == set(ROOMS)
     assert len(rooms) <= 24
+
+
+def test_the_page_names_files_and_folders_that_exist() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    places = {ROOT, *(package.parent for package in PLUGINS)}
+    named = set(re.findall(r"`((?:kitt_\w+/)[\w/]*(?:\.py)?)`", page))
+    assert len(named) > 20
+    assert {name for name in named if not any((place / name).exists() for place in places)} == set()
+    core = page.split("```text\n")[1].split("```")[0]
+    assert [re.split(r"[ /]", line.strip())[0] for line in core.splitlines() if re.match(r"  \w", line)] == [
+        room for room in reversed(ROOMS) if room != "__main__"
+    ]
 
 
 def _room(path: Path) -> str:

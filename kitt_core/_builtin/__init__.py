@@ -1,1 +1,1 @@
-"""What the core brings itself, through the same hooks as any plugin."""
+"""The core's own backend, exporters and importer, registered through the same hooks as any plugin's."""

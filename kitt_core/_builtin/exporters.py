@@ -1,7 +1,7 @@
 """The formats ``json``, ``jsonl``, ``csv`` and ``markdown``.
 
-The first two keep what was saved, the other two are made of it. Text from a document is data in all of them:
-a spreadsheet must not compute it and a web page must not render it.
+The first two keep what was saved, the other two are derived from it. All of them treat text from a document as
+data: a spreadsheet must not evaluate it and a web page must not render it.
 """
 
 from __future__ import annotations
@@ -39,11 +39,13 @@ _ENTRY_COLUMNS: Final = ("test_name", "test_version", "run_number", "passed")
 def kitt_register_exporter(registry: Registry[Exporter]) -> None:
     """Register the formats."""
     registry.add(
-        Exporter("json", write_json, ".json", single=True, summary="The document, byte for byte; one run a file.")
+        Exporter(
+            "json", write_json, ".json", single=True, summary="The document, byte for byte; one run per file."
+        )
     )
-    registry.add(Exporter("jsonl", write_jsonl, ".jsonl", summary="A document a line."))
-    registry.add(Exporter("csv", write_csv, ".csv", summary="A row per result entry, a column per metric."))
-    registry.add(Exporter("markdown", write_markdown, ".md", summary="A table per run, to paste into GitHub."))
+    registry.add(Exporter("jsonl", write_jsonl, ".jsonl", summary="One document per line."))
+    registry.add(Exporter("csv", write_csv, ".csv", summary="One row per result entry, one column per metric."))
+    registry.add(Exporter("markdown", write_markdown, ".md", summary="One table per run, to paste into GitHub."))
 
 
 def write_json(runs: Iterable[StoredRun], stream: BinaryIO) -> None:
@@ -53,21 +55,21 @@ def write_json(runs: Iterable[StoredRun], stream: BinaryIO) -> None:
 
 
 def write_jsonl(runs: Iterable[StoredRun], stream: BinaryIO) -> None:
-    """Write each document as one line: key order, number spelling and duplicate keys stay."""
+    """Write each document as one line; key order, the spelling of numbers and duplicate keys are kept."""
     for run in runs:
-        # A JSON text has no raw line break inside a string, so each one stands between two tokens.
+        # JSON strings contain no raw line breaks, so each line break is between two tokens.
         tokens = run.document.removeprefix(codecs.BOM_UTF8).replace(b"\r", b" ").replace(b"\n", b" ").strip()
         stream.write(tokens + b"\n")
 
 
 def write_csv(runs: Iterable[StoredRun], stream: BinaryIO) -> None:
-    """Write a row per result entry.
+    """Write one row per result entry.
 
     Raises:
         InvalidDocumentError: A stored document can't be read.
     """
     columns = dict.fromkeys((*_RUN_COLUMNS, *_ENTRY_COLUMNS))
-    # Which columns there are is known after the last run, so the rows wait on the disk.
+    # The columns are known only after the last run, so the rows are spooled to disk.
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, mode="w+", encoding="utf-8") as spool:
         for run in runs:
             for cells in _csv_rows(run):
@@ -75,7 +77,7 @@ def write_csv(runs: Iterable[StoredRun], stream: BinaryIO) -> None:
                 spool.write(json.dumps(cells) + "\n")
         spool.seek(0)
         text = TextIOWrapper(stream, encoding="utf-8", newline="", write_through=True)
-        writer = csv.writer(text)  # ends lines with CR LF: only so it quotes a lone CR in a cell
+        writer = csv.writer(text)  # ends lines with CR LF, because only then a lone CR in a cell is quoted
         writer.writerow(map(without_formula, columns))
         for line in spool:
             cells = json.loads(line)

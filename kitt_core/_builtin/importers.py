@@ -1,4 +1,4 @@
-"""The importer ``kitt``: documents in files, JSON lines and run directories, of any KITT."""
+"""The importer ``kitt``: documents in files, JSON lines and run directories, from any version of KITT."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def kitt_register_importer(registry: Registry[Importer]) -> None:
             recognises=recognises,
             find=find,
             read_stream=read_stream,
-            summary="KITT's documents: .json and .jsonl files, run directories and whole trees of them.",
+            summary="KITT's documents: .json and .jsonl files, run directories and trees of them.",
         )
     )
 
 
 def recognises(path: Path) -> bool:
-    """Whether ``path`` is a directory, or a file that is named like JSON or JSON lines."""
+    """Whether ``path`` is a directory, or a file whose suffix is that of JSON or JSON lines."""
     return path.is_dir() or path.suffix.lower() in {_ONE, _LINES}
 
 
 def find(path: Path) -> Iterator[ImportCandidate]:
-    """Yield the documents of a file or directory, those of a directory in the order of their paths."""
+    """Yield the documents of a file or directory; those of a directory are sorted by path."""
     if path.is_dir():
         yield from _in_directory(path)
     elif path.suffix.lower() == _LINES:
@@ -54,7 +54,7 @@ def find(path: Path) -> Iterator[ImportCandidate]:
 
 
 def read_stream(stream: BinaryIO, source: str) -> Iterator[ImportCandidate]:
-    """Yield the stream's one document, or its lines if the first is an object and more follow."""
+    """Yield the stream's only document, or each line if the first line is an object and more follow."""
     first = stream.readline()
     following = _to_next_text(stream) if _is_object(first) else []
     if following and following[-1].strip():
@@ -88,12 +88,12 @@ def _of_run_directory(run: FoundRun) -> ImportCandidate:
     source = str(run.directory / DOCUMENT)
     try:
         document = run.document()
-        # Without run.json the tree derives an id from the path, which means nothing in another store.
+        # Without run.json the id is derived from the path, which means nothing in another store.
         identity = run.identity() if (run.directory / IDENTITY).is_file() else None
     except OSError as error:
         return _refused(source, error)
     if identity is not None and (identity.problem or identity.sha256 != codec.digest(document)):
-        logger.warning("%s is not the document that %s names; it gets a new id", source, IDENTITY)
+        logger.warning("%s is not the document that %s describes; it gets a new id", source, IDENTITY)
         identity = None
     return ImportCandidate(
         source,
@@ -116,14 +116,14 @@ def _in_lines_file(path: Path) -> Iterator[ImportCandidate]:
 
 def _lines(lines: Iterator[bytes] | BinaryIO, source: str) -> Iterator[ImportCandidate]:
     for number, line in enumerate(lines, 1):
-        # The mark belongs to the file, the line's end to the format: neither is of the document.
+        # Neither the byte-order mark nor the line ending is part of the document.
         document = (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).rstrip(b"\r\n")
         if document.strip():
             yield ImportCandidate(f"{source}:{number}", _constant(document))
 
 
 def _to_next_text(stream: BinaryIO) -> list[bytes]:
-    """Return the lines up to and with the next one that is not blank."""
+    """Return the lines up to and including the next one that is not blank."""
     lines: list[bytes] = []
     while line := stream.readline():
         lines.append(line)
@@ -135,8 +135,8 @@ def _to_next_text(stream: BinaryIO) -> list[bytes]:
 def _only_one(document: bytes) -> bytes:
     if _SEVERAL.search(document) and not _is_object(document):
         raise InvalidDocumentError(
-            "it seems to hold several documents, expected one, or JSON lines with a document a line",
-            hint="give the files as arguments, or make lines of them with jq -c .",
+            "it seems to contain several documents, expected a single one, or one document per line",
+            hint="pass the files as arguments, or convert them to lines with `jq -c .`",
         )
     return document
 

@@ -27,7 +27,7 @@ def kitt_register_storage(registry: Registry[StorageBackend]) -> None:
             name="memory",
             open=_open,
             options=MemoryOptions,
-            summary="Runs in memory, gone when the program ends.",
+            summary="Runs in memory, lost when the program ends.",
             capabilities=MemoryStore.capabilities,
         )
     )

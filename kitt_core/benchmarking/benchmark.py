@@ -33,13 +33,13 @@ class BenchmarkOutcome:
 
     Attributes:
         metrics: The numbers.
-        errors: A line per failed request; the benchmark has passed if there is none.
+        errors: One line per failed request; the benchmark has passed if there are none.
         warmup_times: Seconds that each warm-up request took.
         not_measured: Metrics that are left out, each with the reason.
-        warnings: What to bear in mind with the numbers, a line each.
-        token_count_source: Who counted the output tokens, None if none were needed.
+        warnings: What to bear in mind when reading the numbers, one line each.
+        token_count_source: Who counted the output tokens, None if no count was needed.
         skipped: Why nothing was measured at all, None if something was.
-        gave_up: After how many failures it stopped sending, in words; None if it did not.
+        gave_up: After how many failures it stopped sending, as a sentence; None if it did not.
     """
 
     metrics: Metrics = Factory(dict)
@@ -58,8 +58,8 @@ class Phases:
 
     Attributes:
         warmups: The warm-up requests.
-        measured: The measured ones; none if already the warm-ups gave up.
-        planned: How many were to be measured.
+        measured: The measured requests; none if the warm-up gave up already.
+        planned: How many requests should have been measured.
     """
 
     warmups: LoadResult
@@ -68,7 +68,7 @@ class Phases:
 
     @property
     def gave_up(self) -> str | None:
-        """After how many failures no more requests were sent, in words; None if that did not happen."""
+        """After how many failures no more requests were sent, as a sentence; None if that did not happen."""
         failures = self.warmups.gave_up_after or self.measured.gave_up_after
         if failures is None:
             return None
@@ -78,14 +78,14 @@ class Phases:
 
     @property
     def errors(self) -> list[str]:
-        """A line for each request that failed, a failed warm-up being a failure too, and one for giving up."""
+        """One line for each request that failed, warm-up requests included, and one for giving up."""
         lines = [*failure_lines(self.warmups.samples, kind="warm-up"), *failure_lines(self.measured.samples)]
         return [*lines, self.gave_up] if self.gave_up else lines
 
     def outcome(
         self, metrics: Metrics, not_measured: Mapping[str, str] | None = None, *, counts_tokens: bool = True
     ) -> BenchmarkOutcome:
-        """Return these metrics as an outcome, with all that the loads say beside them."""
+        """Return these metrics as an outcome, with everything else that the loads provide."""
         share = self.measured.client_busy_share
         return BenchmarkOutcome(
             metrics=metrics | client_metrics(share),
@@ -110,9 +110,9 @@ class Benchmark(abc.ABC):
     """
 
     name: ClassVar[str]
-    """What stands as ``test_name`` in the document."""
+    """The ``test_name`` in the document."""
     version: ClassVar[str] = "1.0.0"
-    """Raised when the meaning of a metric changes; ``test_version`` in the document."""
+    """The ``test_version`` in the document; incremented when the meaning of a metric changes."""
     repeatable: ClassVar[bool] = True
     """False if a second run in the same session would measure something else."""
     overlapping: ClassVar[bool] = True
@@ -121,11 +121,11 @@ class Benchmark(abc.ABC):
     workload: Workload = Factory(Workload)
 
     def settings_for(self, load: ClosedLoop) -> dict[str, Any]:
-        """Return what the metrics depend on, with the concurrency that the load makes possible."""
+        """Return what the metrics depend on, with the concurrency that the load supports."""
         return self.workload.settings() | {"concurrency": self.concurrency(load)}
 
     def concurrency(self, load: ClosedLoop) -> int:
-        """Return how many requests will be in flight at most."""
+        """Return the maximum number of requests in flight."""
         return (
             load.concurrency(min(self.workload.concurrency, self.workload.iterations)) if self.overlapping else 1
         )
@@ -135,11 +135,11 @@ class Benchmark(abc.ABC):
         return self.workload.iterations + (self.workload.warmups if warm_up else 0)
 
     def changed(self, changes: WorkloadChanges) -> Self:
-        """Return the benchmark with what the user wants otherwise."""
+        """Return the benchmark with the user's changes."""
         return evolve(self, workload=changes.applied(self.workload, overlapping=self.overlapping))
 
     def failure_lines(self, samples: Sequence[RequestSample]) -> list[str]:
-        """Return a line for each measured request that failed, for a benchmark that was cut short."""
+        """Return one line for each measured request that failed, for a benchmark that was cut short."""
         return failure_lines(samples)
 
     @abc.abstractmethod
@@ -156,11 +156,11 @@ class Benchmark(abc.ABC):
         Args:
             load: How to send them.
             warm_up: Whether to send the warm-up requests first.
-            on_sample: Told of each measured request as it ends.
-            on_warmup: Told of each warm-up request as it ends.
+            on_sample: Called with each measured request when it ends.
+            on_warmup: Called with each warm-up request when it ends.
 
         Raises:
-            EngineLostError: The engine is gone.
+            EngineLostError: The engine was lost.
         """
 
     async def _warm_up(self, load: ClosedLoop, *, wanted: bool, on_warmup: SampleObserver) -> LoadResult:
@@ -178,17 +178,15 @@ class Benchmark(abc.ABC):
 
 
 def token_count_source(samples: Sequence[RequestSample]) -> str | None:
-    """Return who counted the output tokens, several joined by commas, None if no request succeeded."""
+    """Return who counted the output tokens (joined by commas if several did), None if no request succeeded."""
     return ",".join(sorted({sample.token_count_source or "" for sample in samples} - {""})) or None
 
 
 def token_warnings(samples: Sequence[RequestSample]) -> list[str]:
-    """Return a warning if output tokens of one of the requests were counted by nobody."""
+    """Return a warning if the output tokens of any request were not counted."""
     if not any(sample.token_count_source == CHUNKS for sample in samples):
         return []
-    return [
-        "nobody counted the tokens: each chunk was taken for one; TPOT and token rates hold only if that is so"
-    ]
+    return ["the tokens were not counted: each chunk was taken for one token; TPOT and token rates depend on that"]
 
 
 def not_measured_for_failures(names: Sequence[str]) -> dict[str, str]:

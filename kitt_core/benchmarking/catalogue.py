@@ -1,4 +1,4 @@
-"""What the metrics mean: unit, direction and definition of every name that our benchmarks write."""
+"""What the metrics mean: unit, direction and definition of every metric that KITT's benchmarks write."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class MetricDefinition:
 
     Attributes:
         name: The name before the first dot; ``*`` stands for any characters.
-        unit: Of the values as they stand in the document.
+        unit: The unit of the values in the document.
         direction: Which way is better.
-        definition: Id of the exact definition; only equal ids may be compared.
+        definition: Id of the exact definition; only metrics with equal ids are comparable.
         meaning: The definition in one line.
     """
 
@@ -41,7 +41,7 @@ class MetricDefinition:
 
 
 _LEVEL: Final = re.compile(r"^c\d+\.")
-"""What stands before the metrics of one level of concurrency."""
+"""The prefix of the metrics of one level of concurrency."""
 _HIGHER, _LOWER, _NEUTRAL = Direction.HIGHER, Direction.LOWER, Direction.NEUTRAL
 
 CATALOGUE: Final[tuple[MetricDefinition, ...]] = tuple(
@@ -105,10 +105,10 @@ CATALOGUE: Final[tuple[MetricDefinition, ...]] = tuple(
 
 
 def definition_of(name: str) -> MetricDefinition | None:
-    """Return what is known of a metric, None for a name that no benchmark of ours writes.
+    """Return the definition of a metric, None for a name that none of KITT's benchmarks writes.
 
     Args:
-        name: As stored, with the statistic behind a dot (``ttft_ms.p99``) or without; a benchmark before a
+        name: As stored, with or without the statistic after a dot (``ttft_ms.p99``); a benchmark before a
             slash (``latency/ttft_ms.p99``) is allowed, and so is a level (``c8.ttft_ms.p99``).
     """
     base = _LEVEL.sub("", name.rpartition("/")[2], count=1).partition(".")[0]

@@ -1,4 +1,4 @@
-"""Benchmark ``concurrency_sweep``: how throughput and latencies change with the number of requests in flight."""
+"""Benchmark ``concurrency_sweep``: how throughput and latency change with the number of requests in flight."""
 
 from __future__ import annotations
 
@@ -28,20 +28,21 @@ _BEFORE: Final = LoadResult((), 0.0)
 
 
 def levels_up_to(most: int) -> tuple[int, ...]:
-    """Return 1, 2, 4, 8 and so on, and ``most`` at the end."""
+    """Return 1, 2, 4, 8 and so on, ending with ``most``."""
     return (*(2**power for power in range((most - 1).bit_length())), most)
 
 
 @frozen
 class ConcurrencySweep(Benchmark):
-    """The same load at one level of concurrency after the other; each level's metrics are named after it.
+    """The same load at increasing levels of concurrency; each level's metrics are named after it.
 
     Attributes:
-        workload: Of each level: a level sends ``iterations`` requests, ``rounds`` times its concurrency at least,
-            no longer than ``seconds``. Its concurrency is not used; its warm-ups come once, before all levels.
-        levels: Requests in flight, rising.
-        rounds: How often every slot of a level is used at least: twice, or once if the user says how many requests
-            there are to be.
+        workload: The load of each level: ``iterations`` requests, but at least ``rounds`` times the level's
+            concurrency, for no longer than ``seconds``. Its concurrency is not used; the warm-up requests are sent
+            once, before all levels.
+        levels: Requests in flight, ascending.
+        rounds: How often every slot of a level is used at least: twice, or once if the user sets the number of
+            requests.
     """
 
     name: ClassVar[str] = "concurrency_sweep"
@@ -64,10 +65,10 @@ class ConcurrencySweep(Benchmark):
         return sum(map(self.requests_at, self.levels)) + (self.workload.warmups if warm_up else 0)
 
     def changed(self, changes: WorkloadChanges) -> Self:
-        """Return the benchmark with what the user wants otherwise.
+        """Return the benchmark with the user's changes.
 
-        A concurrency is the highest level. A number of requests is that of each level, but for those with more
-        in flight: they send as many as that, or they would not be what they are called.
+        A concurrency sets the highest level. A number of requests applies to each level, but a level with more
+        requests in flight sends as many as that, because it would not reach its concurrency otherwise.
         """
         levels = self.levels if changes.concurrency is None else levels_up_to(changes.concurrency)
         rounds = self.rounds if changes.requests is None else 1
@@ -76,7 +77,7 @@ class ConcurrencySweep(Benchmark):
         )
 
     def failure_lines(self, samples: Sequence[RequestSample]) -> list[str]:
-        """Return a line for each measured request that failed, with its level."""
+        """Return one line for each measured request that failed, with its level."""
         return [_at(sample.concurrency) + line for sample in samples for line in failure_lines([sample])]
 
     async def run(
@@ -101,7 +102,7 @@ class ConcurrencySweep(Benchmark):
         return found.outcome(self.levels)
 
     def _workload_at(self, level: int) -> Workload:
-        # A prompt of the level before would be in a server's cache of prefixes.
+        # Prompts of the previous level would be in the server's prefix cache.
         return evolve(self.workload, iterations=self.requests_at(level), salt=f"{self.workload.salt}c{level}")
 
 
@@ -110,7 +111,7 @@ def _at(level: int) -> str:
 
 
 class _Levels:
-    """What was found at each level, as it comes."""
+    """Collects what was measured at each level."""
 
     def __init__(self, warm_up: Phases) -> None:
         self.gave_up = warm_up.gave_up
@@ -123,7 +124,7 @@ class _Levels:
         self._best: tuple[float, int] | None = None
 
     def add(self, level: int, phases: Phases, left: int) -> None:
-        """Take a level; ``left`` requests are those of the levels behind it."""
+        """Add a level; ``left`` is the number of requests of the levels after it."""
         measured = phases.measured
         name = f"c{level}"
         rates, uncounted = load_rates(measured)
@@ -150,7 +151,9 @@ class _Levels:
             missing |= not_measured_for_failures(("best_output_token_throughput", "best_concurrency"))
         else:
             metrics |= {"best_output_token_throughput": self._best[0], "best_concurrency": self._best[1]}
-        missing |= {f"c{level}": "given up before" for level in levels if f"c{level}" not in self._metrics}
+        missing |= {
+            f"c{level}": "given up at a lower level" for level in levels if f"c{level}" not in self._metrics
+        }
         return evolve(
             self._warm_up,
             metrics=metrics | self._metrics,

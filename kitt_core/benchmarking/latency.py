@@ -1,4 +1,4 @@
-"""Benchmarks ``latency`` and ``streaming_latency``: how long requests take, alone and beside others."""
+"""Benchmarks ``latency`` and ``streaming_latency``: how long requests take, alone and under load."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def streaming_metrics(samples: Sequence[RequestSample]) -> tuple[Metrics, dict[s
     Inter-token latency pools the gaps of all requests; the others have one value per request.
 
     Returns:
-        The distributions, and a reason for each that there are no values for.
+        The distributions, and the reason for each one that has no values.
     """
     values: dict[str, list[float]] = {
         "ttft_ms": [sample.ttft_ms for sample in samples if sample.ttft_ms is not None],
@@ -30,8 +30,8 @@ def streaming_metrics(samples: Sequence[RequestSample]) -> tuple[Metrics, dict[s
         "e2e_latency_ms": [s.e2e_latency_ms for s in samples if s.e2e_latency_ms is not None],
     }
     reasons = {
-        "tpot_ms": "no request gave two output tokens in two chunks",
-        "itl_ms": "no answer came in more than one chunk",
+        "tpot_ms": "no request produced two output tokens in two chunks",
+        "itl_ms": "no answer arrived in more than one chunk",
     }
     metrics: Metrics = {name: distribution(found) for name, found in values.items() if found}
     missing = {
@@ -44,7 +44,7 @@ def streaming_metrics(samples: Sequence[RequestSample]) -> tuple[Metrics, dict[s
 
 @frozen
 class Latency(Benchmark):
-    """Time to first token, per output token, between tokens, and end to end, of one request after the other."""
+    """Time to first token, per output token, between tokens, and end to end, with one request at a time."""
 
     name: ClassVar[str] = "latency"
     overlapping: ClassVar[bool] = False
@@ -66,7 +66,7 @@ ONE_AT_A_TIME = "the engine answers one request at a time"
 
 @frozen
 class StreamingLatency(Benchmark):
-    """The measures of ``latency`` under load; skipped where requests can't overlap, for it would be the same."""
+    """The measurements of ``latency`` under load; skipped if requests can't overlap, as it would be the same."""
 
     name: ClassVar[str] = "streaming_latency"
 

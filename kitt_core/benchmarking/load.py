@@ -1,4 +1,4 @@
-"""How requests follow each other, and whether the load generator itself limited them."""
+"""Sending requests in a closed loop, and whether the load generator itself was the limit."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from kitt_core.errors import EngineLostError
 __all__ = ["BUSY", "ClosedLoop", "LoadResult", "busy_time", "client_metrics", "client_warnings", "failure_lines"]
 
 BUSY: Final = 0.8
-"""From this share of the time on a measurement says as much of KITT as of the server."""
+"""From this share on, a measurement says as much about KITT as about the server."""
 _SCHEDULER: Final = Path("/proc/thread-self/schedstat")
 
 
 def busy_time() -> float:
-    """Return the seconds that this thread has computed and, where Linux counts them, has waited for a CPU.
+    """Return the seconds for which this thread has been running or, if Linux reports it, waiting for a CPU.
 
-    A thread that others keep from its CPU is as late as one that has too much to do.
+    A thread that has to wait for a CPU is as late as one that has too much to do.
     """
     try:
-        # What the file says of computing is as old as the last tick of the kernel's clock.
+        # The file's running time is only updated with each tick of the kernel's clock.
         _, waited, _ = _SCHEDULER.read_text(encoding="ascii").split()
-    except (OSError, ValueError):  # another system, or a kernel that does not count
+    except (OSError, ValueError):  # another system, or a kernel without these statistics
         return time.thread_time()
     return time.thread_time() + int(waited) / 1e9
 
 
 def client_metrics(share: float | None) -> dict[str, float]:
-    """Return ``client_busy_share``: time in which the thread that sends and receives was busy, by the duration.
+    """Return ``client_busy_share``: the share of the time in which the thread that sends and receives was busy.
 
     Args:
-        share: That of a load; None gives no metric.
+        share: The share for a load; None gives no metric.
     """
     return {} if share is None else {"client_busy_share": rounded(share)}
 
 
 def client_warnings(share: float | None, *, where: str = "") -> list[str]:
-    """Return a warning if the load generator had so much to do that it may be what was measured.
+    """Return a warning if the load generator was so busy that it may have been the limit.
 
     Args:
-        share: That of a load; None gives no warning.
-        where: In which part of the benchmark, if it has several.
+        share: The share for a load; None gives no warning.
+        where: The prefix that names the part of the benchmark, if it has several.
     """
     if share is None or share < BUSY:
         return []
@@ -59,7 +59,7 @@ def client_warnings(share: float | None, *, where: str = "") -> list[str]:
 
 _FEWEST_FAILURES: Final = 3
 _SHORTEST_WATCHED: Final = 0.01
-"""Seconds of a load below which its busy share is the start and the end of it, and no property of the machine."""
+"""Seconds; the busy share of a shorter load says more about its start and end than about the machine."""
 
 
 @frozen
@@ -69,11 +69,10 @@ class LoadResult:
     Attributes:
         samples: One per request that was sent, in the order of the requests.
         duration_seconds: Start of the first request to the end of the last (``duration.wall``).
-        gave_up_after: So many requests failed one after the other that no more were sent; None if that did not
-            happen.
-        client_busy_share: What part of the time this thread had something to do, 0 to 1; None where tokens are
-            made in this process, so that it says nothing of the load generator, and for a load without requests or
-            of less than 10 ms.
+        gave_up_after: After how many failures in a row no more requests were sent; None if that did not happen.
+        client_busy_share: The share of the time in which this thread was busy, 0 to 1; None if tokens are
+            generated in this process, where it would say nothing about the load generator, and for a load without
+            requests or shorter than 10 ms.
     """
 
     samples: tuple[RequestSample, ...] = field(repr=False)
@@ -93,9 +92,9 @@ class ClosedLoop:
 
     Attributes:
         session: The open engine.
-        clock: Where the time comes from.
-        origin: The clock's reading that the samples' ``started_at`` counts from.
-        busy_clock: Seconds that the calling thread had something to do.
+        clock: Returns the time.
+        origin: The clock's reading that the samples' ``started_at`` is relative to.
+        busy_clock: Returns the seconds for which the calling thread has been busy.
     """
 
     session: EngineSession
@@ -117,17 +116,17 @@ class ClosedLoop:
     ) -> LoadResult:
         """Send the requests, at most ``concurrency`` at a time, and return when the last has ended.
 
-        After as many failures in a row as requests may be in flight, three at least, no further one is sent: an
-        engine that lets every request time out must not be waited for all day.
+        After as many failures in a row as requests may be in flight, but at least three, no more are sent, because
+        an engine that lets every request time out would take all day.
 
         Args:
             requests: What to send, in order.
             concurrency: Requests in flight.
-            seconds: Send no further request after this time; each worker sends one at least.
-            on_sample: Told of each request as it ends.
+            seconds: Send no more requests after this time; each worker sends at least one.
+            on_sample: Called with each request when it ends.
 
         Raises:
-            EngineLostError: The engine is gone; requests in flight were cancelled.
+            EngineLostError: The engine was lost; requests in flight were cancelled.
         """
         workers = self.concurrency(concurrency)
         waiting = enumerate(requests, 1)
@@ -135,7 +134,7 @@ class ClosedLoop:
         started, busy_before = self.clock(), self.busy_clock()
 
         async def work() -> None:
-            # The iterator is shared: each worker takes the next request as soon as its own is answered.
+            # The iterator is shared: each worker takes the next request as soon as its last one is answered.
             for number, request in waiting:
                 await measure_request(
                     self.session,
@@ -150,7 +149,7 @@ class ClosedLoop:
                     return
 
         if workers == 1:
-            # Without a task of its own a KeyboardInterrupt reaches the caller instead of the event loop.
+            # Without a separate task, a KeyboardInterrupt reaches the caller instead of the event loop.
             await work()
         else:
             await _side_by_side(work, workers)
@@ -171,7 +170,7 @@ class ClosedLoop:
 
 
 class _Answers:
-    """The samples of a load as they come in."""
+    """Collects the samples of a load as they come in."""
 
     def __init__(self, observer: SampleObserver | None, *, most_failures: int) -> None:
         self.most_failures = most_failures
@@ -197,13 +196,13 @@ async def _side_by_side(work: Callable[[], Coroutine[Any, Any, None]], workers: 
             for _ in range(workers):
                 group.create_task(work())
     except BaseExceptionGroup as failures:
-        # Several workers may learn of the same trouble at once; one of them speaks for all.
+        # Several workers may fail for the same reason at once; raising one of the errors is enough.
         lost = (error for error in failures.exceptions if isinstance(error, EngineLostError))
         raise next(lost, failures.exceptions[0]) from None
 
 
 def failure_lines(samples: Sequence[RequestSample], *, kind: str = "request") -> list[str]:
-    """Return a line for each failed request, with its number in its load; ``kind`` says what it is called."""
+    """Return one line for each failed request, with its number in its load; ``kind`` is what to call it."""
     return [f"{kind} {sample.number}: {sample.error}" for sample in samples if sample.error is not None]
 
 

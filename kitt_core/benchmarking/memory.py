@@ -1,4 +1,4 @@
-"""Benchmark ``memory``: what the engine holds while it works."""
+"""Benchmark ``memory``: how much memory the engine uses while it works."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Memory(Benchmark):
         for name, readings in watched.readings.items():
             metrics[f"overall_peak_{name}"] = rounded(max(readings))
             metrics[f"overall_avg_{name}"] = rounded(mean(readings))
-        reasons = _EXPECTED | dict.fromkeys(reported, "nothing was read, since no request was answered")
+        reasons = _EXPECTED | dict.fromkeys(reported, "nothing was measured, since no request was answered")
         missing = {
             f"overall_{statistic}_{name}": why
             for name, why in reasons.items()
@@ -54,9 +54,9 @@ class Memory(Benchmark):
 
 
 class _WatchedSession(EngineSession):
-    """A session whose memory is read as its chunks pass, every 20 ms and when one ends.
+    """A session whose memory is read while its chunks pass, every 20 ms and at the end of a request.
 
-    Reading between chunks needs no second task, so the figures belong to the moment at which a token came.
+    Reading between chunks needs no second task, so each figure belongs to the moment at which a token arrived.
     """
 
     def __init__(self, session: EngineSession, clock: Clock) -> None:

@@ -1,7 +1,7 @@
 """Per-request samples as files: ``results_chunk_0000.jsonl.gz`` and so on.
 
-One JSON object per line. The same lines give the same bytes: neither a time nor a file name stands in the
-gzip header.
+One JSON object per line. The same lines give the same bytes: the gzip header contains neither a time nor a file
+name.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _CHUNK_BYTES: Final = 50 * 1024 * 1024
 def output_line(benchmark: str, run_number: int, iteration: int, sample: RequestSample) -> dict[str, Any]:
     """Return what is kept of one measured request.
 
-    ``concurrency`` and ``request`` are the load that it belongs to and its number there, which error lines name; a
-    sweep has a load per level.
+    ``concurrency`` and ``request`` say which load it belongs to and its number there, as error lines name it; a
+    sweep has one load per level.
 
     Args:
         benchmark: The benchmark's name.
-        run_number: Which run of it, from 1.
-        iteration: Which request of that run, from 1, in the order of sending.
+        run_number: The number of the benchmark's run, from 1.
+        iteration: The number of the request in that run, from 1, in the order of sending.
         sample: The request.
     """
     metrics = {
@@ -62,16 +62,16 @@ def output_line(benchmark: str, run_number: int, iteration: int, sample: Request
 
 
 class OutputWriter:
-    """Writes lines to numbered chunks in a directory; holds one line in memory, never a chunk.
+    """Writes lines to numbered chunks in a directory; holds one line in memory, never a whole chunk.
 
-    A context manager; leaving it closes the last chunk. Of a chunk that cannot be written whole only the lines up
-    to the last `complete` stay: nobody could read the others to their end, and on a full disk the run's own files
-    need their space.
+    A context manager; leaving it closes the last chunk. If a chunk cannot be written completely, only the lines up
+    to the last `complete` are kept: the rest would be a truncated gzip stream, and on a full disk the run's own
+    files need the space.
 
     Args:
-        directory: Where the chunks go; made if it is missing.
-        chunk_bytes: A chunk closes before the line that would carry its uncompressed size beyond this; a
-            single longer line gets a chunk of its own.
+        directory: Where the chunks go; created if missing.
+        chunk_bytes: A chunk ends before the line that would take its uncompressed size beyond this; a single
+            longer line gets its own chunk.
     """
 
     def __init__(self, directory: Path, *, chunk_bytes: int = _CHUNK_BYTES) -> None:
@@ -88,7 +88,7 @@ class OutputWriter:
         """Write one line.
 
         Raises:
-            StoreUnavailableError: The directory can't be made or the file can't be written.
+            StoreUnavailableError: The directory can't be created or the file can't be written.
         """
         line = json.dumps(item, separators=(",", ":")).encode("ascii") + b"\n"
         try:
@@ -105,7 +105,7 @@ class OutputWriter:
         self._filled += len(line)
 
     def complete(self) -> None:
-        """Make sure of the lines until here: whatever goes wrong with later ones, these stay.
+        """Complete the lines written so far, so that they are kept whatever happens to later ones.
 
         Raises:
             StoreUnavailableError: They can't be written.
@@ -123,7 +123,7 @@ class OutputWriter:
         """Close the last chunk and return all chunks, none if nothing was written; may be called twice.
 
         Raises:
-            StoreUnavailableError: What was still to be written can't be; a second call returns the other chunks.
+            StoreUnavailableError: The remaining data can't be written; a second call returns the other chunks.
         """
         try:
             self._finish()
@@ -146,7 +146,7 @@ class OutputWriter:
             self._path = self._directory / f"results_chunk_{len(self._chunks):04d}.jsonl.gz"
             self._raw = self._path.open("wb")
             self._filled = self._kept = 0
-        # A file may hold several gzip streams, one behind the other; readers see one text.
+        # A file may contain several consecutive gzip streams; readers see them as one.
         self._packed = gzip.GzipFile(filename="", mode="wb", fileobj=self._raw, mtime=0)
         return self._packed
 
@@ -173,7 +173,7 @@ class OutputWriter:
             self._chunks.append(Attachment(path.name, path.stat().st_size, opener))
 
     def _drop(self) -> None:
-        """Close the open chunk and cut it down to what is complete, or remove it if nothing is."""
+        """Close the open chunk and truncate it to what is complete, or remove it if nothing is."""
         packed, raw = self._packed, self._raw
         self._packed = self._raw = None
         for file in (packed, raw):
@@ -192,5 +192,5 @@ class OutputWriter:
         reason = error.strerror or type(error).__name__
         return StoreUnavailableError(
             f"the requests' samples can't be written to {self._directory}: {reason}",
-            hint="free some space or name another directory",
+            hint="free some space or choose another directory",
         )

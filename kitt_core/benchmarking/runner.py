@@ -1,4 +1,4 @@
-"""Running a suite against a session, and the document that becomes of it."""
+"""Running a suite with a session, and making the document from the result."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INTERRUPTED: Final = "interrupted"
 
 @frozen
 class RunOptions:
-    """What the user changed of a suite.
+    """How the user wants a suite to be run.
 
     Attributes:
         skip_warmup: Send no warm-up requests.
@@ -42,11 +42,11 @@ class RunOptions:
 
 @frozen
 class RunProgress:
-    """Where a run is.
+    """How far a run has got.
 
     Attributes:
         benchmark: The benchmark that is running.
-        run_number: Which run of it, from 1.
+        run_number: The number of the benchmark's run, from 1.
         requests_done: Requests of the whole suite that have ended.
         requests_total: Requests of the whole suite.
     """
@@ -59,19 +59,19 @@ class RunProgress:
 
 @frozen
 class SuiteRun:
-    """What running a suite gave.
+    """The result of running a suite.
 
     Attributes:
         suite: The suite.
-        options: With which options.
+        options: The options that it was run with.
         started_at: When it began (UTC).
         total_time_seconds: How long it took.
         entries: The document's ``results``, one object per benchmark and run number.
-        salt: Stands in every prompt; equal salts give equal prompts.
-        stopped: Why the run ended before its time, None if it did not. The last entry has not passed then, unless
-            the interruption came when all of it was measured and only its samples were to be written.
-        interrupted: Whether the user was the reason (a signal or cancellation); the command line exits 130 or 143.
-        outputs_incomplete: Why samples are missing in the outputs, None if all are there.
+        salt: Part of every prompt; equal salts give equal prompts.
+        stopped: Why the run ended early, None if it did not. If so, the last entry has not passed, unless the
+            interruption came when everything was measured and only samples were still to be written.
+        interrupted: Whether the user stopped it (by a signal or cancellation).
+        outputs_incomplete: Why samples are missing from the outputs, None if none are.
     """
 
     suite: Suite
@@ -106,7 +106,7 @@ async def run_suite(
     clock: Clock = time.perf_counter,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> SuiteRun:
-    """Run all benchmarks of a suite, one after the other.
+    """Run all benchmarks of a suite, one after another.
 
     Once a request has been answered, the run always returns: on cancellation, KeyboardInterrupt or an
     exception that ends a benchmark it returns what it has, and ``stopped`` says why.
@@ -114,14 +114,14 @@ async def run_suite(
     Args:
         session: The open engine; it is not closed.
         suite: What to run.
-        options: What the user changed.
-        on_progress: Told at the start of each benchmark and after each request; from the loop's thread.
-        outputs: Is given one line per measured request after each benchmark; it is not closed. If it fails, the
+        options: How to run it.
+        on_progress: Called at the start of each benchmark and after each request, in the event loop's thread.
+        outputs: Receives one line per measured request after each benchmark; it is not closed. If it fails, the
             run goes on without it, and ``outputs_incomplete`` says why.
-        salt: Stands in every prompt. A salt that was never used before keeps a server from answering out of what
-            it kept of an earlier run; within a run prompts differ anyway.
-        clock: Where measured times come from.
-        now: Where timestamps come from; gives aware datetimes.
+        salt: Part of every prompt. A new salt keeps a server from answering out of what it cached in an earlier
+            run; within a run, prompts differ anyway.
+        clock: Returns the time for measurements.
+        now: Returns the time for timestamps, as aware datetimes.
 
     Raises:
         EngineError: The engine failed before it had answered a request; nothing was measured.
@@ -131,7 +131,7 @@ async def run_suite(
 
 
 class _Run:
-    """One run of a suite on its way."""
+    """A run of a suite in progress."""
 
     def __init__(
         self,
@@ -197,7 +197,7 @@ class _Run:
 
         stop: _StoppedError | None = None
         self._report(benchmark, run_number)
-        # Each run of each benchmark has its own prompts: a server may keep those that it has seen.
+        # Each run of each benchmark has its own prompts, because a server may cache those that it has seen.
         salted = evolve(benchmark, workload=benchmark.workload.salted(f"{self._salt}{len(self._entries)}"))
         try:
             outcome = await salted.run(
@@ -212,7 +212,7 @@ class _Run:
             stop = _StoppedError(f"{benchmark.name}: no request was answered; {outcome.gave_up}")
         outcome = evolve(outcome, warnings=[*outcome.warnings, *self._notices()])
         self._planned += benchmark.total_requests(warm_up=not self._options.skip_warmup)
-        self._done = self._planned  # where time was up before the requests were
+        self._done = self._planned  # in case the time limit came before all requests were sent
         settings = benchmark.settings_for(self._load)
         self._entries.append(_entry(benchmark, run_number, outcome, timestamp=timestamp, settings=settings))
         try:
@@ -226,8 +226,8 @@ class _Run:
     def _notices(self) -> list[str]:
         try:
             return [" ".join(line.split()) for line in self._load.session.notices()]
-        except Exception as error:  # noqa: BLE001 - engines are third-party code, and the figures are had already
-            _log.warning("what the engine noticed cannot be had: it raised %s", type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - engines are third-party code, and the measurement is complete
+            _log.warning("the engine's notices are missing: it raised %s", type(error).__name__)
             return []
 
     def _report(self, benchmark: Benchmark, run_number: int) -> None:
@@ -238,7 +238,7 @@ class _Run:
         if self._outputs is None or self._outputs_incomplete is not None:
             return
         try:
-            # After the benchmark, not in it: compressing would delay the requests in flight.
+            # After the benchmark and not during it, because compressing would delay the requests in flight.
             for iteration, sample in enumerate(samples, 1):
                 self._outputs.write(output_line(benchmark.name, run_number, iteration, sample))
             self._outputs.complete()
@@ -258,7 +258,7 @@ class _StoppedError(Exception):
 
 def _stop(cause: BaseException) -> _StoppedError:
     if isinstance(cause, asyncio.CancelledError):
-        # The cancellation ends here; the task goes on to store what it has.
+        # The cancellation ends here, so that the task can go on to store what it has.
         task = asyncio.current_task()
         if task is not None:
             task.uncancel()
@@ -323,10 +323,10 @@ def build_document(
         kitt_version: The version of the core.
         engine: The engine's name.
         model: The model's name, as the session gives it.
-        engine_info: What the session says of itself.
+        engine_info: What the session says about itself.
         system_info: The machine's fingerprint; the last key.
-        labels: The user's labels; without any there is no such key.
-        config: Further settings of the run, beside those of the suite's options.
+        labels: The user's labels; without any, the key is left out.
+        config: Further settings of the run, in addition to the suite's options.
     """
     document: dict[str, Any] = {
         "kitt_version": kitt_version,
@@ -361,9 +361,9 @@ def build_document(
 
 
 def encode(document: Mapping[str, Any]) -> bytes:
-    """Return the document's bytes as KITT writes them: indented by two, ASCII, a final newline.
+    """Return the document's bytes as KITT writes them: indented by two, ASCII, with a final newline.
 
     Raises:
-        TypeError: Something in it is no JSON value.
+        TypeError: It contains something that is not a JSON value.
     """
     return json.dumps(document, indent=2).encode("ascii") + b"\n"

@@ -1,4 +1,4 @@
-"""One streamed request and what was measured of it; many of them, summarised."""
+"""Measuring one streamed request, and summarising many."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 PERCENTILE_METHOD: Final = "linear interpolation between closest ranks (Hyndman-Fan type 7)"
-"""Stands in every document; `kitt_core.runs.statistics.percentile` computes it."""
+"""The ``percentile_method`` of every document; `kitt_core.runs.statistics.percentile` implements it."""
 
 _PERCENTILES: Final = (50.0, 90.0, 95.0, 99.0)
 _DECIMALS: Final = 6
@@ -57,17 +57,17 @@ def distribution(samples: Sequence[float]) -> dict[str, float]:
 
 
 def rounded(value: float) -> float:
-    """Round as all measured values in a document are: to six decimals (a nanosecond, where it is ms)."""
+    """Round as all measured values in a document are rounded: to six decimals (a nanosecond, for values in ms)."""
     return round(value, _DECIMALS)
 
 
 Clock = Callable[[], float]
-"""Gives seconds that never run backwards, such as `time.perf_counter`."""
+"""Returns seconds that never run backwards, such as `time.perf_counter`."""
 
 CHUNKS: Final = "chunks"
-"""The source of a count that is none: each content chunk is taken for one token."""
+"""The source when nobody counted: each content chunk is taken for one token."""
 _PROMPT_CHARACTERS: Final = 100
-"""So much of a prompt is kept: thousands of long ones would fill the memory."""
+"""How much of a prompt is kept: thousands of long ones would fill the memory."""
 _NO_CONTENT: Final = "the engine ended the stream without any text"
 
 _log = logging.getLogger(__name__)
@@ -75,27 +75,27 @@ _log = logging.getLogger(__name__)
 
 @frozen
 class RequestSample:
-    """What one request took. Times in milliseconds are None where the request did not get so far.
+    """What was measured of one request. Times in milliseconds are None if the request did not get that far.
 
     Attributes:
-        prompt: The beginning of what was asked, 100 characters at most.
-        started_at: T0 in seconds after the origin that the load was given.
-        finished_at: When the response was over, or had failed, on the same scale; whatever came after the last
-            text included.
+        prompt: The beginning of the prompt, at most 100 characters.
+        started_at: T0, in seconds after the load's origin.
+        finished_at: When the response had ended or failed, on the same scale, including whatever came after the
+            last text.
         ttft_ms: First content chunk minus T0 (``ttft.client``).
         gaps_ms: Each gap between consecutive content chunks (``itl.gap``).
-        tpot_ms: (E2E - TTFT) / (n - 1) (``tpot.excl_first``); None for fewer than two output tokens, and where all
-            of them came in one chunk.
+        tpot_ms: (E2E - TTFT) / (n - 1) (``tpot.excl_first``); None for fewer than two output tokens, and if all of
+            them came in one chunk.
         e2e_latency_ms: Last content chunk minus T0 (``e2e.client``); None if the request failed.
         prompt_tokens: Input tokens, None if nobody counted them.
         completion_tokens: Output tokens n.
-        token_count_source: Who counted n: the source of the engine's `Usage`; ``engine`` if its chunks say
-            how many tokens they hold; else ``chunks``, which takes each content chunk for one token. None if
-            nothing came that could be counted.
+        token_count_source: Who counted n: the source of the engine's `Usage`; ``engine`` if its chunks say how
+            many tokens they contain; otherwise ``chunks``, which takes each content chunk for one token. None if
+            there was nothing to count.
         output_length: Characters of text that arrived.
         error: Why the request failed, in one line; None if it did not.
-        number: Which request of its load it is, from 1, in the order in which they are sent.
-        concurrency: Requests in flight in its load, at most.
+        number: The request's number in its load, from 1, in the order of sending.
+        concurrency: The load's maximum number of requests in flight.
     """
 
     prompt: str = field(repr=False)
@@ -115,18 +115,18 @@ class RequestSample:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Output tokens by end-to-end latency (``user.osl_over_e2e``); None if the request failed."""
+        """Output tokens divided by end-to-end latency (``user.osl_over_e2e``); None if the request failed."""
         if not self.e2e_latency_ms:
             return None
         return self.completion_tokens / (self.e2e_latency_ms / 1000)
 
 
 SampleObserver = Callable[[RequestSample], None]
-"""Told of each request as it ends, failed ones too; from the event loop's thread."""
+"""Called with each request when it ends, even if it failed, in the event loop's thread."""
 
 
 class _Arrivals:
-    """What has arrived of one stream, as far as it came."""
+    """What has arrived of one stream so far."""
 
     __slots__ = ("content_times", "output_length", "tokens", "uncounted", "usage")
 
@@ -138,7 +138,7 @@ class _Arrivals:
         self.usage: Usage | None = None
 
     async def receive(self, stream: AsyncIterator[Chunk], clock: Clock) -> None:
-        # At high concurrency this loop is the load generator: no call per chunk but the clock and the list.
+        # At high concurrency this loop is the load generator, so the only calls per chunk are clock and append.
         async with closing(stream) as chunks:
             async for chunk in chunks:
                 if chunk.text:
@@ -175,21 +175,21 @@ async def measure_request(
 ) -> RequestSample:
     """Stream one request to its end and measure it.
 
-    A request that fails gives a sample with ``error``: whatever the engine raises, be it a defect of its
-    plugin, concerns this request only. Cancellation of the task passes; a `CancelledError` that nobody asked for
-    is the engine's own, and a failure like any other.
+    A request that fails gives a sample with ``error``: whatever the engine raises, even because of a defect in its
+    plugin, affects only this request. Cancellation of the task is passed on, but a `CancelledError` without a
+    cancellation is the engine's own and counts as a failure.
 
     Args:
         session: The open engine.
-        request: What to ask.
-        clock: Where the time comes from.
-        origin: The clock's reading that ``started_at`` counts from.
-        number: Which request of its load it is, for the sample.
-        concurrency: How many the load keeps in flight, for the sample.
-        on_sample: Told of the sample, before `EngineLostError` is raised too.
+        request: The request to send.
+        clock: Returns the time.
+        origin: The clock's reading that ``started_at`` is relative to.
+        number: The request's number in its load, for the sample.
+        concurrency: How many requests the load keeps in flight, for the sample.
+        on_sample: Called with the sample, also before `EngineLostError` is raised.
 
     Raises:
-        EngineLostError: The engine is gone; the request has failed, and so would every further one.
+        EngineLostError: The engine was lost; the request failed, and every further one would too.
     """
     arrivals = _Arrivals()
     error: str | None = None
@@ -223,16 +223,16 @@ async def measure_request(
 
 
 def _defect(failure: BaseException) -> str:
-    # Only the type is kept: the text of a foreign exception may quote an URL with a password.
+    # Only the type is kept, because the message of a third-party exception may contain a URL with a password.
     _log.debug("the engine raised", exc_info=failure)
-    return f"the engine raised {type(failure).__name__}, which is a defect of its plugin"
+    return f"the engine raised {type(failure).__name__}, which is a defect in its plugin"
 
 
 @asynccontextmanager
 async def closing(stream: AsyncIterator[Chunk]) -> AsyncIterator[AsyncIterator[Chunk]]:
-    """Close ``stream`` at the end of the block, if it is of a kind that can be closed.
+    """Close ``stream`` at the end of the block, if it can be closed.
 
-    A generator left half-way would keep its connection until the garbage collector comes by.
+    A generator that is left unfinished would keep its connection until it is garbage-collected.
     """
     try:
         yield stream
@@ -255,7 +255,7 @@ def _sample(
     tokens, source = arrivals.count()
     ttft = (times[0] - sent) * 1000 if times else None
     e2e = (times[-1] - sent) * 1000 if times and error is None else None
-    several = tokens > 1 and len(times) > 1  # one chunk says nothing of the time between its tokens
+    several = tokens > 1 and len(times) > 1  # one chunk says nothing about the time between its tokens
     return RequestSample(
         prompt=request.prompt[:_PROMPT_CHARACTERS],
         started_at=sent - origin,

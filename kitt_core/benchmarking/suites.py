@@ -23,13 +23,13 @@ __all__ = ["SUITES", "PlannedBenchmark", "Suite", "suite_named"]
 
 @frozen
 class PlannedBenchmark:
-    """A benchmark and how often it runs; each run is an entry of the document with its ``run_number``."""
+    """A benchmark and how often it runs; each run is an entry of the document with its own ``run_number``."""
 
     benchmark: Benchmark
     runs: int = field(default=1, validator=validators.ge(1))
 
     def runs_of(self, override: int | None) -> int:
-        """Return how often it runs; an override does not repeat what can be measured only once."""
+        """Return how often it runs; an override does not affect a benchmark that can run only once."""
         return self.runs if override is None or not self.benchmark.repeatable else override
 
 
@@ -40,8 +40,8 @@ class Suite:
     Attributes:
         name: What the user types after ``-s``.
         summary: One line for listings.
-        plan: The benchmarks in order. What looks at a cold session comes first.
-        changed: What the user wanted otherwise than the suite of this name says, for the document.
+        plan: The benchmarks in order. Those that need a cold session come first.
+        changed: What the user changed in the suite of this name, for the document.
     """
 
     name: str
@@ -50,24 +50,24 @@ class Suite:
     changed: dict[str, Any] = field(default=Factory(dict), repr=False)
 
     def total_requests(self, *, warm_up: bool = True, runs_override: int | None = None) -> int:
-        """Return how many requests the suite sends, warm-ups among them."""
+        """Return how many requests the suite sends, including warm-up requests."""
         return sum(
             planned.benchmark.total_requests(warm_up=warm_up) * planned.runs_of(runs_override)
             for planned in self.plan
         )
 
     def limited_to(self, names: Sequence[str]) -> Suite:
-        """Return the suite with the benchmarks of these names, in its own order; all of them if there are none.
+        """Return the suite with only the named benchmarks, in the suite's order; all of them for empty ``names``.
 
         Raises:
-            ConfigurationError: It has no benchmark of one of the names.
+            ConfigurationError: The suite has no benchmark with one of the names.
         """
         known = [planned.benchmark.name for planned in self.plan]
         for name in names:
             if name not in known:
                 raise ConfigurationError(
-                    f"suite {self.name} has no benchmark {name[:60]!r}; there are: {', '.join(known)}",
-                    hint=_where_else(name, known),
+                    f"suite {self.name} has no benchmark {name[:60]!r}, expected one of {', '.join(known)}",
+                    hint=_other_suite_or_name(name, known),
                 )
         if not names:
             return self
@@ -76,7 +76,7 @@ class Suite:
         return evolve(self, plan=plan, changed=self.changed | {"benchmarks": chosen})
 
     def with_changes(self, changes: WorkloadChanges) -> Suite:
-        """Return the suite with every benchmark changed so."""
+        """Return the suite with the changes applied to every benchmark."""
         plan = tuple(evolve(planned, benchmark=planned.benchmark.changed(changes)) for planned in self.plan)
         return evolve(self, plan=plan, changed=self.changed | changes.given())
 
@@ -99,7 +99,7 @@ SUITES: Final[tuple[Suite, ...]] = (
     ),
     Suite(
         name="standard",
-        summary="every benchmark once, none longer than some minutes",
+        summary="every benchmark once, none longer than a few minutes",
         plan=(
             PlannedBenchmark(WarmupAnalysis(Workload(iterations=12, warmups=0, max_tokens=64, seconds=60.0))),
             PlannedBenchmark(Throughput(_within_a_minute(iterations=40, warmups=4, concurrency=8))),
@@ -134,21 +134,25 @@ def suite_named(name: str) -> Suite:
     """Return the suite of that name.
 
     Raises:
-        ConfigurationError: There is none; the message names the nearest and all that there are.
+        ConfigurationError: There is no such suite; the message names all suites, and the hint the closest one.
     """
     names = [suite.name for suite in SUITES]
     if name in names:
         return SUITES[names.index(name)]
     nearest = difflib.get_close_matches(name, names, n=1)
     raise ConfigurationError(
-        f"no suite {name[:60]!r}; there are: {', '.join(names)}",
-        hint=f"did you mean {nearest[0]}?" if nearest else "name one of them with -s, or none for quick",
+        f"no suite {name[:60]!r}, expected one of {', '.join(names)}",
+        hint=f"did you mean {nearest[0]}?" if nearest else "choose one with -s, or leave out -s for quick",
     )
 
 
-def _where_else(name: str, known: Sequence[str]) -> str:
+def _other_suite_or_name(name: str, known: Sequence[str]) -> str:
     others = [suite.name for suite in SUITES if name in (planned.benchmark.name for planned in suite.plan)]
     if others:
         return f"-s {others[0]} has it"
     nearest = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {nearest[0]}?" if nearest else "name one of them, or none for all"
+    return (
+        f"did you mean {nearest[0]}?"
+        if nearest
+        else "choose one with --benchmark, or leave out --benchmark for all"
+    )

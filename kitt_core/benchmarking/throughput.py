@@ -1,4 +1,4 @@
-"""Benchmark ``throughput``: how many tokens per second come out, of a request and of a whole load."""
+"""Benchmark ``throughput``: how many tokens per second the engine generates, per request and under load."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def load_rates(measured: LoadResult) -> tuple[Metrics, dict[str, str]]:
     """Return counts, duration and rates of a load's successful requests.
 
     Returns:
-        The metrics, and a reason for each that can't be had.
+        The metrics, and the reason for each one that is missing.
     """
     samples = measured.successful
     tokens = sum(sample.completion_tokens for sample in samples)
@@ -43,7 +43,7 @@ def load_rates(measured: LoadResult) -> tuple[Metrics, dict[str, str]]:
     metrics["concurrency_achieved"] = rounded(in_flight / seconds)
     prompts = [sample.prompt_tokens for sample in samples if sample.prompt_tokens is not None]
     if len(prompts) < len(samples) or not samples:
-        reason = "nobody counted the input tokens" if samples else "no request succeeded"
+        reason = "the input tokens were not counted" if samples else "no request succeeded"
         return metrics, dict.fromkeys(_OF_INPUT, reason)
     metrics["input_token_throughput"] = rounded(sum(prompts) / seconds)
     metrics["total_token_throughput"] = rounded((sum(prompts) + tokens) / seconds)
@@ -52,7 +52,7 @@ def load_rates(measured: LoadResult) -> tuple[Metrics, dict[str, str]]:
 
 @frozen
 class Throughput(Benchmark):
-    """Output tokens per second, of each request and of the whole load, and the latencies beside them."""
+    """Output tokens per second, of each request and of the whole load, with the latencies."""
 
     name: ClassVar[str] = "throughput"
 

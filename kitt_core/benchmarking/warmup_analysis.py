@@ -1,4 +1,4 @@
-"""Benchmark ``warmup_analysis``: how much slower a session is before it has worked."""
+"""Benchmark ``warmup_analysis``: how much slower a session's first requests are than its later ones."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _OF_WARM: Final = ("warm_latency_ms", "warmup_penalty_pct", "stabilized_after")
 
 @frozen
 class WarmupAnalysis(Benchmark):
-    """The first request of a session against the steady ones.
+    """The first request of a session compared with the steady ones.
 
-    The requests go one after the other and none is a warm-up. *Warm* is the median of the second half.
+    The requests are sent one at a time and none is a warm-up. *Warm* is the median of the second half.
 
     Attributes:
         workload: Its warm-ups and its concurrency are not used.
-        tolerance_pct: A request is steady if it is at most so many percent slower than warm.
+        tolerance_pct: A request is steady if it is at most this many percent slower than warm.
     """
 
     name: ClassVar[str] = "warmup_analysis"
@@ -77,7 +77,7 @@ def _analysis(samples: Sequence[RequestSample], tolerance_pct: float) -> tuple[M
         reason = (
             "no request of the second half succeeded"
             if len(latencies) > 1
-            else "there is no second half of a single request"
+            else "a single request has no second half"
         )
         return metrics, missing | dict.fromkeys(_OF_WARM, reason)
     metrics["warm_latency_ms"] = rounded(warm)
@@ -93,5 +93,5 @@ def _analysis(samples: Sequence[RequestSample], tolerance_pct: float) -> tuple[M
     if stabilized_after < len(latencies):
         metrics["stabilized_after"] = stabilized_after
     else:
-        missing["stabilized_after"] = f"the last request was over {tolerance_pct:g} % slower than warm ones"
+        missing["stabilized_after"] = f"the last request was more than {tolerance_pct:g} % slower than warm ones"
     return metrics, missing

@@ -1,4 +1,4 @@
-"""The prompts of a benchmark: always of the same shape, each different from the others."""
+"""The prompts of a benchmark: all of the same form, each different from the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kitt_core.engine import GenerationRequest
 __all__ = ["ROUNDS", "Workload", "WorkloadChanges"]
 
 ROUNDS: Final = 2
-"""How often every slot of a concurrency is used at least, unless the user asks for fewer requests."""
+"""How often each concurrent slot is used at least, unless the user asks for fewer requests."""
 
 _TEXT: Final = (
     "A results store keeps what was measured, by whom, on which machine and when. Explain to an engineer who"
@@ -31,13 +31,13 @@ class Workload:
 
     Attributes:
         iterations: Measured requests.
-        warmups: Requests sent before, which are in no metric.
-        max_tokens: Output tokens per request; a request never ends before.
+        warmups: Requests sent before, which count in no metric.
+        max_tokens: Output tokens per request; a request never ends earlier.
         prompt_characters: Length of each prompt.
-        concurrency: Requests in flight, where the engine can.
-        seconds: Measured requests are sent no longer than this, so that a slow machine ends too; at least one
-            is. None sends all of them, however long it takes.
-        salt: Stands near the beginning of every prompt.
+        concurrency: Requests in flight, if the engine supports it.
+        seconds: How long measured requests are sent, so that a slow machine finishes too; at least one is sent.
+            None sends all of them, however long it takes.
+        salt: Part of the beginning of every prompt.
     """
 
     iterations: int = field(default=10, validator=validators.ge(1))
@@ -49,23 +49,23 @@ class Workload:
     salt: str = ""
 
     def settings(self) -> dict[str, Any]:
-        """Return what metrics depend on, by name; prompts of another salt are as good."""
+        """Return what metrics depend on, by name; the salt does not matter."""
         return attrs.asdict(self, filter=lambda attribute, _: attribute.name != "salt")
 
     def salted(self, salt: str) -> Workload:
-        """Return the same workload with prompts that no server has seen, if nobody else uses the salt."""
+        """Return the same workload with prompts that no server has seen, if the salt is new."""
         return evolve(self, salt=salt)
 
     def warmup_requests(self) -> Iterator[GenerationRequest]:
-        """Give the warm-up requests; none of them is sent again as a measured one."""
+        """Return the warm-up requests; none of them is sent again as a measured one."""
         return (self._request("Warm-up", number) for number in range(1, self.warmups + 1))
 
     def measured_requests(self) -> Iterator[GenerationRequest]:
-        """Give the measured requests."""
+        """Return the measured requests."""
         return (self._request("Request", number) for number in range(1, self.iterations + 1))
 
     def _request(self, kind: str, number: int) -> GenerationRequest:
-        # What differs comes first: a server that caches prefixes must do the whole prefill for each prompt.
+        # What differs comes first, so that a server with a prefix cache must do the whole prefill for each prompt.
         opening = f"{number}. {self.salt} {kind}: " if self.salt else f"{number}. {kind}: "
         repeats = -(-self.prompt_characters // len(_TEXT))
         prompt = (opening + " ".join([_TEXT] * repeats))[: self.prompt_characters]
@@ -74,15 +74,15 @@ class Workload:
 
 @frozen
 class WorkloadChanges:
-    """What the user wants otherwise than the suite says; None leaves it.
+    """The user's changes to a suite; None leaves the suite's value.
 
     Attributes:
-        requests: Measured requests per benchmark. They are sent however long it takes, unless ``seconds`` are
-            given, too.
+        requests: Measured requests per benchmark. They are sent however long it takes, unless ``seconds`` is also
+            given.
         max_tokens: Output tokens per request.
         prompt_characters: Length of each prompt.
-        concurrency: Requests in flight, in benchmarks whose requests overlap; without ``requests`` these send
-            twice as many requests at least.
+        concurrency: Requests in flight, in benchmarks whose requests overlap; without ``requests``, these send at
+            least twice as many requests.
         seconds: How long each benchmark sends requests.
     """
 
@@ -102,8 +102,8 @@ class WorkloadChanges:
         """Return the workload with these changes.
 
         Args:
-            workload: The suite's.
-            overlapping: Whether the benchmark's requests overlap, so that the concurrency concerns it.
+            workload: The suite's workload.
+            overlapping: Whether the benchmark's requests overlap, so that the concurrency applies to it.
         """
         changed = self.given()
         concurrency = changed.pop("concurrency", None)

@@ -2,10 +2,10 @@
 
 ::
 
-    loading   the plugin manager: one entry point imported, its failure contained
+    loading   the plugin manager: imports one entry point at a time and contains its failures
     records   the records of importers, exporters and commands, and the registry of each kind
 
-The other records stand beside what they describe: in `kitt_core.storage`, `kitt_core.engine` and
+The other records are defined next to what they describe, in `kitt_core.storage`, `kitt_core.engine` and
 `kitt_core.fingerprint`. The hooks are in `kitt_core.hookspecs`.
 """
 

@@ -1,6 +1,6 @@
-"""The plugin manager: finds plugins by entry point, imports the one that is asked for, contains its failure.
+"""The plugin manager: finds plugins by entry point, imports the one that is asked for, contains its failures.
 
-There is no manager of the module: `PluginManager()` belongs to whoever makes it, the command line, an embedder
+There is no global manager: a `PluginManager()` belongs to whoever creates it, be it the command line, an embedder
 or a test.
 """
 
@@ -76,19 +76,19 @@ _INSTALL: Final = {
     "host": "kitt-hardware",
     "nvidia": "kitt-hardware",
 }
-"""Name to the distribution that brings it: the only place where the core knows its plugins, for messages."""
+"""Name to the distribution that provides it, for hints: the only place where the core knows its plugins."""
 
 
 @frozen
 class Kind(Generic[R]):
-    """A kind of record that plugins bring.
+    """A kind of record that plugins provide.
 
     Attributes:
         name: What messages call it.
         group: The entry-point group.
         hook: The registration hook.
         record: The record's class.
-        api_version: The newest version of the record's contract that this core fulfils.
+        api_version: The newest version of the record's contract that this core supports.
     """
 
     name: str
@@ -118,7 +118,7 @@ class PluginStatus:
     """One entry point, for ``kitt plugins list``.
 
     Attributes:
-        kind: What it brings, ``listener`` included.
+        kind: What it provides; may also be ``listener``.
         name: The entry point's name.
         distribution: The distribution that declares it.
         version: The distribution's version.
@@ -140,9 +140,9 @@ class PluginManager:
     """Finds, loads and keeps plugins.
 
     Args:
-        disabled: Names of entry points or distributions that are never imported; without it those that
+        disabled: Names of entry points or distributions that are never imported; by default those that
             ``KITT_DISABLED_PLUGINS`` lists, separated by commas.
-        autoload: Whether entry points are looked for at all; False leaves what `register` is given.
+        autoload: Whether to look for entry points at all; if not, there are only plugins passed to `register`.
     """
 
     def __init__(self, *, disabled: Collection[str] | None = None, autoload: bool = True) -> None:
@@ -164,10 +164,10 @@ class PluginManager:
         """Register a module or object directly, without packaging.
 
         Raises:
-            PluginError: It was not accepted; nothing of it stays registered.
+            PluginError: The plugin was refused; nothing of it stays registered.
         """
         try:
-            # pluggy wants a name for each object; an application may register several.
+            # pluggy needs a unique name for each object, and an application may register several.
             self._register(plugin, f"{name}:{getattr(plugin, '__name__', id(plugin))}", name)
         except PluginError:
             raise
@@ -175,10 +175,10 @@ class PluginManager:
             raise PluginError(f"plugin {name} failed to register: {_reason(error)}") from error
 
     def find(self, kind: Kind[R], name: str) -> R:
-        """Return the record of that name, importing the plugin that declares it and no other.
+        """Return the record of that name, importing only the plugin that declares it.
 
         Raises:
-            PluginError: It is not installed, disabled or broken; the message says which and names the cure.
+            PluginError: It is not installed, disabled or broken; the message says which, and the hint what to do.
         """
         record = self._lookup(kind, name)
         if record is None:
@@ -195,39 +195,39 @@ class PluginManager:
         return list(self._registry(kind))
 
     def recognising(self, kind: Kind[Q], path: Path) -> Iterator[Q]:
-        """Yield the records that recognise ``path``; one that raises instead is reported and left out."""
+        """Yield the records that recognise ``path``; a record that raises is reported and left out."""
         for record in self.all(kind):
             try:
                 recognised = record.recognises(path)
-            except (Exception, SystemExit) as error:  # noqa: BLE001  # a plugin's mistake costs only itself
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # a plugin's error must not affect the others
                 reason = without_secrets(_reason(error))
-                logger.warning("%s %s cannot say whether %s is its own: %s", kind.name, record.name, path, reason)
+                logger.warning("%s %s failed to recognise %s: %s", kind.name, record.name, path, reason)
                 continue
             if recognised:
                 yield record
 
     def names(self, kind: Kind[Any]) -> list[str]:
-        """Return the names that can be asked for, sorted; imports nothing."""
+        """Return the available names, sorted; imports nothing."""
         known = {entry.name for entry in self._entries(kind.group) if not self._is_disabled(entry)}
         return sorted(known | {record.name for record in self._registry(kind)})
 
     def owner(self, kind: Kind[Any], name: str) -> str:
-        """Return which distribution brought the record."""
+        """Return the distribution that provides the record."""
         return self._registry(kind).owner(name)
 
     def announce_saved(self, run: CheckedRun, location: str) -> None:
-        """Tell every listener that a run was saved; what they raise is logged and goes no further."""
+        """Tell every listener that a run was saved; exceptions are logged and go no further."""
         for name in self._entry_names(_LISTENERS):
             self._load(_LISTENERS, name)
         facts = {"run": run, "location": location}
         for implementation in self._pluggy.hook.kitt_run_saved.get_hookimpls():
             try:
                 implementation.function(*(facts[name] for name in implementation.argnames))
-            except (Exception, SystemExit):  # a listener must not disturb the save that it hears of
+            except (Exception, SystemExit):  # the run is saved, whatever a listener does
                 logger.exception("kitt_run_saved of %s failed", implementation.plugin_name)
 
     def statuses(self, *, load: bool = True) -> list[PluginStatus]:
-        """Return the state of every entry point, loading all of them unless told otherwise."""
+        """Return the state of every entry point, after loading all of them unless ``load`` is False."""
         return [
             self._status(kind_name, group, entry)
             for kind_name, group in [*((kind.name, kind.group) for kind in KINDS), ("listener", _LISTENERS)]
@@ -273,11 +273,11 @@ class PluginManager:
         return sorted({entry.name for entry in self._entries(group)})
 
     def _is_disabled(self, entry: EntryPoint) -> bool:
-        # The distribution's name is parsed out of its metadata: not for a set that is empty.
+        # The distribution's name has to be parsed from its metadata, which is skipped if nothing is disabled.
         return bool(self._disabled) and (entry.name in self._disabled or _distribution(entry) in self._disabled)
 
     def _load(self, group: str, name: str) -> bool:
-        """Load what declares ``name`` in ``group``; always True, for use in a condition."""
+        """Load whatever declares ``name`` in ``group``; always returns True, for use in a condition."""
         for entry in self._entries(group, name):
             distribution = _distribution(entry)
             key = (group, distribution, name)
@@ -286,17 +286,17 @@ class PluginManager:
             self._attempted.add(key)
             try:
                 self._register(entry.load(), f"{distribution}:{entry.value}", distribution, declared=True)
-                self._check_brought(group, name, distribution)
+                self._check_provided(group, name, distribution)
             except KeyboardInterrupt:
                 raise
-            except BaseException as error:  # whatever a stranger's module does costs only itself
+            except BaseException as error:  # third-party code may raise anything; other plugins must not suffer
                 self._failures[key] = _reason(error)
                 if isinstance(error, KittError) and error.hint:
                     self._cures[key] = error.hint
                 logger.debug("plugin %s of %s failed to load", name, distribution, exc_info=True)
         return True
 
-    def _check_brought(self, group: str, name: str, distribution: str) -> None:
+    def _check_provided(self, group: str, name: str, distribution: str) -> None:
         registry = self._registries.get(group)
         if registry is None:
             return
@@ -310,7 +310,7 @@ class PluginManager:
             )
 
     def _register(self, plugin: object, name: str, owner: str, *, declared: bool = False) -> None:
-        if self._pluggy.is_registered(plugin):  # one module may stand behind several entry points
+        if self._pluggy.is_registered(plugin):  # several entry points may name the same module
             return
         with ExitStack() as stack:
             for registry in self._registries.values():
@@ -325,7 +325,7 @@ class PluginManager:
                 raise
 
     def _check_declared(self, distribution: str) -> None:
-        """Refuse a record under a name that the distribution has no entry point for: it may be another's."""
+        """Refuse a record whose name has no entry point in its distribution: the name may be another plugin's."""
         for group, registry in self._registries.items():
             names = {entry.name for entry in self._entries(group) if _distribution(entry) == distribution}
             for record in registry:
@@ -344,7 +344,7 @@ class PluginManager:
                     hint=self._cures.get(key, f"repair or upgrade {distribution}"),
                 )
         if any(self._is_disabled(entry) for entry in self._entries(kind.group, name)):
-            return PluginError(f"{kind.name} {name} is disabled", hint=f"take it out of {_DISABLED}")
+            return PluginError(f"{kind.name} {name} is disabled", hint=f"remove it from {_DISABLED}")
         installed = self.names(kind)
         hint = f"pip install {_INSTALL[name]}" if name in _INSTALL else nearest(name, installed)
         return PluginError(f"no {kind.name} {name!r}; installed: {', '.join(installed) or 'none'}", hint=hint)
@@ -352,11 +352,14 @@ class PluginManager:
 
 @contextmanager
 def contained(what: str, *, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Run a plugin's code; what it raises that is no `KittError` becomes a `PluginError` that names ``what``.
+    """Run a plugin's code; any exception except `KittError` becomes a `PluginError` that names ``what``.
 
     Args:
-        what: The thing that runs, such as ``exporter csv``.
-        passing: Exceptions that are the caller's business and pass as they are.
+        what: What is running, such as ``exporter csv``.
+        passing: Further exceptions that are not converted, because the caller handles them.
+
+    Raises:
+        PluginError: The code raised something else.
     """
     known: tuple[type[Exception], ...] = (KittError, *passing)
     try:
@@ -366,7 +369,7 @@ def contained(what: str, *, passing: tuple[type[Exception], ...] = ()) -> Iterat
     except (Exception, SystemExit) as error:
         raise PluginError(
             f"{what} failed: {without_secrets(_reason(error))}",
-            hint="KITT_DEBUG=1 shows where; report it to its author",
+            hint="set KITT_DEBUG=1 to see where, and report it to the plugin's author",
         ) from error
 
 
@@ -385,7 +388,7 @@ def _version(entry: EntryPoint) -> str:
 def _fact(entry: EntryPoint, name: str) -> str | None:
     try:
         return getattr(entry.dist, name, None)
-    except Exception:  # noqa: BLE001  # a damaged installation has no metadata, and each Python says so differently
+    except Exception:  # noqa: BLE001  # damaged metadata raises different exceptions in different Pythons
         return None
 
 

@@ -1,4 +1,4 @@
-"""What plugins register: a registry per kind, and the records of importers, exporters and commands."""
+"""What plugins register: one registry per kind, and the records of importers, exporters and commands."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class Record(Protocol):
-    """What every record has."""
+    """The attributes of every record."""
 
     @property
     def name(self) -> str:
@@ -49,7 +49,7 @@ class Registry(Generic[R]):
     Args:
         kind: The kind's name in messages, such as ``storage backend``.
         record_type: What may be added.
-        api_version: The newest contract that this core fulfils.
+        api_version: The newest version of the contract that this core supports.
     """
 
     def __init__(self, kind: str, record_type: type[R], api_version: int) -> None:
@@ -68,7 +68,8 @@ class Registry(Generic[R]):
         """
         if not isinstance(record, self._type):
             raise PluginError(
-                f"{self._owner} registers {_described(record)} as {self.kind}; a {self._type.__name__} is needed"
+                f"{self._owner} registers an object of type {type(record).__name__} as {self.kind},"
+                f" expected {self._type.__name__}"
             )
         if record.api_version > self._api_version:
             raise PluginError(
@@ -89,7 +90,7 @@ class Registry(Generic[R]):
         return self._records.get(name)
 
     def owner(self, name: str) -> str:
-        """Return which plugin brought the record."""
+        """Return the distribution that provides the record."""
         return self._owners[name]
 
     def __iter__(self) -> Iterator[R]:
@@ -97,7 +98,7 @@ class Registry(Generic[R]):
 
     @contextmanager
     def owned_by(self, owner: str) -> Iterator[None]:
-        """Book what is added inside to ``owner``; drop all of it again if the block raises."""
+        """Attribute records that are added inside the block to ``owner``; drop them if the block raises."""
         before, self._owner = self._owner, owner
         kept = dict(self._records)
         try:
@@ -110,10 +111,6 @@ class Registry(Generic[R]):
             self._owner = before
 
 
-def _described(thing: Any) -> str:
-    return f"a {type(thing).__name__}"
-
-
 IMPORT_API_VERSION: Final = 1
 """The version of this record's contract."""
 
@@ -124,10 +121,10 @@ class ImportCandidate:
 
     Attributes:
         source: Where it was found, for messages.
-        read: Returns the document's bytes. Raises `KittError` or `OSError` if it can't be read; only this
-            candidate is refused then.
-        run_id: Its id, if the source knows one.
-        created_at: When it was first saved, if the source knows.
+        read: Returns the document's bytes. Raises `KittError` or `OSError` if it can't be read; then only this
+            candidate is refused.
+        run_id: Its id, if the source has one.
+        created_at: When it was first saved, if the source records it.
         attachments: Files that belong to it.
     """
 
@@ -144,13 +141,13 @@ def _reads_nothing(_stream: BinaryIO, _source: str) -> Iterator[ImportCandidate]
 
 @frozen
 class Importer:
-    """A reader of one family of files.
+    """A reader for one kind of result files.
 
     Attributes:
         name: Its name; equal to the entry point's.
-        recognises: Whether a file or directory is of this family; looks, but parses nothing.
-        find: Yields the documents of a path that was recognised, in a stable order.
-        read_stream: Yields the documents of standard input.
+        recognises: Whether a file or directory is of this kind; must not parse anything.
+        find: Yields the documents of a recognised path, in a stable order.
+        read_stream: Yields the documents from standard input.
         summary: One line for listings.
         api_version: The `IMPORT_API_VERSION` that it was written for.
     """
@@ -169,13 +166,13 @@ EXPORT_API_VERSION: Final = 1
 
 @frozen
 class Exporter:
-    """A format.
+    """An export format.
 
     Attributes:
         name: What the user types after ``--format``; equal to the entry point's name.
-        write: Writes all runs to one binary stream. It is given an iterator and should stream.
-        suffix: Of files in this format, such as ``.csv``.
-        single: The format holds exactly one run; several go to a directory, a file each.
+        write: Writes all runs, an iterator, to one binary stream; should not collect them in memory.
+        suffix: The suffix of files in this format, such as ``.csv``.
+        single: Whether a file holds exactly one run, so that several runs go to a directory, one file each.
         summary: One line for listings.
         api_version: The `EXPORT_API_VERSION` that it was written for.
     """
@@ -194,11 +191,11 @@ COMMAND_API_VERSION: Final = 1
 
 @frozen
 class Command:
-    """A command of a plugin.
+    """A command that a plugin adds.
 
     Attributes:
         name: What the user types after ``kitt``; equal to the entry point's name.
-        load: Returns the `click.Command`; imports no earlier than here.
+        load: Imports and returns the `click.Command`.
         summary: One line for listings.
         api_version: The `COMMAND_API_VERSION` that it was written for.
     """

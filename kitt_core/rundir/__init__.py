@@ -1,16 +1,16 @@
-"""Run directories: the one home of ``kitt-results/`` trees.
+"""Run directories: reading and writing ``kitt-results/`` trees.
 
 A run is a directory ``{model}/{engine}/{timestamp}_{last 8 of the id}/``::
 
     metrics.json    the document, byte for byte
     run.json        {"id", "created_at", "sha256"}
-    summary.md      the run for people
+    summary.md      the run, for people to read
     hardware.json   the document's system_info
-    config.json     what was asked for
+    config.json     the settings of the run
     outputs/        attachments
 
-`names` says how directories are called, `content` what is in the files, `writing` puts them there whole or
-not at all, and `reading` finds them again, those of older KITTs too.
+`names` determines the names of directories and `content` the content of files; `writing` writes runs atomically,
+and `reading` finds them again, including those of older KITTs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is in the files of a run directory, and who it says it is: bytes by name, without input or output."""
+"""The content of a run directory's files and the identity that they state: bytes by name, without I/O."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DOCUMENT: Final = "metrics.json"
 IDENTITY: Final = "run.json"
 OUTPUTS: Final = "outputs"
 OWN_FILES: Final = (DOCUMENT, IDENTITY, "summary.md", "hardware.json", "config.json", OUTPUTS)
-"""What belongs to a run in its directory; other names were put there by someone else."""
+"""What belongs to the run in its directory; anything else was put there by someone else."""
 
 
 def path_of(run: CheckedRun) -> PurePosixPath:
@@ -46,7 +46,7 @@ def path_of(run: CheckedRun) -> PurePosixPath:
 
 
 def render_files(run: CheckedRun) -> dict[str, bytes]:
-    """Return the files of a run by name: the document as it is, and what is made of it."""
+    """Return the files of a run by name: the document as it is, and what is derived from it."""
     document = codec.parse(run.document)
     identity = {"id": run.id, "created_at": format_utc(run.created_at), "sha256": run.sha256}
     files = {
@@ -74,7 +74,7 @@ def _configuration(document: Mapping[str, Any], run: CheckedRun) -> dict[str, An
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
-    # str: integers beyond the interpreter's limit are parsed as Decimal, which JSON has no writer for.
+    # str, because integers beyond the interpreter's limit are parsed as Decimal, which json can't serialise.
     return (json.dumps(value, indent=2, default=str) + "\n").encode()
 
 
@@ -83,13 +83,13 @@ _HALF_ID: Final = 16
 
 @frozen
 class Identity:
-    """What a run directory says of itself.
+    """What a run directory says about itself.
 
     Attributes:
-        id: The run's id; one derived from path and content where ``run.json`` is missing or unreadable.
-        created_at: When it was saved, else when ``metrics.json`` was last changed.
-        sha256: The digest that was noted, else that of the bytes that are there now.
-        problem: Why ``run.json`` cannot be used, None if it can or is not there.
+        id: The run's id; derived from path and content if ``run.json`` is missing or unreadable.
+        created_at: When it was saved, or else when ``metrics.json`` was last modified.
+        sha256: The recorded digest, or else that of the current bytes.
+        problem: Why ``run.json`` cannot be used; None if it can, or does not exist.
     """
 
     id: str
@@ -99,7 +99,7 @@ class Identity:
 
 
 def noted_identity(content: bytes) -> Identity | str:
-    """Return what the bytes of ``run.json`` say, or why they can't be used."""
+    """Return the identity that the bytes of ``run.json`` state, or why they can't be used."""
     try:
         return _identity(codec.parse(content))
     except KeyError as error:
@@ -111,20 +111,20 @@ def noted_identity(content: bytes) -> Identity | str:
 def derived_identity(
     path: PurePosixPath, document: bytes, created_at: datetime, problem: str | None = None
 ) -> Identity:
-    """Return the identity of a directory without ``run.json``: it stays while path and document do.
+    """Return the identity of a directory without ``run.json``: the same as long as path and document are.
 
     Args:
         path: The directory, relative to the tree's root.
         document: The bytes of ``metrics.json``.
-        created_at: When they came there, as far as that is known.
-        problem: Why ``run.json`` cannot be used, if there is one.
+        created_at: When they were written, as far as known.
+        problem: Why ``run.json`` cannot be used, if it exists.
     """
     digest = codec.digest(document)
     return Identity(path_digest(path) + digest[:_HALF_ID], created_at, digest, problem)
 
 
 def path_digest(path: PurePosixPath) -> str:
-    """Return how every derived id of a directory begins."""
+    """Return the beginning that all ids derived for a directory share."""
     return hashlib.sha256(path.as_posix().encode("utf-8", "surrogatepass")).hexdigest()[:_HALF_ID]
 
 
@@ -134,5 +134,5 @@ def _identity(noted: dict[str, Any]) -> Identity:
         raise ValueError(f"sha256 is {json.dumps(sha256)[:80]}")
     created_at = noted["created_at"]
     if not isinstance(created_at, str):
-        raise TypeError("created_at is no text")
+        raise TypeError("created_at is not text")
     return Identity(check_run_id(noted["id"]), parse_timestamp(created_at), sha256)

@@ -1,4 +1,4 @@
-"""How run directories are called: pure functions from texts that anyone may have written."""
+"""The names of run directories: pure functions of untrusted text."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = [
 ]
 
 LONGEST_NAME: Final = 100
-"""Bytes of UTF-8 that `safe_name` returns at most."""
+"""The most bytes of UTF-8 that `safe_name` returns."""
 
 LEVELS: Final = 3
-"""How many levels a path of `run_path` has."""
+"""How many levels a path from `run_path` has."""
 
 INTERNAL_PREFIX: Final = ".kitt-"
-"""What begins like this in a tree is KITT's own: lock, unfinished and removed runs. No run is called so."""
+"""The prefix of KITT's own files in a tree: the lock, unfinished and removed runs. No run's name begins so."""
 
 _MARK: Final = 9  # bytes of "~" and eight digits
 _MARKED: Final = re.compile(r"~[0-9a-f]{8}\Z")
@@ -40,11 +40,11 @@ _REGULAR: Final = re.compile(r"\d{4}-\d\d-\d\d_\d{6}_.+")
 
 
 def safe_name(text: str) -> str:
-    """Return ``text`` as the name of one directory, the same on every system.
+    """Return ``text`` as a directory name that is the same on every system.
 
-    ``/`` becomes ``_``. Where anything else has to change (names that a system reserves or cuts, control
-    characters, more than `LONGEST_NAME` bytes, nothing at all), ``~`` and 8 hexadecimal digits of a hash of
-    ``text`` follow, so that different texts keep different names. A text that ends so by itself gets the hash
+    ``/`` becomes ``_``. If anything else has to change (names that a system reserves or truncates, control
+    characters, more than `LONGEST_NAME` bytes, empty text), ``~`` and 8 hexadecimal digits of a hash of ``text``
+    are appended, so that different texts keep different names. A text that already ends like this gets the hash
     as well.
     """
     flat = text.replace("/", "_")
@@ -64,7 +64,7 @@ def run_path(model: str, engine: str, timestamp: datetime, run_id: str) -> PureP
     Args:
         model: The document's ``model``; may be empty.
         engine: The document's ``engine``; may be empty.
-        timestamp: When the run began, else when it was saved; in UTC.
+        timestamp: When the run began, or else when it was saved; in UTC.
         run_id: The run's id.
     """
     leaf = f"{timestamp_name(timestamp)}_{_id_tail(run_id)}"
@@ -72,28 +72,28 @@ def run_path(model: str, engine: str, timestamp: datetime, run_id: str) -> PureP
 
 
 def timestamp_name(timestamp: datetime) -> str:
-    """Return a time as KITT writes it in names: ``2025-06-01_120000``."""
+    """Return a time in the form that names use: ``2025-06-01_120000``."""
     return f"{timestamp.year:04}{timestamp:-%m-%d_%H%M%S}"  # the width of %Y depends on the platform
 
 
 def alternative_name(name: str, run_id: str) -> str:
-    """Return the name of a run whose usual name another run of the same second and id tail has."""
+    """Return the name for a run whose usual name is taken by another run of the same second and id tail."""
     return f"{name}~{_hash(run_id)}"
 
 
 def id_suffixes(run_id: str) -> tuple[str, str]:
-    """Return how the directory of a run may end: usually, and under its alternative name."""
+    """Return the possible endings of a run's directory name: the usual one and that of the alternative name."""
     usual = f"_{_id_tail(run_id)}"
     return usual, alternative_name(usual, run_id)
 
 
 def is_regular(name: str) -> bool:
-    """Return whether a run's directory is called as `run_path` does it: then its end tells which run it may be."""
+    """Return whether a name has the form of `run_path`, so that its ending tells which run it may be."""
     return _REGULAR.fullmatch(name) is not None
 
 
 def numbers_counted(name: str) -> list[tuple[int, int, str]]:
-    """Return a key that sorts names of files with the numbers in them counting as numbers."""
+    """Return a sort key for file names that compares the numbers in them numerically."""
     parts = re.findall(r"[0-9]+|[^0-9]+", name)
     return [(0, int(part), part) if part.isascii() and part.isdigit() else (1, 0, part) for part in parts]
 

@@ -1,7 +1,7 @@
-"""Finding runs in a tree: ours, and those of older KITTs.
+"""Finding runs in a tree, including those of older KITTs.
 
-A directory is a run because ``metrics.json`` is in it, at whatever depth; what model or engine it is says the
-document, not the path. Links are never followed: a tree shows what is in it and nothing else.
+A directory is a run if it contains ``metrics.json``, at any depth; the model and engine are taken from the
+document, not from the path. Links are never followed, so that a tree cannot expose anything outside it.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ __all__ = [
 ]
 
 OnSkip = Callable[[PurePosixPath, str], None]
-"""Told of what was not looked at: the path relative to the root, and why."""
+"""Called with what was skipped: the path relative to the root, and why."""
 
 Prune = Callable[[str, int], bool]
-"""Whether not to look into a directory, by its name and its level below the root (from 1)."""
+"""Whether to skip a directory, by its name and its level below the root (from 1)."""
 
-_LAST_SECOND: Final = 253402300799.0  # of the year 9999; file systems know later ones
+_LAST_SECOND: Final = 253402300799.0  # of the year 9999; file systems allow later times
 
 
 @frozen
@@ -73,7 +73,7 @@ class FoundRun:
         return _content(self.directory / DOCUMENT)
 
     def identity(self) -> Identity:
-        """Return who the run is; reads the document only where ``run.json`` can't be used.
+        """Return the run's identity; reads the document only if ``run.json`` can't be used.
 
         Raises:
             OSError: The document is needed and can't be read.
@@ -85,7 +85,7 @@ class FoundRun:
         """Return the run with its document.
 
         Raises:
-            OSError: It can't be read, or is there no longer.
+            OSError: It can't be read, or no longer exists.
         """
         document = self.document()
         noted = self._noted()
@@ -93,7 +93,7 @@ class FoundRun:
         return StoredRun(identity.id, document, identity.created_at, identity.sha256)
 
     def is_any_of(self, run_ids: Collection[str]) -> str | None:
-        """Return which of the ids the run has, None if it has none of them. Reads as little as possible."""
+        """Return which of the ids the run has, None if none of them. Reads as little as possible."""
         noted = self._noted()
         if isinstance(noted, Identity):
             return noted.id if noted.id in run_ids else None
@@ -120,20 +120,20 @@ class FoundRun:
 
 
 def find_runs(root: Path, *, on_skip: OnSkip | None = None) -> Iterator[FoundRun]:
-    """Yield the runs below ``root`` in the order of their paths; none if the directory is not there.
+    """Yield the runs below ``root`` in the order of their paths; none if the directory does not exist.
 
     Args:
         root: The tree.
-        on_skip: Told of links and of directories that can't be read.
+        on_skip: Called for links and for directories that can't be read.
 
     Raises:
-        StoreUnavailableError: ``root`` is there and is no directory that can be read.
+        StoreUnavailableError: ``root`` exists but is not a readable directory.
     """
     return _walk(root, on_skip or _ignore, _never)
 
 
 def find_lost_runs(root: Path) -> Iterator[FoundRun]:
-    """Yield the directories below ``root`` that have ``run.json`` and no ``metrics.json``: a run was there."""
+    """Yield the directories below ``root`` that have ``run.json`` but no ``metrics.json``: lost runs."""
     for folder, directories, names in os.walk(root):
         is_run = IDENTITY in names or DOCUMENT in names
         directories[:] = sorted(
@@ -146,18 +146,18 @@ def find_lost_runs(root: Path) -> Iterator[FoundRun]:
 
 
 def locate(root: Path, run_ids: Collection[str], *, trust_names: bool = False) -> tuple[str, FoundRun] | None:
-    """Return the first of the ids that a run of the tree has, with that run.
+    """Return the first run found that has one of the ids, with that id.
 
-    Directories whose names end like one of the ids are looked at first.
+    Directories whose names end like one of the ids are searched first.
 
     Args:
         root: The tree.
-        run_ids: The ids that are looked for.
-        trust_names: Don't look into directories whose names say that they are other runs. It is faster, and
-            misses a run only if somebody renamed its directory to look like another's.
+        run_ids: The ids to look for.
+        trust_names: Skip directories whose names say that they are other runs. This is faster, and misses a run
+            only if somebody renamed its directory to look like another's.
 
     Raises:
-        StoreUnavailableError: ``root`` is there and is no directory that can be read.
+        StoreUnavailableError: ``root`` exists but is not a readable directory.
     """
     endings = tuple(suffix for run_id in run_ids for suffix in id_suffixes(run_id))
 
@@ -171,15 +171,15 @@ def locate(root: Path, run_ids: Collection[str], *, trust_names: bool = False) -
 
 
 def ids_by_digest(root: Path, digests: Collection[str], seen: set[PurePosixPath]) -> dict[str, str]:
-    """Return the ids of the runs that have the digests; reads documents only where ``run.json`` can't be used.
+    """Return the ids of the runs that have the digests; reads documents only if ``run.json`` can't be used.
 
     Args:
         root: The tree.
-        digests: The digests that are looked for.
-        seen: Paths of runs that are not looked at; those that are looked at are added.
+        digests: The digests to look for.
+        seen: Paths of runs to skip; the paths of runs that were examined are added.
 
     Raises:
-        StoreUnavailableError: ``root`` is there and is no directory that can be read.
+        StoreUnavailableError: ``root`` exists but is not a readable directory.
     """
     found: dict[str, str] = {}
     for run in find_runs(root):
@@ -196,7 +196,7 @@ def ids_by_digest(root: Path, digests: Collection[str], seen: set[PurePosixPath]
 
 
 def read_attachments(run: FoundRun) -> Iterator[Attachment]:
-    """Yield the files of ``outputs/``, numbers in their names counting as numbers; none if there are none."""
+    """Yield the files of ``outputs/`` by name, with numbers in names compared numerically."""
     directory = run.directory / OUTPUTS
     if directory.is_symlink():
         return
@@ -212,20 +212,20 @@ def read_attachments(run: FoundRun) -> Iterator[Attachment]:
 
 
 def holds_runs_below(run: FoundRun) -> bool:
-    """Return whether the run's directory has other runs in it."""
+    """Return whether the run's directory contains other runs."""
     below = _walk(run.directory, _ignore, lambda name, depth: depth == 1 and name == OUTPUTS)
     return any(found.path.parts for found in below)
 
 
 def _walk(root: Path, on_skip: OnSkip, prune: Prune) -> Iterator[FoundRun]:
-    # Paths are texts here: a path object per directory would take most of the time.
+    # Paths are tuples of strings here: creating a path object per directory would take most of the time.
     pending: list[tuple[str, ...]] = [()]
     while pending:
         parts = pending.pop()
         try:
             directories, is_run = _listed(root, parts, on_skip)
         except FileNotFoundError:
-            continue  # nothing was stored yet, or the directory was removed in between
+            continue  # nothing was stored yet, or the directory was removed meanwhile
         except OSError as error:
             if not parts:
                 raise StoreUnavailableError(f"{root} cannot be read: {error.strerror}") from error
@@ -233,7 +233,7 @@ def _walk(root: Path, on_skip: OnSkip, prune: Prune) -> Iterator[FoundRun]:
             continue
         if is_run:
             yield FoundRun(root, PurePosixPath(*parts))
-            # An attachment may be called metrics.json; it is no run.
+            # An attachment may be called metrics.json, but it is not a run.
             directories = [name for name in directories if name != OUTPUTS or not parts]
         depth = len(parts) + 1
         kept = [name for name in directories if not prune(name, depth)]
@@ -253,7 +253,7 @@ def _listed(root: Path, parts: tuple[str, ...], on_skip: OnSkip) -> tuple[list[s
             elif entry.name == DOCUMENT:
                 is_run = entry.is_file(follow_symlinks=False)
                 if not is_run:
-                    on_skip(PurePosixPath(*parts, entry.name), "is no regular file")
+                    on_skip(PurePosixPath(*parts, entry.name), "is not a regular file")
     return directories, is_run
 
 
@@ -269,7 +269,7 @@ def _first(runs: Iterator[FoundRun], run_ids: Collection[str]) -> tuple[str, Fou
 
 
 def _content(path: Path) -> bytes:
-    # A link might lead out of the tree, and a pipe would never answer.
+    # A link might lead out of the tree, and opening a pipe would block forever.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     with open(os.open(path, flags), "rb") as file:  # noqa: PTH123 - Path.open takes no flags
         return file.read()
@@ -288,4 +288,4 @@ def _never(_name: str, _depth: int) -> bool:
 
 
 def _ignore(_path: PurePosixPath, _reason: str) -> None:
-    """Take no notice of what is skipped."""
+    """Ignore what is skipped."""

@@ -1,4 +1,4 @@
-"""``summary.md``: a run for people, in the form that KITT writes."""
+"""``summary.md``: a run for people to read, in KITT's form."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["render_summary"]
 _LONGEST: Final = 200
 _SHOWN_ERRORS: Final = 5
 _EXACT: Final = 2.0**53
-_KEY_METRICS: Final = (  # the first that a benchmark has is shown
+_KEY_METRICS: Final = (  # the first one that a benchmark has is shown
     ("avg_tps", 1.0, " tok/s"),
     ("accuracy", 100.0, "%"),
     ("avg_latency_ms", 1.0, "ms"),
@@ -116,7 +116,7 @@ def _shown(text: object) -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return "-"
-    if not -_EXACT < value < _EXACT:  # NaN, infinities and what no measurement gives
+    if not -_EXACT < value < _EXACT:  # NaN, infinities and numbers too large for a measurement
         return f"{value:g}" if isinstance(value, float) else "-"
     return str(int(value)) if value == int(value) else f"{value:.4f}"
 

@@ -1,4 +1,4 @@
-"""Putting runs into a tree, whole or not at all, and taking them out; one writer at a time."""
+"""Writing runs into a tree atomically, and deleting them; one writer at a time."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ else:
 
 @contextmanager
 def exclusive(root: Path, *, patience: float = _PATIENCE_SECONDS) -> Iterator[None]:
-    """Hold the tree's lock inside the block; against other threads as well as other processes.
+    """Hold the tree's lock inside the block, against other threads as well as other processes.
 
-    The lock belongs to the open file, so that it ends with the process, however that ends.
+    The lock belongs to the open file, so it is released when the process ends, however that happens.
 
     Args:
         root: The tree; it must exist.
         patience: Seconds to wait for other writers.
 
     Raises:
-        StoreUnavailableError: Another writer held it all the time.
-        OSError: The lock file can't be made, or the file system has no locks.
+        StoreUnavailableError: Another writer still holds it after that time.
+        OSError: The lock file can't be created, or the file system does not support locks.
     """
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
     descriptor = os.open(root / LOCK_NAME, flags, 0o666)
@@ -62,7 +62,7 @@ def exclusive(root: Path, *, patience: float = _PATIENCE_SECONDS) -> Iterator[No
         _acquire(descriptor, root, patience)
         yield
     finally:
-        os.close(descriptor)  # lets go of the lock
+        os.close(descriptor)  # releases the lock
 
 
 def _acquire(descriptor: int, root: Path, patience: float) -> None:
@@ -74,8 +74,8 @@ def _acquire(descriptor: int, root: Path, patience: float) -> None:
         except _HELD as error:
             if time.monotonic() >= deadline:
                 raise StoreUnavailableError(
-                    f"{root} is locked by another writer for {patience:g} seconds",
-                    hint=f"see which process holds {root / LOCK_NAME}",
+                    f"{root} has been locked by another writer for {patience:g} seconds",
+                    hint=f"find the process that holds {root / LOCK_NAME}",
                 ) from error
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -93,7 +93,7 @@ def write_run(root: Path, run: CheckedRun) -> Path:
     """Write one run and return its directory.
 
     Raises:
-        RunExistsError: A run with this id is in the tree, whatever its bytes.
+        RunExistsError: The tree has a run with this id, whatever its bytes.
         StoreUnavailableError: The disk is full, writing is denied, an attachment can't be read.
     """
     return write_runs(root, [run])[0]
@@ -102,14 +102,14 @@ def write_run(root: Path, run: CheckedRun) -> Path:
 def write_runs(root: Path, runs: Sequence[CheckedRun]) -> list[Path]:
     """Write several runs and return their directories; an error leaves none of them.
 
-    Other processes may see the first before the last is there, and a crash in between leaves the first.
+    Other processes may see the first runs before the last one is written, and a crash in between leaves the first.
 
     Args:
         root: The tree.
-        runs: Their ids differ.
+        runs: The runs, with distinct ids.
 
     Raises:
-        RunExistsError: One of the ids is in the tree.
+        RunExistsError: The tree has a run with one of the ids.
         StoreUnavailableError: The disk is full, writing is denied, an attachment can't be read.
     """
     with _errors_translated(root, "written to"), _staged(root, runs) as staged, exclusive(root):
@@ -117,17 +117,17 @@ def write_runs(root: Path, runs: Sequence[CheckedRun]) -> list[Path]:
 
 
 def write_new_runs(root: Path, runs: Sequence[CheckedRun]) -> dict[str, str]:
-    """Write those of several runs whose bytes no run of the tree has; an error leaves none of them.
+    """Write the runs whose bytes no run of the tree has; an error leaves none of them.
 
     Args:
         root: The tree.
-        runs: Their ids and digests differ.
+        runs: The runs, with distinct ids and digests.
 
     Returns:
-        By SHA-256, the ids of runs that had the bytes already.
+        By SHA-256, the ids of the runs that had the bytes already.
 
     Raises:
-        RunExistsError: The id of one that would be written is in the tree.
+        RunExistsError: The tree has a run with the id of one that would be written.
         StoreUnavailableError: The disk is full, writing is denied, an attachment can't be read.
     """
     seen: set[PurePosixPath] = set()
@@ -135,20 +135,20 @@ def write_new_runs(root: Path, runs: Sequence[CheckedRun]) -> dict[str, str]:
     new = [run for run in runs if run.sha256 not in present]
     if new:
         with _errors_translated(root, "written to"), _staged(root, new) as staged, exclusive(root):
-            # Once more, for what others wrote while these were built: the lock is not held for so long.
+            # Again, for what others wrote meanwhile: the runs were built without holding the lock.
             present |= ids_by_digest(root, {run.sha256 for run in new}, seen)
             _commit(root, [(run, directory) for run, directory in staged if run.sha256 not in present])
     return present
 
 
 def delete_run(run: FoundRun) -> bool:
-    """Remove a run with everything in its directory, and the directories that are empty then.
+    """Remove a run with everything in its directory, and the directories that are left empty.
 
-    Where the directory holds other runs too (the root itself, layouts of older KITTs) only the files of the
-    run go.
+    If the directory also contains other runs (the root itself, layouts of older KITTs), only the files of the run
+    are removed.
 
     Returns:
-        Whether it was still there.
+        Whether the run still existed.
 
     Raises:
         StoreUnavailableError: Writing is denied.
@@ -169,12 +169,12 @@ def delete_run(run: FoundRun) -> bool:
 
 
 def prepare_root(root: Path) -> None:
-    """Make the tree's root, and what is missing above it.
+    """Create the tree's root and any missing parents.
 
     Raises:
-        StoreUnavailableError: It is no directory, or can't be made.
+        StoreUnavailableError: It is not a directory, or can't be created.
     """
-    with _errors_translated(root, "made"):
+    with _errors_translated(root, "created"):
         missing = [path for path in (root, *root.parents) if not path.exists()]
         root.mkdir(parents=True, exist_ok=True)
         for path in missing:
@@ -183,7 +183,7 @@ def prepare_root(root: Path) -> None:
 
 @contextmanager
 def _staged(root: Path, runs: Sequence[CheckedRun]) -> Iterator[list[tuple[CheckedRun, Path]]]:
-    """Build runs where readers see none; what the block does not move away goes."""
+    """Build runs where readers don't see them; remove those that the block does not move away."""
     prepare_root(root)
     staged: list[tuple[CheckedRun, Path]] = []
     try:
@@ -236,7 +236,7 @@ def _refuse_taken(root: Path, run_ids: Collection[str]) -> None:
 
 
 def _commit(root: Path, staged: Sequence[tuple[CheckedRun, Path]]) -> list[Path]:
-    """Make runs of what is built; the caller holds the lock."""
+    """Move the built runs into place; the caller holds the lock."""
     _remove_leftovers(root)
     _refuse_taken(root, {run.id for run, _ in staged})
     committed: list[Path] = []
@@ -260,7 +260,7 @@ def _commit(root: Path, staged: Sequence[tuple[CheckedRun, Path]]) -> list[Path]
 
 
 def _parent(root: Path, path: PurePosixPath) -> Path:
-    """Make the levels above a run; none of them may be a link that leads out of the tree."""
+    """Create the directories above a run; none of them may be a link, which might lead out of the tree."""
     parent = root
     for name in path.parts:
         child = parent / name
@@ -269,7 +269,7 @@ def _parent(root: Path, path: PurePosixPath) -> Path:
         except FileExistsError as error:
             if child.is_symlink() or not child.is_dir():
                 raise StoreUnavailableError(
-                    f"{child} is a link or a file, a directory is needed to write runs into",
+                    f"{child} is a link or a file, expected a directory to write runs into",
                     hint="move it away",
                 ) from error
         else:
@@ -280,7 +280,7 @@ def _parent(root: Path, path: PurePosixPath) -> Path:
 
 def _move_own_files(directory: Path, trash: Path) -> None:
     trash.mkdir()
-    for name in OWN_FILES:  # the document first: without it the rest is no run
+    for name in OWN_FILES:  # the document first: without it the rest is not a run
         try:
             (directory / name).rename(trash / name)
         except FileNotFoundError:
@@ -292,19 +292,19 @@ def _remove_empty(root: Path, path: PurePosixPath) -> None:
     while path.parts:
         try:
             (root / path).rmdir()
-        except OSError:  # other runs are in it
+        except OSError:  # it contains other runs
             return
         path = path.parent
 
 
 def _remove_leftovers(root: Path) -> None:
-    """Remove what killed writers left, once it is so old that no living one works on it."""
+    """Remove what killed writers left, once it is too old for a running writer to be working on it."""
     oldest = time.time() - _OLD_SECONDS
     with os.scandir(root) as entries:
         left = [entry.path for entry in entries if entry.name.startswith((_UNFINISHED, _REMOVED))]
     for path in left:
         try:
-            # A large attachment may take long: its own time counts, the directory's stands still meanwhile.
+            # While a large attachment is written, only the file's own time changes, not the directory's.
             changed = [os.lstat(path).st_mtime, *(file.lstat().st_mtime for file in Path(path).rglob("*"))]
         except OSError:
             continue

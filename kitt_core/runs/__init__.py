@@ -1,17 +1,17 @@
-"""Runs as values: the document, what is derived from it, and what can be asked of many of them.
+"""Runs as values: the document, what is derived from it, and how many of them can be queried.
 
 ::
 
-    codec        bytes to a document and back; what is refused before a field is looked at
+    codec        bytes to a document and back; what is refused before any field is read
     rows         a document to the rows of a run
-    checking     both at once, with id and time: what every run passes on its way into a store
-    model        the values that pass between rooms, rows and summaries among them
+    checking     both at once, with id and time: the check that every run passes on its way into a store
+    model        the values that packages exchange, rows and summaries among them
     query        filters, orders, cursors, groups and statistics, as checked values
     statistics   the statistics of numbers
     ids          run ids
     timestamps   times as KITT reads and writes them
 
-Nothing here knows a store. `kitt_core.runs.codec` and `kitt_core.runs.statistics` are public by themselves.
+Nothing here knows about stores. The modules `kitt_core.runs.codec` and `kitt_core.runs.statistics` are public too.
 """
 
 from __future__ import annotations

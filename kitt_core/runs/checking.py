@@ -1,4 +1,4 @@
-"""The checks that every run passes on its way into a store: made once, here, for all backends."""
+"""The checks that every run passes on its way into a store, in one place for all backends."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def check_run(
     attachments: Iterable[Attachment] = (),
     strict: bool = True,
 ) -> CheckedRun:
-    """Return the run as a store takes it: encoded, checked, identified and derived.
+    """Return the run in the form that stores accept: encoded and checked, with its id and its derived rows.
 
     Args:
-        document: The bytes that are the document, or what `codec.encode` makes bytes of.
-        run_id: The run's id; a new UUIDv7 without it.
-        created_at: When the run was first saved; now without it. Naive is UTC.
+        document: The document's bytes, or anything that `codec.encode` turns into bytes.
+        run_id: The run's id; a new UUIDv7 by default.
+        created_at: When the run was first saved; now by default. A naive time is read as UTC.
         attachments: Files that belong to the run.
-        strict: Refuse what DESIGN §3 refuses; otherwise take any JSON object.
+        strict: Refuse fields of wrong types; otherwise accept any JSON object.
 
     Raises:
-        InvalidDocumentError: The document, its id or the name of an attachment cannot be taken.
+        InvalidDocumentError: The document, its id or the name of an attachment is refused.
     """
     data, parsed = codec.encode_and_parse(document)
     files = tuple(attachments)
@@ -52,21 +52,21 @@ def check_run(
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Refuse what cannot be a file's name somewhere: a run that one store took can be copied into any other.
+    """Refuse names that are not valid file names on every system, so that any store can copy from any other.
 
     Raises:
-        InvalidDocumentError: One of the names, or one that is given twice.
+        InvalidDocumentError: A name is not valid, or is given twice.
     """
     seen: set[str] = set()
     for name in names:
         plain = name not in {"", ".", ".."} and name.isprintable() and not {"/", "\\"} & set(name)
         if not plain or len(name.encode()) > _LONGEST_FILE_NAME:
             raise InvalidDocumentError(
-                f"attachment {name!r} cannot be a file's name, expected 1 to {_LONGEST_FILE_NAME} bytes without"
-                " directory and control characters"
+                f"attachment {name!r} is not a valid file name, expected 1 to {_LONGEST_FILE_NAME} bytes without"
+                " a directory or control characters"
             )
         if name in seen:
-            raise InvalidDocumentError(f"attachment {name!r} is given twice, expected names that differ")
+            raise InvalidDocumentError(f"attachment {name!r} is given twice, expected distinct names")
         seen.add(name)
 
 
@@ -78,13 +78,17 @@ def _in_utc(created_at: datetime) -> datetime:
 
 
 def once_each(runs: Sequence[CheckedRun]) -> list[CheckedRun]:
-    """Return the runs without repetitions; no store has to expect an id twice in a batch."""
+    """Return the runs without repetitions, so that no store gets the same id twice in one batch.
+
+    Raises:
+        RunExistsError: Two runs have the same id and different content.
+    """
     first: dict[str, CheckedRun] = {}
     for run in runs:
         if first.setdefault(run.id, run).sha256 != run.sha256:
             raise RunExistsError(
                 f"run {run.id} is given twice, with different content"
                 f" (SHA-256 {first[run.id].sha256[:12]}… and {run.sha256[:12]}…)",
-                hint="give each document an id of its own",
+                hint="give each document its own id",
             )
     return list(first.values())

@@ -1,8 +1,8 @@
-"""Bytes to documents and back. *Verbatim means bytes*: whatever is kept is never the parsed form.
+"""Bytes to documents and back. *Verbatim means bytes*: a store keeps the bytes, never the parsed form.
 
-`encode` turns what a caller gives into the bytes that will be stored; `parse` reads stored bytes as JSON,
-taking what real result files hold (a byte-order mark, CRLF, ``NaN``, integers of any length). Which fields a
-run needs is `kitt_core.runs.rows`' business.
+`encode` turns what a caller passes into the bytes that will be stored; `parse` reads stored bytes as JSON and
+accepts what real result files contain (a byte-order mark, CRLF, ``NaN``, integers of any length). Which fields a
+run needs is up to `kitt_core.runs.rows`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kitt_core.errors import InvalidDocumentError
 __all__ = ["MAX_DEPTH", "TooManyPartsError", "digest", "encode", "encode_and_parse", "parse", "shown"]
 
 MAX_DEPTH: Final = 256
-"""Levels of arrays and objects that a document may have; the outermost object is level 1."""
+"""How deeply a document's arrays and objects may be nested; the outermost object is level 1."""
 
 _TOKEN: Final = re.compile(rb'"(?>[^"\\]+|\\.)*+(?:"|\Z)|[\[{\]}]', re.DOTALL)
 _SCALARS: Final = (str, int, float)
@@ -30,13 +30,13 @@ _PLAIN_TYPES: Final = frozenset({str, int, float, bool, type(None)})
 _TEXT_ALONE: Final = frozenset({str})
 _SHOWN: Final = 60
 _SURELY_SHORT: Final = 2000
-"""Bits of an integer that any interpreter's limit allows to be written."""
+"""Integers of at most this many bits can be written whatever the interpreter's limit of digits."""
 
 
 def encode(document: bytes | str | Mapping[str, Any]) -> bytes:
-    """Return the bytes that are the document from now on.
+    """Return the bytes that will be stored as the document.
 
-    Bytes pass as they are, text is encoded as UTF-8, a mapping is serialised once.
+    Bytes are returned as they are, text is encoded as UTF-8, a mapping is serialised once.
 
     Raises:
         InvalidDocumentError: Text that UTF-8 cannot express, or a mapping that JSON cannot express.
@@ -61,10 +61,10 @@ def encode(document: bytes | str | Mapping[str, Any]) -> bytes:
 
 
 class TooManyPartsError(InvalidDocumentError):
-    """A document holds more texts, arrays and objects than were asked for.
+    """A document holds more texts, arrays and objects than the caller allows.
 
     Attributes:
-        possible: How many there are at most.
+        possible: An upper bound on how many it holds.
     """
 
     def __init__(self, most: int, possible: int) -> None:
@@ -73,14 +73,15 @@ class TooManyPartsError(InvalidDocumentError):
 
 
 def parse(data: bytes, *, most_parts: int | None = None) -> dict[str, Any]:
-    """Return the object that ``data`` holds; of duplicate keys the last one counts.
+    """Return the object that ``data`` holds; the last of several equal keys counts.
 
-    Integers beyond the interpreter's limit become `decimal.Decimal`, numbers beyond a double infinities.
+    Integers beyond the interpreter's limit become `decimal.Decimal`; numbers beyond the range of a double become
+    infinities.
 
     Args:
         data: The bytes.
-        most_parts: How many texts (keys too), arrays and objects there may be; each takes far more memory than it
-            takes bytes. For what anybody may have written.
+        most_parts: How many texts (including keys), arrays and objects are allowed, for data from untrusted
+            sources: each takes far more memory than bytes.
 
     Raises:
         TooManyPartsError: There are more; nothing was parsed.
@@ -96,8 +97,8 @@ def parse(data: bytes, *, most_parts: int | None = None) -> dict[str, Any]:
     try:
         value = _loads(text)
     except json.JSONDecodeError as error:
-        what = "UTF-16 or UTF-32" if "\0" in text[:4] else f"no JSON: {error.msg}"
-        # Some of the parser's messages end so, for it goes on as we do.
+        what = "UTF-16 or UTF-32" if "\0" in text[:4] else f"not JSON: {error.msg}"
+        # Some of the parser's messages end in "at", because it appends the position itself.
         what = what.removesuffix(" at")
         raise InvalidDocumentError(
             f"$: {what} at line {error.lineno} column {error.colno}, expected a JSON object in UTF-8"
@@ -108,18 +109,18 @@ def parse(data: bytes, *, most_parts: int | None = None) -> dict[str, Any]:
 
 
 def encode_and_parse(document: bytes | str | Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
-    """Return `encode` of a document and `parse` of that.
+    """Return the encoded document and its parsed form.
 
-    A dict of nothing but JSON's own types is what its bytes would be parsed to, and is not parsed again.
+    A dict that contains only JSON's own types equals what parsing its bytes would give, so it is not parsed again.
 
     Raises:
-        InvalidDocumentError: As both do.
+        InvalidDocumentError: For the same reasons as `encode` and `parse`.
     """
     if type(document) is not dict:
         data = encode(document)
         return data, parse(data)
     data, plain = _serialise(document)
-    # An escaped surrogate may be half of a pair that the mapping holds as two characters.
+    # Two escaped surrogates that are separate characters in the mapping may be parsed as one pair.
     if not plain or rb"\ud" in data:
         return data, parse(data)
     _check_structure(data)
@@ -163,7 +164,7 @@ def _long_integer(limit: int) -> Callable[[str], int | Decimal]:
 
 
 def _check_structure(data: bytes, most_parts: int | None = None) -> None:
-    # The parser recurses, so depth is counted before it sees the text. Few brackets can't be deep.
+    # The parser recurses, so the depth is checked first. With few brackets there is nothing to check.
     brackets = data.count(b"[") + data.count(b"{")
     possible = brackets + (data.count(b'"') + 1) // 2
     most = possible if most_parts is None else most_parts
@@ -188,7 +189,7 @@ def _check_structure(data: bytes, most_parts: int | None = None) -> None:
 
 
 def _serialise(document: Mapping[str, Any]) -> tuple[bytes, bool]:
-    """Return the bytes of a mapping, and whether it is exactly what they would be parsed to."""
+    """Return the bytes of a mapping, and whether parsing them would give exactly this mapping."""
     try:
         text: str | None = json.dumps(document, default=_plain)
     except (TypeError, ValueError, RecursionError) as error:
@@ -207,8 +208,8 @@ def _serialise(document: Mapping[str, Any]) -> tuple[bytes, bool]:
 def _with_long_integers(document: Mapping[str, Any]) -> str | None:
     """Serialise a mapping with integers beyond the interpreter's limit; None if it cannot be done.
 
-    `parse` gives such integers, so what was read can be saved again. The serialiser has no way to write digits of
-    ours: each such number is a mark first.
+    `parse` returns such integers, so what was read can be saved again. The serialiser can't be made to write given
+    digits, so each such number is first replaced by a placeholder.
     """
     mark = uuid.uuid4().hex
     numbers: list[str] = []
@@ -252,7 +253,7 @@ def _keys_are_text(document: Mapping[str, Any]) -> bool:
 
 
 def _is_plain(document: Mapping[str, Any]) -> bool:
-    """Whether a mapping consists of exactly the types that JSON is parsed to; every save of one pays for this."""
+    """Whether a mapping contains only the types that JSON is parsed to. Runs on every save of a mapping."""
     pending: list[Any] = [document]
     while pending:
         value = pending.pop()
@@ -268,7 +269,7 @@ def _is_plain(document: Mapping[str, Any]) -> bool:
 
 
 def _misfits(value: object, path: str = "$", depth: int = 0) -> Iterator[tuple[str, object]]:
-    """Yield what JSON has no form for: other types, keys that are no text, endless nesting."""
+    """Yield what JSON cannot express: other types, keys that are not text, endless nesting."""
     if depth > MAX_DEPTH:
         yield path[:_SHOWN], value
     elif isinstance(value, Mapping):

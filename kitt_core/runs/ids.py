@@ -1,4 +1,4 @@
-"""Run ids: UUIDv7 in text form, or what the caller gives."""
+"""Run ids: UUIDv7 in text form, or an id that the caller chooses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def new_run_id() -> str:
 
 
 def check_run_id(run_id: str) -> str:
-    """Return ``run_id`` if it may be one.
+    """Return ``run_id`` if it is a valid run id.
 
     Raises:
         InvalidDocumentError: It is not 1 to 128 letters, digits, dots, underscores and hyphens.

@@ -1,7 +1,7 @@
-"""The values that pass between rooms: frozen, typed, without input or output.
+"""The values that packages exchange: frozen, typed, without I/O.
 
-What a caller sees of a stored run (`StoredRun`, `RunSummary`, `Attachment`), what a store says of itself
-(`SchemaStatus`, `Finding`), and the rows that every document is broken into (`RunRows`). Times are always
+What a caller gets of a stored run (`StoredRun`, `RunSummary`, `Attachment`), what a store reports about itself
+(`SchemaStatus`, `Finding`), and the rows that are derived from every document (`RunRows`). Times are always
 aware datetimes.
 """
 
@@ -35,7 +35,7 @@ __all__ = [
 T = TypeVar("T")
 
 Progress = Callable[[int, int | None], None]
-"""Called with how much is done and how much there is (None: not known); from the caller's thread."""
+"""Called in the caller's thread with how much is done and how much there is (None: unknown)."""
 
 
 @frozen
@@ -57,8 +57,8 @@ class RunRow:
 class MetricRow(NamedTuple):
     """One number of a benchmark; ``value`` is None for NaN and may be infinite.
 
-    A tuple, because a run has hundreds: making a frozen attrs object of each would cost more than the rest of
-    the derivation.
+    A tuple, because a run has hundreds of them: creating as many frozen attrs objects would take longer than the
+    rest of the derivation.
     """
 
     name: str
@@ -66,7 +66,7 @@ class MetricRow(NamedTuple):
 
 
 class BenchmarkRow(NamedTuple):
-    """One entry of ``results`` with its metrics; the same benchmark may stand there several times."""
+    """One entry of ``results`` with its metrics; the same benchmark may occur several times."""
 
     test_name: str | None
     test_version: str | None
@@ -78,7 +78,7 @@ class BenchmarkRow(NamedTuple):
 
 @frozen
 class HardwareRow:
-    """What ``system_info`` says of the machine."""
+    """What ``system_info`` says about the machine."""
 
     gpu_model: str | None
     gpu_vram_gb: int | None
@@ -94,9 +94,8 @@ class HardwareRow:
 class RunRows:
     """All rows of one document.
 
-    ``labels`` are the pairs of the document's ``labels`` object and the ids of its fingerprint. ``problems``
-    says, one line each, which fields did not fit and became None; it is empty for a document that was checked
-    strictly.
+    ``labels`` are the pairs of the document's ``labels`` object and the ids of its fingerprint. ``problems`` has
+    one line for each field that did not fit and became None; it is empty for a document that was checked strictly.
     """
 
     run: RunRow
@@ -112,7 +111,7 @@ class Attachment:
 
     Attributes:
         name: One file name, without a directory.
-        size: Bytes that ``open`` will give.
+        size: How many bytes the content has.
         open: Opens the content for reading; each call starts at the beginning. The caller closes it.
     """
 
@@ -123,7 +122,7 @@ class Attachment:
 
 @frozen
 class CheckedRun:
-    """A run on its way into a store, as `kitt_core.runs.check_run` makes it: checked, identified, derived."""
+    """A run on its way into a store, as `kitt_core.runs.check_run` returns it: checked, with id and rows."""
 
     id: str
     document: bytes = field(repr=False)
@@ -135,13 +134,13 @@ class CheckedRun:
 
 @frozen
 class StoredRun:
-    """A run as it lies in a store: the document's bytes and what the store knows beside them.
+    """A run as a store holds it: the document's bytes and what the store knows about them.
 
     Attributes:
         id: The run's id.
         document: The bytes that were saved.
         created_at: When they were saved (UTC).
-        sha256: The hexadecimal SHA-256 that was noted when they were saved; `verify` compares it.
+        sha256: The hexadecimal SHA-256 that was recorded when they were saved; `verify` compares it.
     """
 
     id: str
@@ -152,7 +151,7 @@ class StoredRun:
 
 @frozen
 class RunSummary:
-    """One line of a listing. Read from rows or derived from the document, never both."""
+    """One line of a listing, read from rows or derived from the document."""
 
     id: str
     model: str | None
@@ -174,7 +173,7 @@ class Page(Sequence[T], Generic[T]):
     """A part of a listing.
 
     Attributes:
-        next_cursor: Give it as ``after`` to get what follows; None if nothing does.
+        next_cursor: Pass it as ``after`` to get the next page; None on the last one.
     """
 
     __slots__ = ("_items", "next_cursor")
@@ -206,14 +205,14 @@ class Page(Sequence[T], Generic[T]):
 
 
 class SchemaState(enum.StrEnum):
-    """How a store's schema stands to the one that this KITT needs."""
+    """How a store's schema compares to the one that this KITT needs."""
 
     MISSING = "missing"
     OLD = "old"
     CURRENT = "current"
     NEW = "new"
     FOREIGN = "foreign"
-    """Written by an older tool, or not a store at all; ``notes`` say which."""
+    """Written by an older tool, or not a store at all; ``notes`` says which."""
 
 
 @frozen
@@ -225,8 +224,8 @@ class SchemaStatus:
         newest: The version that this KITT writes.
         pending: Names of the migrations that ``migrate`` would apply, in order.
         state: How the two compare.
-        notes: What is odd about the store, a line each.
-        size_bytes: Bytes on disk, None where that cannot be told.
+        notes: What is unusual about the store, one line each.
+        size_bytes: Bytes on disk, None if unknown.
     """
 
     version: int | None
@@ -243,12 +242,12 @@ class Severity(enum.StrEnum):
     DAMAGE = "damage"
     """The store contradicts itself: something was lost or changed."""
     NOTICE = "notice"
-    """The store is whole, but the run deserves a look."""
+    """The store is intact, but the run deserves a look."""
 
 
 @frozen
 class Finding:
-    """One thing that ``verify`` found; ``run_id`` is None where no single run is concerned."""
+    """One thing that ``verify`` found; ``run_id`` is None if it does not concern a single run."""
 
     run_id: str | None
     severity: Severity

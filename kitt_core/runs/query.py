@@ -1,7 +1,7 @@
-"""What may be asked of a store: filters, orders, cursors, groups and statistics, as checked values.
+"""Queries: filters, orders, cursors, groups and statistics, as checked values.
 
-Every backend is given these values and never a caller's text, so a typo is an `UnknownFieldError` and a bad
-value an `InvalidQueryError` before any store is touched.
+Backends get these values and never a caller's text, so that a typo raises `UnknownFieldError` and a bad value
+`InvalidQueryError` before any store is touched.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ STATISTICS: Final[tuple[Statistic, ...]] = get_args(Statistic)
 """Over the entries of a group: sample standard deviation, percentiles by linear interpolation."""
 
 ORDER_FIELDS: Final = ("timestamp", "model", "engine", "suite_name", "total_time_seconds", "created_at")
-"""What a listing may be ordered by, ``metric:<name>`` beside them."""
+"""What a listing may be ordered by, in addition to ``metric:<name>``."""
 
 GROUP_FIELDS: Final = (
     "model",
@@ -67,7 +67,7 @@ GROUP_FIELDS: Final = (
 _LARGEST_COUNT: Final = 2**62
 _LONGEST_PATTERN: Final = 10_000
 _MOST_TESTS: Final = 200
-"""Patterns with ``*`` in one field, and metric conditions: more would be an expression too deep for a database."""
+"""Limit for patterns with ``*`` in one field, and for metric conditions: databases limit nested expressions."""
 
 _CONDITION: Final = re.compile(
     r"\s*(?P<name>.+?)\s*(?P<operator><=|>=|!=|==|=|<|>)\s*(?P<value>\S+)\s*", re.DOTALL
@@ -75,7 +75,7 @@ _CONDITION: Final = re.compile(
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return a cure for a misspelled ``name``: the known name nearest to it, or all of them."""
+    """Return a hint for a misspelled ``name``: the closest known name, or all of them; None if none is known."""
     names = list(known)
     close = difflib.get_close_matches(name, names, 1)
     return f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}" if names else None
@@ -127,7 +127,7 @@ def _passed(value: object) -> bool | None:
 def _labels(value: object) -> tuple[tuple[str, Patterns], ...] | None:
     if value is None:
         return None
-    if isinstance(value, tuple):  # already converted: attrs.evolve gives it back
+    if isinstance(value, tuple):  # converted already: attrs.evolve passes it again
         with contextlib.suppress(TypeError, ValueError):
             value = dict(value)
     if not isinstance(value, Mapping):
@@ -137,11 +137,11 @@ def _labels(value: object) -> tuple[tuple[str, Patterns], ...] | None:
 
 @frozen
 class MetricCondition:
-    """A bound on a metric; a run meets it if any entry of the run does.
+    """A bound on a metric; a run meets it if any of its entries does.
 
     Attributes:
         name: ``avg_tps`` (of any benchmark) or ``throughput/avg_tps``.
-        operator: How the entry's value compares to ``value``.
+        operator: How the entry's value must compare to ``value``.
         value: A finite number. Entries that are not finite meet no condition.
     """
 
@@ -156,7 +156,7 @@ class MetricCondition:
         number = isinstance(self.value, (int, float)) and not isinstance(self.value, bool)
         if not (number and abs(self.value) <= sys.float_info.max):
             raise InvalidQueryError(f"metric {self.name} is compared to {self.value!r}, expected a finite number")
-        # Metrics are doubles, and databases compare as such: 2**53 + 1 is 2**53 everywhere.
+        # Metrics are doubles, and databases compare them as doubles: 2**53 + 1 is 2**53 everywhere.
         object.__setattr__(self, "value", float(self.value))
 
     @classmethod
@@ -180,7 +180,7 @@ class MetricCondition:
         return cls(match["name"], cast("Operator", operator), value)
 
     def holds(self, value: float | None) -> bool:
-        """Whether an entry of that value meets the condition."""
+        """Whether an entry with that value meets the condition."""
         if value is None or not math.isfinite(value):
             return False
         match self.operator:
@@ -219,9 +219,9 @@ def _search(value: object) -> str | None:
 
 @frozen(kw_only=True)
 class RunFilter:
-    """Which runs are meant: a run must meet every field that is not None.
+    """Which runs to select: a run must match every field that is not None.
 
-    Text fields take one text or a sequence (any of them); text is case-sensitive and only ``*`` is special.
+    Text fields take one text or a sequence of alternatives; text is case-sensitive and only ``*`` is special.
 
     Attributes:
         id: The run's id.
@@ -238,7 +238,7 @@ class RunFilter:
         labels: A mapping of label to value or values; all of the labels must match.
         sha256: The hexadecimal SHA-256 of the document's bytes.
         metrics: Conditions such as ``avg_tps>40``; all of them must hold, each for any entry of the run.
-        search: A case-insensitive part of model, engine, suite, GPU or fingerprint.
+        search: Part of the model, engine, suite, GPU or fingerprint; case is ignored.
     """
 
     id: Patterns | None = field(default=None, converter=_patterns)
@@ -259,10 +259,10 @@ class RunFilter:
 
     @classmethod
     def of(cls, filters: Filters) -> RunFilter:
-        """Return the filter that a caller gave as such, as a mapping of its fields, or not at all.
+        """Return the filter for what a caller passed: a filter, a mapping of its fields, or None.
 
         Raises:
-            UnknownFieldError: The mapping has a key that is no field.
+            UnknownFieldError: The mapping has a key that is not a field.
             InvalidQueryError: A value cannot be read.
         """
         if filters is None:
@@ -288,7 +288,7 @@ class Order:
     Attributes:
         field: One of `ORDER_FIELDS`, or ``metric``.
         metric: The metric's name where ``field`` is ``metric``: the run's mean over its finite entries.
-        descending: Greatest first; ties then by descending id.
+        descending: Greatest first; ties are then in descending order of ids.
     """
 
     field: str
@@ -335,7 +335,7 @@ class Cursor:
         """Read what `encode` wrote.
 
         Raises:
-            InvalidQueryError: It is no cursor, or belongs to another order.
+            InvalidQueryError: It is not a cursor, or belongs to another order.
         """
         try:
             packed = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
@@ -346,7 +346,7 @@ class Cursor:
         if not usable or cursor.order != str(order):
             raise InvalidQueryError(
                 f"cursor {str(text)[:40]!r} does not belong to a listing ordered by {order}",
-                hint="give the next_cursor of a page of the same order",
+                hint="use the next_cursor of a page with the same order",
             )
         return cursor
 
@@ -366,7 +366,7 @@ def _fits(key: object, order: Order) -> bool:
 
 @frozen
 class Aggregation:
-    """What `aggregate` is to compute.
+    """What `aggregate` computes.
 
     Attributes:
         group_by: Some of `GROUP_FIELDS`.
@@ -385,11 +385,11 @@ class Aggregation:
         metrics: str | Sequence[str] | None,
         statistics: str | Sequence[str],
     ) -> Aggregation:
-        """Check what a caller gave.
+        """Check a caller's arguments.
 
         Raises:
             UnknownFieldError: A field or statistic does not exist.
-            InvalidQueryError: There is no field to group by, or no statistic of the metrics.
+            InvalidQueryError: There is no field to group by, or no statistic for the metrics.
         """
         groups = _texts(group_by, "group_by")
         if not groups:

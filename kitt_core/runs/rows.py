@@ -1,9 +1,9 @@
 """Documents to rows: what a run's columns, benchmarks, metrics, hardware and labels are.
 
-There is one derivation for all backends. Strict, it is also the check of a document at save and import: the
-first field of a wrong type raises `InvalidDocumentError` with its JSON path. Lenient (adoption, copy,
-restore), such a field becomes None and is named in `RunRows.problems`. An absent or null field takes KITT's
-default: ``""``, 0 or false; an absent time is None.
+There is one derivation for all backends. In strict mode it is also the check that a document passes at save and
+import: the first field of a wrong type raises `InvalidDocumentError` with its JSON path. In lenient mode
+(adoption, copy, restore) such a field becomes None and is named in `RunRows.problems`. An absent or null field
+takes KITT's default: ``""``, 0 or false; an absent time is None.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def derive_rows(document: Mapping[str, Any], *, strict: bool = True) -> RunRows:
     """Return the rows of ``document``.
 
     Raises:
-        InvalidDocumentError: ``strict``, and a field has a wrong type or a value that no column can hold.
+        InvalidDocumentError: In strict mode, a field has a wrong type or a value that no column can hold.
     """
     reader = _Reader(strict)
     return RunRows(
@@ -45,7 +45,7 @@ def derive_rows(document: Mapping[str, Any], *, strict: bool = True) -> RunRows:
 
 
 def clean_text(text: str) -> str:
-    """Return ``text`` as rows hold it: U+0000 and lone surrogates, which databases refuse, are U+FFFD."""
+    """Return ``text`` as rows hold it: U+0000 and lone surrogates, which databases refuse, become U+FFFD."""
     if text.isascii() and "\0" not in text:
         return text
     return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
@@ -56,7 +56,7 @@ _metric_row = partial(tuple.__new__, MetricRow)  # a named tuple's own __new__ i
 
 
 class _Reader:
-    """Reads fields of wanted types; what does not fit raises or is noted."""
+    """Reads fields of the expected types; a field that does not fit raises or is noted."""
 
     def __init__(self, strict: bool) -> None:
         self.strict = strict
@@ -69,7 +69,7 @@ class _Reader:
         self.problems.append(line)
 
     def remark(self, path: str, value: object, wanted: str) -> None:
-        """Note what is no reason to refuse a document: other tools may use the key for something else."""
+        """Note a field that does not justify refusing the document: other tools may use the key differently."""
         if not self.strict:
             self.misfit(path, value, wanted)
 
@@ -182,7 +182,7 @@ def _metrics(entry: Mapping[str, Any], path: str, reader: _Reader) -> tuple[Metr
 
 
 def _collect_numbers(metrics: Mapping[str, Any], prefix: str, numbers: list[MetricRow]) -> None:
-    # A run has hundreds of them: the parser's exact types are asked for, the commonest first.
+    # A run has hundreds of numbers, so the parser's exact types are compared, the most common one first.
     for name, value in metrics.items():
         kind = type(value)
         if kind is float:
@@ -219,7 +219,7 @@ def _hardware(document: Mapping[str, Any], reader: _Reader) -> HardwareRow | Non
 
 
 def _labels(document: Mapping[str, Any], reader: _Reader) -> dict[str, str]:
-    """Return the labels; an explicit one wins over the id of the fingerprint that has its name."""
+    """Return the labels; an explicit label overrides the fingerprint's id of the same name."""
     labels: dict[str, str] = {}
     system = document.get("system_info")
     if isinstance(system, Mapping):

@@ -1,4 +1,4 @@
-"""Statistics of numbers: one definition for stored metrics on every backend and for what is measured here."""
+"""Statistics of numbers: one definition for stored metrics on every backend and for measurements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["compute", "mean", "percentile", "sample_deviation"]
 def compute(statistic: Statistic, values: Sequence[float]) -> float | int | None:
     """Return one statistic of finite values.
 
-    None where it is not defined (of nothing; the deviation of one value) or beyond a double.
+    None where it is undefined (no values; the deviation of a single value) or beyond the range of a double.
     """
     try:
         value = _compute(statistic, values)
@@ -52,7 +52,7 @@ def mean(values: Sequence[float]) -> float:
         raise ValueError("a mean needs at least one sample")
     try:
         return math.fsum(values) / len(values)
-    except OverflowError:  # the sum is beyond a double, the mean never is
+    except OverflowError:  # the sum is beyond the range of a double, but the mean never is
         from fractions import Fraction
 
         return float(sum(map(Fraction, values)) / len(values))
@@ -82,7 +82,7 @@ def percentile(ordered: Sequence[float], percent: float) -> float:
 
 
 def sample_deviation(values: Sequence[float]) -> float | None:
-    """Return the sample standard deviation (divisor n - 1), None of fewer than two values."""
+    """Return the sample standard deviation (divisor n - 1), None for fewer than two values."""
     if len(values) < 2:
         return None
     centre = mean(values)

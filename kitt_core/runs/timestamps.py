@@ -22,10 +22,10 @@ def to_utc(moment: datetime) -> datetime:
 
 
 def parse_timestamp(text: str | date) -> datetime:
-    """Return the instant that an ISO 8601 text, a date or a datetime names.
+    """Return the instant given by an ISO 8601 text, a date or a datetime.
 
     Raises:
-        ValueError: It is none of these.
+        ValueError: It is not one of these.
     """
     if isinstance(text, str):
         return to_utc(datetime.fromisoformat(text.strip()))
@@ -35,7 +35,7 @@ def parse_timestamp(text: str | date) -> datetime:
 
 
 def format_utc(moment: datetime) -> str:
-    """Return ``YYYY-MM-DDTHH:MM:SS.ffffff+00:00``: text of fixed width that sorts as the instants do."""
+    """Return ``YYYY-MM-DDTHH:MM:SS.ffffff+00:00``: text of fixed width that sorts chronologically."""
     if moment.tzinfo is not UTC:
         moment = to_utc(moment)
     return moment.isoformat(timespec="microseconds")

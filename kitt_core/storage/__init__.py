@@ -1,4 +1,4 @@
-"""Stores: the contract, and what a backend need not write itself.
+"""Stores: the contract, and what a backend does not have to implement itself.
 
 ::
 
@@ -8,7 +8,7 @@
     verification   what ``verify`` looks for in any store
     memory         a store in memory
 
-`kitt_core.storage.fallbacks` and `kitt_core.storage.memory` are public by themselves.
+The modules `kitt_core.storage.fallbacks` and `kitt_core.storage.memory` are public too.
 """
 
 from __future__ import annotations

@@ -27,15 +27,15 @@ class StorageBackend:
 
     Attributes:
         name: What the user types after ``--backend``; equal to the entry point's name.
-        open: Makes a store of an ``options`` object. It checks target and options only, and imports drivers
-            no earlier than here; the schema is looked at by the first data call.
+        open: Opens a store with an ``options`` object. It only checks target and options, and imports drivers
+            no earlier than here; the schema is checked by the first data call.
         options: An attrs class. The metadata of each field may hold ``help``, ``env`` (an environment
             variable), ``secret`` (True: never shown) and ``target``: ``"path"`` for the field that takes the
             path of a URI, ``"uri"`` for one that takes the URI as it is. `kitt_core.options` reads it.
-        schemes: Further names under which it is found, one entry point each, such as URI schemes.
+        schemes: Further names under which it is found, such as URI schemes; each needs its own entry point.
         recognises: Whether a plain path given as a target is a store of this kind; opens nothing.
         summary: One line for listings.
-        capabilities: What its stores declare.
+        capabilities: The capabilities that its stores declare.
         api_version: The `STORAGE_API_VERSION` that it was written for.
     """
 

@@ -1,9 +1,9 @@
-"""The storage contract: what a store promises, and what a backend has to write.
+"""The storage contract: what a store promises, and what a backend has to implement.
 
 `ResultStore` keeps three audiences apart. *Users* call ``save_result``, ``get_document``, ``list_results`` and
-so on. *Backends* implement ``write_runs``, ``get_document``, ``scan`` and ``close`` and override what they can
-do better than the defaults, which read everything through ``scan``. *Checks* (is it a document, which id, is it
-there already) stand here, once for all backends.
+so on. *Backends* implement ``write_runs``, ``get_document``, ``scan`` and ``close`` and override whatever they can
+do better than the defaults, which read everything through ``scan``. *Checks* (is it a valid document, which id
+does it get, is it stored already) are made here, once for all backends.
 """
 
 from __future__ import annotations
@@ -38,43 +38,43 @@ __all__ = ["Capability", "ResultStore"]
 
 
 class Capability(enum.StrEnum):
-    """What not every backend can do. Declared, it is tested by the contract; undeclared, it must be refused."""
+    """Something that not every backend can do: tested by the contract if declared, refused by the store if not."""
 
     DELETE = "DELETE"
     """``delete_result`` removes a run."""
     ATOMIC_BATCH = "ATOMIC_BATCH"
-    """``save_results`` is all or nothing through a crash, too."""
+    """``save_results`` stores all or nothing, even in a crash."""
     MIGRATE = "MIGRATE"
     """The store has a schema of several versions; ``migrate`` upgrades it."""
     CONCURRENT = "CONCURRENT"
     """Several processes may write at the same time."""
     ATTACHMENTS = "ATTACHMENTS"
-    """Files are kept beside a document."""
+    """Files are kept along with a document."""
     HISTORY = "HISTORY"
     """A deleted run stays in the store's history."""
 
 
 class ResultStore(abc.ABC):
-    """One open store. A context manager; to be used from several threads.
+    """One open store. A context manager; several threads may use it.
 
-    A call that raises leaves the store as it was and usable at once. Unless said otherwise every method raises
-    `StoreUnavailableError` if the store can't be reached or used and a `SchemaError` if its schema does not
-    fit.
+    A call that raises leaves the store as it was, and the store stays usable. Unless stated otherwise, every
+    method raises `StoreUnavailableError` if the store can't be reached or used, and a `SchemaError` if its schema
+    does not fit.
     """
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
 
-    # What a backend must write.
+    # What a backend must implement.
 
     @abc.abstractmethod
     def write_runs(self, checked: Sequence[CheckedRun]) -> None:
-        """Store checked runs durably, usually one, or raise and store none of them.
+        """Store checked runs (usually one) durably, or raise and store none of them.
 
-        It is called by the ``save_…`` methods only, after all checks; the ids of ``checked`` differ. With
-        ``ATOMIC_BATCH`` a crash, too, leaves all of them or none.
+        Called only by the ``save_…`` methods, after all checks; the ids in ``checked`` are distinct. With
+        ``ATOMIC_BATCH`` even a crash leaves all of them or none.
 
         Raises:
-            RunExistsError: A run of one of the ids is there, whatever its bytes; the caller compares them.
+            RunExistsError: One of the ids is taken, whatever the bytes; the caller compares them.
         """
 
     @abc.abstractmethod
@@ -85,12 +85,12 @@ class ResultStore(abc.ABC):
     def scan(self, filters: Filters = None) -> Iterator[StoredRun]:
         """Yield the runs that match, one document in memory at a time.
 
-        No transaction is open between two runs: a save inside the loop works, and nothing comes twice.
+        No transaction is open between two runs: a save inside the loop works, and no run is yielded twice.
         """
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Release everything; may be called twice, and in any state of the schema."""
+        """Release everything; may be called twice, whatever the state of the schema."""
 
     # Saving.
 
@@ -109,15 +109,15 @@ class ResultStore(abc.ABC):
 
         Args:
             document: The run; bytes are kept verbatim, a mapping is serialised once.
-            run_id: 1 to 128 of ``A-Za-z0-9._-``; a new UUIDv7 without it.
-            created_at: Now without it; naive is UTC.
-            attachments: Files to keep beside the document.
-            strict: False takes any JSON object (for ``copy`` and ``restore``).
+            run_id: 1 to 128 characters of ``A-Za-z0-9._-``; a new UUIDv7 by default.
+            created_at: Now by default; a naive time is read as UTC.
+            attachments: Files to keep along with the document.
+            strict: False accepts any JSON object (for ``copy`` and ``restore``).
 
         Raises:
             InvalidDocumentError: The document is refused.
-            RunExistsError: The id is taken by other bytes.
-            UnsupportedOperationError: Attachments, and the store can't hold any.
+            RunExistsError: The id belongs to a run with other bytes.
+            UnsupportedOperationError: Attachments were given, and the store can't keep any.
         """
         run = check_run(document, run_id=run_id, created_at=created_at, attachments=attachments, strict=strict)
         self.save_checked([run])
@@ -139,11 +139,11 @@ class ResultStore(abc.ABC):
         return [run.id for run in runs]
 
     def save_checked(self, runs: Sequence[CheckedRun]) -> None:
-        """Store runs that `check_run` made; those whose id is there with the same bytes are left alone.
+        """Store runs that `check_run` returned, except those that are stored already with the same bytes.
 
         Raises:
-            RunExistsError: An id is taken by other bytes; nothing is stored.
-            UnsupportedOperationError: Attachments, and the store can't hold any.
+            RunExistsError: An id belongs to a run with other bytes; nothing is stored.
+            UnsupportedOperationError: Attachments were given, and the store can't keep any.
         """
         if any(run.attachments for run in runs):
             self.require(Capability.ATTACHMENTS, "keep attachments")
@@ -152,24 +152,24 @@ class ResultStore(abc.ABC):
             if wanted:
                 self.write_runs(wanted)
         except RunExistsError:
-            # Looked up only now: the usual save has a fresh id and needs no read.
+            # Only now, because a save usually has a new id and needs no read.
             missing = [run for run in wanted if not self.__holds(run)]
             if len(missing) == len(wanted):
                 raise
             self.save_checked(missing)
 
     def save_unless_stored(self, runs: Sequence[CheckedRun]) -> dict[str, str]:
-        """Store runs that `check_run` made, each only if no stored run has its bytes, whatever its id.
+        """Store runs that `check_run` returned, each only if no stored run has its bytes under any id.
 
-        Looking and storing are one step: where the same files are imported several times at once, each is
-        stored once. Bytes that are given twice are stored once, too.
+        The look-up and the save are one step: if several processes import the same files at once, each file is
+        stored once. Bytes that are given twice are also stored once.
 
         Returns:
-            By SHA-256, the ids of stored runs that had the bytes already; the other runs are new.
+            By SHA-256, the ids of the stored runs that had the bytes already; the other runs are new.
 
         Raises:
-            RunExistsError: An id is taken by other bytes; nothing is stored.
-            UnsupportedOperationError: Attachments, and the store can't hold any.
+            RunExistsError: An id belongs to a run with other bytes; nothing is stored.
+            UnsupportedOperationError: Attachments were given, and the store can't keep any.
         """
         if any(run.attachments for run in runs):
             self.require(Capability.ATTACHMENTS, "keep attachments")
@@ -180,23 +180,24 @@ class ResultStore(abc.ABC):
         try:
             return self.write_unless_stored(wanted) if wanted else {}
         except RunExistsError:
-            # The store noted another digest for the same bytes, or the bytes differ and `__holds` says so.
+            # Either the store recorded another digest for the same bytes, or they differ and `__holds` raises.
             held = {run.sha256: run.id for run in wanted if self.__holds(run)}
             if not held:
                 raise
             return held | self.save_unless_stored([run for run in wanted if run.sha256 not in held])
 
     def write_unless_stored(self, checked: Sequence[CheckedRun]) -> dict[str, str]:
-        """Store those of several runs whose bytes no stored run has, or raise and store nothing.
+        """Store the runs whose bytes no stored run has, or raise and store nothing.
 
-        This one is exact among the threads that share the store. A backend that processes share overrides it, so
-        that nobody else writes between look-up and save. Ids and digests of ``checked`` differ.
+        This default is safe only among threads that share the store. A backend that several processes share
+        overrides it, so that nobody else writes between look-up and save. The ids and digests in ``checked`` are
+        distinct.
 
         Returns:
-            By SHA-256, the ids of stored runs that had the bytes already.
+            By SHA-256, the ids of the stored runs that had the bytes already.
 
         Raises:
-            RunExistsError: The id of one that would be stored is there.
+            RunExistsError: The id of a run that would be stored is taken.
         """
         with self.__importing:
             stored = self.scan(RunFilter(sha256=[run.sha256 for run in checked]))
@@ -206,11 +207,11 @@ class ResultStore(abc.ABC):
                 self.write_runs(missing)
         return present
 
-    # Names with two underscores are this class's alone: a backend's own can't meet them by accident.
+    # Two underscores keep these names private to this class, so that a backend can't override them by accident.
 
     @property
     def __importing(self) -> AbstractContextManager[object]:
-        # Made when it is needed, because a backend's __init__ need not call this class's; setdefault is atomic.
+        # Created on first use, because a backend's __init__ need not call this class's; setdefault is atomic.
         lock: AbstractContextManager[object] = self.__dict__.setdefault("_import_lock", threading.RLock())
         return lock
 
@@ -224,15 +225,15 @@ class ResultStore(abc.ABC):
             hint="save it under another id, or delete the stored run first",
         )
 
-    # Reading; a backend overrides what it can do without reading documents.
+    # Reading. A backend overrides what it can do without reading documents.
 
     def get_result(self, run_id: str) -> dict[str, Any] | None:
-        """Return the parsed document, nothing added; None if there is no such run."""
+        """Return the parsed document with nothing added; None if there is no such run."""
         document = self.get_document(run_id)
         return None if document is None else codec.parse(document)
 
     def attachments(self, run_id: str) -> Iterator[Attachment]:
-        """Yield the run's files by name; none if there is no such run, or the store holds no files."""
+        """Yield the run's files by name; none if there is no such run or the store keeps no files."""
         return iter(())
 
     def query(
@@ -243,7 +244,7 @@ class ResultStore(abc.ABC):
         limit: int | None = None,
         offset: int = 0,
     ) -> list[dict[str, Any]]:
-        """Return the parsed documents that match, in order. They are all in memory: give a ``limit``.
+        """Return the parsed documents that match, in order, all in memory: give a ``limit``.
 
         Raises:
             UnknownFieldError: A filter or the order does not exist.
@@ -267,9 +268,9 @@ class ResultStore(abc.ABC):
         Args:
             filters: A `RunFilter`, or a mapping of its fields.
             order_by: One of `ORDER_FIELDS` or ``metric:<name>``, with ``-`` for descending.
-            limit: How many at most; None is all.
-            offset: How many to leave out first.
-            after: The ``next_cursor`` of the page before, instead of an offset.
+            limit: How many runs to return at most; None for all.
+            offset: How many runs to skip first.
+            after: The ``next_cursor`` of the previous page, instead of an offset.
 
         Raises:
             UnknownFieldError: A filter or the order does not exist.
@@ -287,12 +288,12 @@ class ResultStore(abc.ABC):
         statistics: str | Sequence[str] = ("avg",),
         filters: Filters = None,
     ) -> list[dict[str, Any]]:
-        """Return a row per group: its fields, ``count`` of distinct runs, ``<metric>_<statistic>`` or None.
+        """Return one row per group: its fields, ``count`` of distinct runs, each ``<metric>_<statistic>`` or None.
 
         Args:
-            group_by: One or several of `GROUP_FIELDS`; ``test_name`` counts runs that have the benchmark.
-            metrics: ``name`` or ``benchmark/name``; None gives counts only.
-            statistics: Some of `STATISTICS`, over the finite entries of the group.
+            group_by: One or more of `GROUP_FIELDS`; with ``test_name``, runs that have the benchmark are counted.
+            metrics: ``name`` or ``benchmark/name``; None for counts only.
+            statistics: Some of `STATISTICS`, computed over the finite entries of the group.
             filters: A `RunFilter`, or a mapping of its fields.
 
         Raises:
@@ -305,10 +306,10 @@ class ResultStore(abc.ABC):
         """Return how many runs match."""
         return sum(1 for _ in fallbacks.readable(self.scan(filters)))
 
-    # Removing and looking after.
+    # Deletion and maintenance.
 
     def delete_result(self, run_id: str) -> bool:
-        """Remove a run with all that belongs to it; False if there is no such run.
+        """Remove a run and everything that belongs to it; False if there is no such run.
 
         Raises:
             UnsupportedOperationError: The store does not declare ``DELETE``.
@@ -319,23 +320,23 @@ class ResultStore(abc.ABC):
         """Yield what is wrong with the store, run by run.
 
         Args:
-            rebuild: Make anew what is derived from the documents, and report what was repaired.
+            rebuild: Recreate what is derived from the documents, and report what was repaired.
         """
         return verification.verify_documents(self.scan())
 
     def initialize(self) -> None:
-        """Make the store ready: create what is missing, upgrade what is old. May be called again.
+        """Prepare the store: create what is missing, upgrade what is old. May be called again.
 
         Raises:
             SchemaTooNewError: A newer KITT wrote it.
         """
 
     def schema_status(self) -> SchemaStatus:
-        """Return the schema's version and state; works in every state and changes nothing."""
+        """Return the schema's version and state. Works in every state and changes nothing."""
         return SchemaStatus(version=1, newest=1)
 
     def prepares_itself(self, status: SchemaStatus) -> bool:
-        """Return whether the first save makes a schema in this state ready, instead of refusing it."""
+        """Return whether the first save prepares a schema in this state instead of raising."""
         return False
 
     def migrate(
@@ -345,7 +346,7 @@ class ResultStore(abc.ABC):
 
         Args:
             dry_run: Apply them in a transaction that is rolled back.
-            backup: Write a copy of the store first where it holds runs and can be copied.
+            backup: Copy the store first, if it holds runs and can be copied.
             progress: Called as migrations are applied.
 
         Raises:
@@ -359,19 +360,19 @@ class ResultStore(abc.ABC):
 
     @property
     def location(self) -> str:
-        """Where the store is, for people; without secrets."""
+        """Where the store is, for messages; without secrets."""
         return type(self).__name__
 
     @property
     def run_tree(self) -> Path | None:
-        """The ``kitt-results`` directory that this store keeps, if it is one: `kitt run` writes a run once."""
+        """The ``kitt-results`` directory if this store keeps one, so that `kitt run` writes each run only once."""
         return None
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The files and directories that are this store, the one that was named first; none if it is elsewhere.
+        """The files and directories that make up this store, the user's target first; empty if it is not local.
 
-        Nobody else may write there: the command line refuses them as its output.
+        Nothing else may write there: the command line refuses them as output.
         """
         return ()
 
@@ -383,7 +384,7 @@ class ResultStore(abc.ABC):
     def __unsupported(self, operation: str, capability: Capability) -> UnsupportedOperationError:
         return UnsupportedOperationError(
             f"{self.location} cannot {operation}: its backend does not offer {capability}",
-            hint="`kitt plugins show NAME` says what a backend can do",
+            hint="`kitt plugins show BACKEND` lists what a backend can do",
         )
 
     def __enter__(self) -> Self:

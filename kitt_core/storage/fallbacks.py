@@ -1,7 +1,7 @@
 """Reading in plain Python: filter, list and aggregate over ``scan``.
 
-Every store can be read through these; a database answers the same questions from its rows. They are also the
-reference that the conformance kit holds the databases to.
+Every store can be read through these functions; a database answers the same queries from its rows. They are also
+the reference against which the conformance kit checks the databases.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 @frozen
 class Facts:
-    """What filters and orders look at: a run with its rows, without its document."""
+    """What filters and orders need: a run with its rows but without its document."""
 
     id: str
     created_at: datetime
@@ -66,7 +66,7 @@ def facts_of(run: StoredRun) -> Facts:
 
 
 def readable(runs: Iterable[StoredRun]) -> Iterator[Facts]:
-    """Yield the facts of those runs whose document can be read; ``verify`` reports the others."""
+    """Yield the facts of the runs whose documents can be read; ``verify`` reports the others."""
     for run in runs:
         try:
             yield facts_of(run)
@@ -90,7 +90,7 @@ def select(runs: Iterable[StoredRun], wanted: RunFilter) -> Iterator[StoredRun]:
 
 
 def matches(wanted: RunFilter) -> Callable[[Facts], bool]:
-    """Return the test that ``wanted`` is."""
+    """Return a predicate that applies the filter."""
     tests = [*_text_tests(wanted), *_other_tests(wanted)]
     return lambda facts: all(test(facts) for test in tests)
 
@@ -130,7 +130,7 @@ def _any_of(patterns: Patterns, read: Callable[[Facts], str | None]) -> Callable
 
 
 def _fits(text: str, parts: Sequence[str]) -> bool:
-    """Whether ``text`` is the parts in their order with anything between them, found from the left."""
+    """Whether ``text`` consists of the parts in order with anything between them."""
     first, *middle, last = parts
     if not text.startswith(first) or not text.endswith(last) or len(text) < len(first) + len(last):
         return False
@@ -174,7 +174,7 @@ _TEXTS: dict[str, Callable[[Facts], str | None]] = {
 
 
 def metric_values(benchmarks: Sequence[BenchmarkRow], name: str) -> list[float]:
-    """Return the finite values of the entries that ``name`` or ``benchmark/name`` means."""
+    """Return the finite values of the entries that ``name`` or ``benchmark/name`` refers to."""
     return [
         metric.value
         for benchmark in benchmarks
@@ -228,7 +228,7 @@ def _sorted(lines: Iterable[_Keyed], order: Order, most: int | None) -> list[_Ke
 
 
 def _rank(key: OrderKey, run_id: str, order: Order) -> tuple[Any, ...]:
-    # Missing values are greatest ascending and least descending: last both ways.
+    # Missing values rank greatest in ascending order and least in descending order, so they come last in both.
     if key is None:
         return (not order.descending, run_id)
     return (order.descending, key, run_id)
@@ -257,7 +257,7 @@ def _order_key(order: Order) -> Callable[[Facts], OrderKey]:
 
 
 def aggregate(runs: Iterable[StoredRun], aggregation: Aggregation) -> list[dict[str, Any]]:
-    """Return a row per group, ordered by the group's values, None last."""
+    """Return one row per group, ordered by the group's values, None last."""
     counts: dict[tuple[Any, ...], int] = {}
     values: dict[tuple[Any, ...], dict[str, list[float]]] = {}
     for facts in readable(runs):
@@ -279,12 +279,12 @@ def aggregate(runs: Iterable[StoredRun], aggregation: Aggregation) -> list[dict[
 
 
 def group_order(group: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the key that sorts groups: by value, None last."""
+    """Return the sort key of a group: by value, None last."""
     return tuple((value is None, value if value is not None else "") for value in group)
 
 
 def _groups_of(facts: Facts, group_by: tuple[str, ...]) -> dict[tuple[Any, ...], list[BenchmarkRow]]:
-    """Return the run's groups, each with the entries that count in it: several if ``test_name`` is one."""
+    """Return the run's groups with the entries that count in each; there may be several with ``test_name``."""
     groups: dict[tuple[Any, ...], list[BenchmarkRow]] = {}
     fixed = {name: _group_value(facts, name) for name in group_by if name != "test_name"}
     if "test_name" not in group_by:

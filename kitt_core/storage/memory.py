@@ -1,4 +1,4 @@
-"""A store in memory: for tests, for trying things out, and as the smallest complete backend."""
+"""A store in memory: for tests, for experiments, and as the smallest complete backend."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["MemoryStore"]
 
 
 class MemoryStore(ResultStore):
-    """Keeps runs until it is closed; each ``memory:`` is a store of its own."""
+    """Keeps runs until it is closed; each ``memory:`` is a separate store."""
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
         {Capability.DELETE, Capability.ATOMIC_BATCH, Capability.ATTACHMENTS}
@@ -34,7 +34,7 @@ class MemoryStore(ResultStore):
 
     @property
     def location(self) -> str:
-        """Where the store is, for people."""
+        """Where the store is, for messages."""
         return "memory:"
 
     def write_runs(self, checked: Sequence[CheckedRun]) -> None:
@@ -59,7 +59,7 @@ class MemoryStore(ResultStore):
         return None if run is None else run.document
 
     def attachments(self, run_id: str) -> Iterator[Attachment]:
-        """Yield the run's files by name."""
+        """Yield the run's files in order of their names."""
         with self._lock:
             self._check_open()
             return iter(self._attachments.get(run_id, ()))
@@ -80,7 +80,7 @@ class MemoryStore(ResultStore):
             return self._runs.pop(run_id, None) is not None
 
     def close(self) -> None:
-        """Forget everything."""
+        """Discard all runs."""
         with self._lock:
             self._closed = True
             self._runs.clear()

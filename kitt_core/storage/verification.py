@@ -1,4 +1,4 @@
-"""What ``verify`` looks for in any store: documents that changed, doubles, counts that contradict."""
+"""What ``verify`` looks for in any store: changed documents, duplicates, contradictory counts."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ __all__ = ["DocumentCheck", "verify_documents"]
 
 
 def verify_documents(runs: Iterable[StoredRun]) -> Iterator[Finding]:
-    """Yield a finding for each run whose document is damaged, doubled or contradicts itself."""
+    """Yield findings for runs whose document is damaged, a duplicate, or contradicts itself."""
     check = DocumentCheck()
     for run in runs:
         yield from check(run)
 
 
 class DocumentCheck:
-    """Checks one document after the other; remembers digests, so that doubles are seen.
+    """Checks documents one after another and remembers their digests to find duplicates.
 
     Attributes:
-        rows: The rows of the document checked last, None if it is damaged. A store that keeps rows compares
-            them.
+        rows: The rows of the document that was checked last, None if it is damaged. A store that keeps rows
+            compares them with its own.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class DocumentCheck:
         self.rows = None
         found = codec.digest(run.document)
         if run.sha256 and found != run.sha256:
-            what = f"the document's SHA-256 is {found[:16]}…, saved was {run.sha256[:16]}…"
+            what = f"the document's SHA-256 is {found[:16]}…, but {run.sha256[:16]}… was saved"
             yield Finding(run.id, Severity.DAMAGE, what)
             return
         try:
@@ -57,7 +57,7 @@ def _contradictions(run_id: str, document: Mapping[str, Any], rows: RunRows) -> 
     passed = sum(bool(benchmark.passed) for benchmark in rows.benchmarks)
     real = {"total_benchmarks": entries, "passed_count": passed, "failed_count": entries - passed}
     wrong = [
-        f"{name} is {codec.shown(document[name])}, its results give {count}"
+        f"{name} is {codec.shown(document[name])}, but the results give {count}"
         for name, count in real.items()
         if name in document and document[name] != count
     ]

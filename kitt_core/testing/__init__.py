@@ -1,6 +1,6 @@
-"""The conformance kit: what proves that a plugin keeps its promises.
+"""The conformance kit: tests that prove that a plugin keeps its promises.
 
-A third party's whole test file is a subclass and one fixture::
+A third party's complete test file is a subclass and one fixture::
 
     import pytest
     from kitt_core.testing import StoreContract
@@ -20,16 +20,18 @@ A third party's whole test file is a subclass and one fixture::
 `StoreConcurrencyContract`      threads, processes and kills, for a store that declares ``CONCURRENT``
 `FingerprintContract`           a source of the machine's fingerprint
 `ExporterContract`              a format that runs are exported to
-`ImporterContract`              a reader of result files
+`ImporterContract`              a reader for result files
 `EngineContract`                an inference engine
-`documents`                     ordinary, hostile and wrong documents for further tests
+`documents`                     ordinary, hostile and invalid documents for further tests
 ==============================  ====================================================================
 
-**Versions.** A new test is provisional at first (marker ``kitt_provisional``): it fails nobody's tests before
-the next minor release, see `kitt_core.testing.pytest_plugin`. `CONTRACT_VERSION` counts up when such tests bind.
+**Versions.** A new test is provisional at first (marker ``kitt_provisional``): it does not make a test run fail
+before the next minor release, see `kitt_core.testing.pytest_plugin`. `CONTRACT_VERSION` is incremented when such
+tests become binding.
 
-The kit needs pytest, the state machine Hypothesis (``pip install kitt-core[testing]``); it is imported by tests
-alone. pytest loads its plugin by itself; the tests that take minutes are marked ``long`` and run by ``-m long``.
+The kit needs pytest, and the state machine also needs Hypothesis (``pip install kitt-core[testing]``); only tests
+import it. pytest loads its plugin automatically; tests that take minutes are marked ``long`` and run with
+``-m long``.
 """
 
 from __future__ import annotations
@@ -63,10 +65,10 @@ __all__ = [
 ]
 
 CONTRACT_VERSION: Final = 1
-"""Counts up when a test that was provisional binds, so that a store which passed before may fail."""
+"""Incremented when a provisional test becomes binding, so that a store that used to pass may fail."""
 
-# By name and not imported: pytest loads the plugin that stands in here in sessions that don't use the kit, and a
-# worker process needs no pytest.
+# Names instead of imports, because pytest loads the plugin of this package even in sessions that don't use the
+# kit, and a worker process does not need pytest.
 _MODULES: Final = {
     "EngineContract": "engine",
     "ExporterContract": "exporter",
@@ -86,7 +88,7 @@ if (_pytest := sys.modules.get("pytest")) is not None:
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for, now."""
+    """Import a name when it is first used."""
     if name == "documents":
         return importlib.import_module(f"{__name__}.documents")
     if name not in _MODULES:

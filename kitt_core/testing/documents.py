@@ -1,6 +1,6 @@
 """Documents to test with: ordinary ones, hostile ones that must come back bit for bit, and ones to be refused.
 
-They are all made here and the same on every machine, so that a failure in one place can be repeated in another.
+All of them are generated here and are the same on every machine, so that failures can be reproduced elsewhere.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ _BENCHMARKS: Final = (
 
 
 def as_bytes(document: Mapping[str, Any]) -> bytes:
-    """Return ``document`` as ``metrics.json`` files hold it: indented by 2, ASCII, with a final newline."""
+    """Return ``document`` as in ``metrics.json`` files: indented by two, ASCII, with a final newline."""
     return (json.dumps(document, indent=2) + "\n").encode()
 
 
 def run(**fields: Any) -> dict[str, Any]:
-    """Return the smallest document that is not refused, changed by ``fields``."""
+    """Return the smallest valid document with ``fields`` added or replaced."""
     return {"model": "m", "engine": "e", **fields}
 
 
 def small(i: int) -> dict[str, Any]:
-    """Return document number ``i`` of an endless series of small ones with two benchmarks each."""
+    """Return number ``i`` of an endless series of small documents with two benchmarks each."""
     return {
         "kitt_version": "1.8.0",
         "suite_name": "quick" if i % 2 else "standard",
@@ -151,7 +151,7 @@ def _standard_entry(i: int) -> dict[str, Any]:
 
 
 MINIMAL: Final = b'{"model": "m", "engine": "e"}'
-"""The shortest document worth the name."""
+"""The shortest valid document."""
 
 STANDARD: Final = _standard()
 """A document of ordinary size: about 22 KB, 24 entries with 12 numbers each, some of them nested."""
@@ -272,7 +272,7 @@ def _hostile() -> dict[str, bytes]:
 
 
 HOSTILE: Final[Mapping[str, bytes]] = MappingProxyType(_hostile())
-"""Documents that every store must take and return bit for bit, by what is odd about them; no two are equal."""
+"""Documents that every store must accept and return bit for bit, by what is odd about them; no two are equal."""
 
 
 @frozen
@@ -282,7 +282,7 @@ class Refused:
     Attributes:
         name: What is wrong with it.
         document: The document.
-        names: What the message must hold: the JSON path of the culprit.
+        names: What the message must contain: the JSON path of what is wrong.
     """
 
     name: str
@@ -378,11 +378,11 @@ def _refused_values() -> list[Refused]:
     return [
         Refused("list", [run()], "list"),
         Refused("None", None, "NoneType"),
-        Refused("text that is no Unicode", '{"model": "\ud800", "engine": "e"}', "character 11"),
+        Refused("text that is not Unicode", '{"model": "\ud800", "engine": "e"}', "character 11"),
         Refused("a time in a mapping", run(timestamp=datetime(2025, 1, 1, tzinfo=UTC)), "$.timestamp"),
         Refused("a set in a mapping", run(x=[1, {"y": {1, 2}}]), "$.x[1].y"),
         Refused("bytes in a mapping", run(x=b"1"), "$.x"),
-        Refused("a key that is no text", run(x={1: 2}), "a key of $.x"),
+        Refused("a key that is not text", run(x={1: 2}), "a key of $.x"),
         Refused("endless mapping", cyclic, "$.self"),
     ]
 
@@ -402,4 +402,4 @@ UNFIT: Final[Mapping[str, bytes]] = MappingProxyType(
         "no results": b'{"model": "m", "engine": "e", "results": {"a": 1}, "system_info": "none"}',
     }
 )
-"""JSON objects that are refused, and kept with ``strict=False``."""
+"""JSON objects that are refused, but accepted with ``strict=False``."""

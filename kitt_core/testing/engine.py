@@ -37,11 +37,11 @@ _TOKENS: Final = 8
 
 
 class EngineContract(RecordContract):
-    """An engine, opened with options under which it can answer on the machine where the tests run.
+    """Tests of an engine that is opened with options that work on the machine where the tests run.
 
     Attributes:
-        options: What it is opened with.
-        unusable: Options with which it can't answer, such as a model that there is not; None if there are none.
+        options: The options to open it with.
+        unusable: Options that don't work, such as a model that does not exist; None if there are none.
     """
 
     kind: ClassVar[Kind[Engine]] = ENGINES
@@ -75,8 +75,8 @@ class EngineContract(RecordContract):
 
     def test_the_tokens_of_the_chunks_add_up(self, record: Engine) -> None:
         chunks = self._with(record, lambda session: _answer(session, _PROMPT))
-        usage, told = chunks[-1].usage, sum(chunk.tokens for chunk in chunks)
-        assert told in {0, _TOKENS}
+        usage, counted = chunks[-1].usage, sum(chunk.tokens for chunk in chunks)
+        assert counted in {0, _TOKENS}
         assert usage is None or usage.completion_tokens == _TOKENS
 
     def test_an_answer_is_no_longer_than_was_asked_for(self, record: Engine) -> None:
@@ -144,13 +144,13 @@ class EngineContract(RecordContract):
         description = dict(self._with(record, describe))
         assert json.loads(json.dumps(description, allow_nan=False)) == description
 
-    def test_notices_are_lines_and_told_once(self, record: Engine) -> None:
+    def test_notices_are_lines_and_given_once(self, record: Engine) -> None:
         async def listen(session: EngineSession) -> tuple[Sequence[str], Sequence[str]]:
             await _answer(session, _PROMPT)
             return session.notices(), session.notices()
 
         first, second = self._with(record, listen)
-        assert not isinstance(first, str), "a text is no sequence of lines"
+        assert not isinstance(first, str), "expected a sequence of lines, not a single text"
         assert [line for line in first if not isinstance(line, str) or not line.strip() or "\n" in line] == []
         assert list(second) == []
 
@@ -160,16 +160,16 @@ class EngineContract(RecordContract):
 
         self._with(record, close)  # which closes it again
 
-    def test_an_engine_that_cannot_be_had_says_so_in_one_line(self, record: Engine) -> None:
+    def test_an_engine_that_cannot_be_used_says_so_in_one_line(self, record: Engine) -> None:
         if self.unusable is None:
-            pytest.skip(f"{type(self).__name__} gives no options that can't be used")
-        # A wrong option is the user's configuration, a server that is away is the engine's.
+            pytest.skip(f"{type(self).__name__} has no options that don't work")
+        # A wrong option is a configuration error, an unreachable server an engine error.
         with pytest.raises((EngineError, ConfigurationError)) as caught:
             asyncio.run(_opened(record, self.unusable))
         assert_readable(caught.value)
 
     def _with(self, engine: Engine, use: Callable[[EngineSession], Awaitable[T]]) -> T:
-        """Open a session in an event loop of its own, use it, close it."""
+        """Open a session in a new event loop, use it, close it."""
 
         async def whole() -> T:
             session = await _opened(engine, self.options)

@@ -37,7 +37,7 @@ def _stored(run_id: str, document: bytes) -> StoredRun:
 
 
 class _Pipe(RawIOBase):
-    """A stream that can do what a pipe can: be written to."""
+    """A stream that, like a pipe, can only be written to."""
 
     def __init__(self) -> None:
         self.written = bytearray()
@@ -59,7 +59,7 @@ def _written(exporter: Exporter, runs: Iterable[StoredRun]) -> bytes:
 
 
 class ExporterContract(RecordContract):
-    """A format that stored runs are written in."""
+    """Tests of an export format."""
 
     kind: ClassVar[Kind[Exporter]] = EXPORTERS
 
@@ -97,7 +97,7 @@ class ExporterContract(RecordContract):
 
     def test_the_stream_is_only_written_to(self, record: Exporter) -> None:
         pipe = _Pipe()
-        record.write([_stored("a", STANDARD)], pipe)  # type: ignore[arg-type]  # a raw stream is binary, too
+        record.write([_stored("a", STANDARD)], pipe)  # type: ignore[arg-type]  # a raw stream is also binary
         assert bytes(pipe.written) == _written(record, [_stored("a", STANDARD)])
 
     @pytest.mark.parametrize("what", [what for what in HOSTILE if what != "long text"])

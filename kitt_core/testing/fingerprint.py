@@ -30,7 +30,7 @@ _DERIVED: Final = {"fingerprint", "machine", "software"}
 
 
 class FingerprintContract(RecordContract):
-    """A source of the machine's fingerprint, asked on the machine where the tests run."""
+    """Tests of a fingerprint source, called on the machine where the tests run."""
 
     kind: ClassVar[Kind[FingerprintSource]] = FINGERPRINTS
 
@@ -46,7 +46,7 @@ class FingerprintContract(RecordContract):
     def test_what_the_core_derives_is_left_to_it(self, record: FingerprintSource) -> None:
         assert _DERIVED.isdisjoint(record.collect())
 
-    def test_asked_twice_it_tells_the_same_machine_and_software(self, record: FingerprintSource) -> None:
+    def test_collecting_twice_gives_the_same_machine_and_software(self, record: FingerprintSource) -> None:
         first, second = (collect_system_info([record]) for _ in range(2))
         assert {name: first.sections.get(name) for name in _DERIVED} == {
             name: second.sections.get(name) for name in _DERIVED
@@ -57,7 +57,7 @@ class FingerprintContract(RecordContract):
         assert info.notes == ()
         assert set(record.collect()) - {"remarks"} <= set(info.sections)
 
-    def test_what_it_remarks_are_lines(self, record: FingerprintSource) -> None:
+    def test_remarks_are_lines(self, record: FingerprintSource) -> None:
         remarks = record.collect().get("remarks", [])
         assert isinstance(remarks, list)
         assert all(isinstance(line, str) and line.strip() == line != "" and line.isprintable() for line in remarks)

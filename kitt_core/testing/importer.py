@@ -1,6 +1,6 @@
 r"""`ImporterContract`: what `kitt_core.plugins.Importer` promises, as tests.
 
-A subclass shows some files of the family, with the documents that are in them::
+A subclass provides some files of the importer's kind, with the documents that they contain::
 
     class TestCsv(ImporterContract):
         plugin = "kitt_csv.plugin"
@@ -13,9 +13,9 @@ A subclass shows some files of the family, with the documents that are in them::
             return {path: [b'{"model": "m", "engine": "e"}']}
 
         @pytest.fixture
-        def strangers(self, tmp_path):
+        def unrecognised(self, tmp_path):
             path = tmp_path / "notes.txt"
-            path.write_text("dear diary")
+            path.write_text("not a result")
             return [path]
 """
 
@@ -42,11 +42,11 @@ Samples = Mapping[Path, Sequence[bytes]]
 
 
 class ImporterContract(RecordContract):
-    """A reader of one family of files.
+    """Tests of a reader for one kind of result files.
 
     Attributes:
-        stream: What standard input may hold, None if the importer reads none.
-        stream_documents: The documents that are in it.
+        stream: What standard input may contain, None if the importer does not read it.
+        stream_documents: The documents that ``stream`` contains.
     """
 
     kind: ClassVar[Kind[Importer]] = IMPORTERS
@@ -55,21 +55,21 @@ class ImporterContract(RecordContract):
 
     @pytest.fixture
     def samples(self) -> Any:
-        """Return files and directories of the family, each with its documents in order; to be overridden."""
-        pytest.fail(f"{type(self).__name__} needs a fixture `samples`: a mapping of path to documents")
+        """Return files and directories of this kind, each with its documents in order; to be overridden."""
+        pytest.fail(f"{type(self).__name__} needs a fixture `samples`: a mapping from path to documents")
 
     @pytest.fixture
-    def strangers(self) -> Any:
-        """Return files that are of another family; to be overridden."""
-        pytest.fail(f"{type(self).__name__} needs a fixture `strangers`: paths that are not recognised")
+    def unrecognised(self) -> Any:
+        """Return files that the importer must not recognise; to be overridden."""
+        pytest.fail(f"{type(self).__name__} needs a fixture `unrecognised`: paths that are not recognised")
 
-    def test_it_recognises_its_family_and_no_other(
-        self, record: Importer, samples: Samples, strangers: Sequence[Path]
+    def test_it_recognises_its_own_files_and_no_others(
+        self, record: Importer, samples: Samples, unrecognised: Sequence[Path]
     ) -> None:
         assert samples
         assert [path for path in samples if record.recognises(path) is not True] == []
-        assert strangers
-        assert [path for path in strangers if record.recognises(path) is not False] == []
+        assert unrecognised
+        assert [path for path in unrecognised if record.recognises(path) is not False] == []
 
     def test_what_does_not_exist_raises_nothing(self, record: Importer, tmp_path: Path) -> None:
         assert record.recognises(tmp_path / "not" / "there") is False
@@ -117,7 +117,7 @@ class ImporterContract(RecordContract):
             assert [candidate.read() for candidate in record.find(path)]
         assert {path: _state(path) for path in samples} == before
 
-    def test_a_file_that_goes_costs_only_its_candidates(self, record: Importer, samples: Samples) -> None:
+    def test_a_file_that_disappears_affects_only_its_candidates(self, record: Importer, samples: Samples) -> None:
         for path, documents in samples.items():
             candidates = list(record.find(path))
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,4 +1,4 @@
-"""What every record that a plugin registers has to keep, whatever its kind."""
+"""The tests that apply to every record that a plugin registers, whatever its kind."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ print("LOADED", *sorted({{name.split(".")[0] for name in set(sys.modules) - befo
 
 
 class RecordContract:
-    """The part of a plugin that is data: found by name, loaded without cost.
+    """Tests of a record: it is found by name, and registering it imports nothing heavy.
 
     Attributes:
         plugin: The module that the entry point names.
         name: The record's name.
-        kind: The kind of record; the contracts of the kinds give it.
+        kind: The kind of record; set by the contract of each kind.
     """
 
     plugin: ClassVar[str]
@@ -39,7 +39,7 @@ class RecordContract:
 
     @pytest.fixture
     def record(self) -> Any:
-        """Return the record, as a manager finds it that knows this plugin alone."""
+        """Return the record, found by a manager that knows only this plugin."""
         manager = PluginManager(disabled=(), autoload=False)
         manager.register(importlib.import_module(self.plugin))
         return manager.find(self.kind, self.name)
@@ -54,7 +54,7 @@ class RecordContract:
         found = entry_points(group=self.kind.group, name=self.name)
         assert self.plugin in {entry.module for entry in found}, "is the distribution installed?"
 
-    def test_every_manager_can_have_the_record(self, record: Any) -> None:
+    def test_every_manager_finds_the_record(self, record: Any) -> None:
         manager = PluginManager(disabled=(), autoload=False)
         manager.register(importlib.import_module(self.plugin))
         assert [found.name for found in manager.all(self.kind) if found.name == record.name] == [record.name]
@@ -63,12 +63,12 @@ class RecordContract:
         assert record.summary.strip() == record.summary != ""
         assert record.summary.isprintable()
 
-    def test_the_record_was_written_for_a_contract_that_this_core_fulfils(self, record: Any) -> None:
+    def test_the_record_was_written_for_a_contract_that_this_core_supports(self, record: Any) -> None:
         assert type(record.api_version) is int
         assert 1 <= record.api_version <= self.kind.api_version
 
     def test_registering_imports_nothing_but_kitt_core_and_prints_nothing(self) -> None:
-        done = subprocess.run(  # noqa: S603  # this interpreter and a module that is under test
+        done = subprocess.run(  # noqa: S603  # this interpreter and a module under test
             [sys.executable, "-c", _LOADING.format(plugin=self.plugin)],
             capture_output=True,
             text=True,

@@ -1,7 +1,7 @@
 """`StoreContract`: every sentence of the storage contract as a test.
 
-The sentences stand in modules by topic; the class puts them together. Which tests apply follows from the
-store's ``capabilities``: what is declared is tested, what is not declared must be refused.
+There is one module of tests per topic; the class combines them. Which tests apply depends on the store's
+``capabilities``: what is declared is tested, what is not declared must be refused.
 """
 
 from __future__ import annotations
@@ -38,6 +38,6 @@ class StoreContract(
 ):
     """The contract of `kitt_core.storage.ResultStore`.
 
-    A subclass gives the fixture ``store``, which yields an open, empty store and closes it. It may override
-    `reopen`; the tests that need a second handle on the same data are skipped otherwise.
+    A subclass provides the fixture ``store``, which yields an open, empty store and closes it. It may override
+    `reopen`; otherwise the tests that need a second handle on the same data are skipped.
     """

@@ -84,7 +84,7 @@ def test_throughput_of_two_requests() -> None:
 
 def test_input_tokens_that_nobody_counted_have_no_throughput() -> None:
     outcome = outcome_of(Throughput(Workload(iterations=2, warmups=0)), words(10, 5))
-    reason = "nobody counted the input tokens"
+    reason = "the input tokens were not counted"
     assert outcome.not_measured == {"input_token_throughput": reason, "total_token_throughput": reason}
     assert outcome.token_count_source == "engine"
 
@@ -117,8 +117,8 @@ def test_an_answer_in_one_chunk_has_no_gaps_and_does_not_fail() -> None:
     outcome = outcome_of(Latency(Workload(iterations=2, warmups=0)), words(10))
     assert not outcome.errors
     assert outcome.not_measured == {
-        "tpot_ms": "no request gave two output tokens in two chunks",
-        "itl_ms": "no answer came in more than one chunk",
+        "tpot_ms": "no request produced two output tokens in two chunks",
+        "itl_ms": "no answer arrived in more than one chunk",
     }
     assert "tpot_ms" not in outcome.metrics
 
@@ -142,7 +142,7 @@ def test_memory_is_read_while_requests_are_answered_but_not_in_warm_ups() -> Non
 
 def test_memory_that_was_never_read_is_missing_with_the_reason() -> None:
     outcome = outcome_of(Memory(Workload(iterations=1, warmups=0)), FAILING, memory=Readings([9.0]))
-    reason = "nothing was read, since no request was answered"
+    reason = "nothing was measured, since no request was answered"
     assert outcome.not_measured["overall_peak_cache_gb"] == outcome.not_measured["overall_avg_cache_gb"] == reason
 
 
@@ -175,7 +175,7 @@ def test_latency_that_never_settles_has_no_point_of_stability() -> None:
 def test_a_single_request_is_cold_and_nothing_is_warm() -> None:
     outcome = outcome_of(WarmupAnalysis(Workload(iterations=1, warmups=0)), words(100))
     assert outcome.metrics == {"total_iterations": 1, "cold_latency_ms": pytest.approx(100)}
-    reason = "there is no second half of a single request"
+    reason = "a single request has no second half"
     assert outcome.not_measured == dict.fromkeys(
         ("warm_latency_ms", "warmup_penalty_pct", "stabilized_after"), reason
     )
@@ -202,7 +202,7 @@ def test_tokens_that_nobody_counted_are_warned_of() -> None:
     for benchmark in (Throughput(), Latency(), ConcurrencySweep(levels=(1, 2))):
         outcome = overlapped(benchmark, *[words(10, 5)] * 6, uncounted)
         assert outcome.token_count_source == "chunks,engine"
-        assert [warning.partition(":")[0] for warning in outcome.warnings] == ["nobody counted the tokens"]
+        assert [warning.partition(":")[0] for warning in outcome.warnings] == ["the tokens were not counted"]
         assert not overlapped(benchmark, words(10, 5)).warnings
     assert not overlapped(Memory(), uncounted).warnings, "no metric of it counts tokens"
 
@@ -270,7 +270,7 @@ def test_a_sweep_ends_with_the_level_that_gave_up() -> None:
     )
     assert outcome.gave_up == outcome.errors[-1]
     assert outcome.metrics["best_concurrency"] == 1
-    assert outcome.not_measured["c4"] == "given up before"
+    assert outcome.not_measured["c4"] == "given up at a lower level"
 
 
 def test_a_sweep_whose_warm_up_fails_measures_nothing() -> None:

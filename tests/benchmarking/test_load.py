@@ -85,7 +85,7 @@ def test_a_lost_engine_is_raised_as_itself_and_cancels_the_others() -> None:
     assert (session.in_flight, session.closed_streams) == (0, 4)
 
 
-def test_what_an_observer_raises_is_no_group_either() -> None:
+def test_what_an_observer_raises_is_not_a_group_either() -> None:
     def broken(_: RequestSample) -> None:
         raise ZeroDivisionError
 

@@ -149,7 +149,7 @@ def test_what_the_engine_noticed_stands_in_the_entry_that_it_concerns(caplog: py
     assert result.passed
     assert [entry.get("warnings") for entry in result.entries] == [["2 requests were sent again"], None, None]
     assert [record.getMessage() for record in caplog.records] == [
-        "what the engine noticed cannot be had: it raised RuntimeError"
+        "the engine's notices are missing: it raised RuntimeError"
     ]
 
 
@@ -265,7 +265,7 @@ def test_an_engine_that_cancels_itself_loses_a_request_and_no_worker(concurrent:
     result = run(*[GOOD] * 7, itself, GOOD, concurrent=concurrent)
     assert (result.stopped, result.interrupted) == (None, False)
     assert result.entries[2]["errors"] == [
-        "request 2: the engine raised CancelledError, which is a defect of its plugin"
+        "request 2: the engine raised CancelledError, which is a defect in its plugin"
     ]
 
 

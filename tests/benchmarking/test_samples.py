@@ -79,7 +79,7 @@ def test_a_failure_on_the_way_keeps_what_arrived() -> None:
 
 def test_a_defect_of_the_engine_fails_the_request_and_quotes_nothing() -> None:
     sample = measured(Step(1, error=ValueError("https://user:secret@host")))
-    assert sample.error == "the engine raised ValueError, which is a defect of its plugin"
+    assert sample.error == "the engine raised ValueError, which is a defect in its plugin"
 
 
 def test_an_empty_answer_is_a_failure() -> None:
@@ -135,4 +135,4 @@ def test_cancellation_passes_and_closes_the_stream() -> None:
 
 def test_an_engine_that_cancels_itself_has_failed_the_request() -> None:
     sample = measured(*words(1), Step(1, error=asyncio.CancelledError("a pool was closed")))
-    assert sample.error == "the engine raised CancelledError, which is a defect of its plugin"
+    assert sample.error == "the engine raised CancelledError, which is a defect in its plugin"

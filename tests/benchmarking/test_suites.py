@@ -102,7 +102,7 @@ def test_a_suite_can_be_limited_to_some_of_its_benchmarks() -> None:
     [
         ("latencyy", "did you mean latency?"),
         ("concurrency_sweep", "-s standard has it"),
-        ("x", "name one of them, or none for all"),
+        ("x", "choose one with --benchmark, or leave out --benchmark for all"),
     ],
 )
 def test_a_benchmark_that_the_suite_lacks_is_named(name: str, hint: str) -> None:

@@ -97,7 +97,7 @@ def test_no_command_at_all_is_a_usage_error_that_shows_the_help(kitt: Kitt) -> N
             "no such option",
             "--backend goes before the command: kitt --backend … storage list",
         ),
-        (["run", "-s", "nope"], "no suite 'nope'", "name one of them with -s, or none for quick"),
+        (["run", "-s", "nope"], "no suite 'nope'", "choose one with -s, or leave out -s for quick"),
         (["-q", "-v", "doctor"], "--quiet and --verbose cannot be combined", "give only one of them"),
         (["completion", "tcsh"], "'tcsh'", "`kitt completion --help` shows the usage"),
     ],

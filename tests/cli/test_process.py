@@ -203,7 +203,7 @@ def test_a_home_of_nobody_and_a_directory_that_was_removed(
     pytest.importorskip("kitt_sqlite")
     assert kitt(f"--backend=sqlite:///{tmp_path}/runs.db", "storage", "list", installed=True).code == 0
     for backend, error in (
-        ("json:///.", "error: . is relative, and the current directory is not there any longer"),
+        ("json:///.", "error: . is relative, but the current directory no longer exists"),
         ("sqlite:///x.db", "error: x.db cannot be used: No such file or directory"),
     ):
         answer = kitt(f"--backend={backend}", "storage", "list", installed=True)

@@ -92,7 +92,7 @@ def test_only_the_plugin_asked_for_is_imported(install: Install) -> None:
         ),
         (
             HOOK + "(registry): registry.add(7)",
-            "kitt-broken registers a int as backend; a StorageBackend is needed",
+            "kitt-broken registers an object of type int as backend, expected StorageBackend",
         ),
         ("", "kitt-broken declares broken but registers no backend of that name"),
         (
@@ -387,7 +387,7 @@ def test_an_installation_without_metadata_is_listed(install: Install) -> None:
     assert (status.distribution, status.version) == ("an unknown distribution", "unknown")
 
 
-def test_options_that_are_no_attrs_class_are_refused(install: Install) -> None:
+def test_options_that_are_not_an_attrs_class_are_refused(install: Install) -> None:
     source = backend_source("plain").replace("options=Options", "options=int")
     install("kitt-plain", {"plain_options": source}, {"kitt.storage": {"plain": "plain_options"}})
     with pytest.raises(PluginError, match="expected an attrs class"):
@@ -404,7 +404,7 @@ def test_a_backend_that_raises_when_asked_for_a_path_is_left_out(
     )
     manager = PluginManager(disabled=())
     assert "raises" not in [record.name for record in manager.recognising(STORAGE, tmp_path)]
-    assert "backend raises cannot say whether" in caplog.text
+    assert "backend raises failed to recognise" in caplog.text
 
 
 def test_a_backend_that_raises_when_it_is_opened_is_a_plugin_error_without_secrets(install: Install) -> None:

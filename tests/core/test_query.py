@@ -101,7 +101,7 @@ def test_a_condition_is_read(text: str, condition: tuple[str, Any, float]) -> No
 
 
 @pytest.mark.parametrize("text", ["", ">1", "a", "a>", "a>b", "a>nan", "a>inf", "a>1e999", "a>1 2", "a~1", "a>>1"])
-def test_what_is_no_condition_is_refused(text: str) -> None:
+def test_what_is_not_a_condition_is_refused(text: str) -> None:
     with pytest.raises(InvalidQueryError, match="cannot be read"):
         MetricCondition.parse(text)
 
@@ -157,7 +157,7 @@ def test_a_cursor_comes_back(name: str, key: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "é", "W10", "bnVsbA", "WzEsMiwzXQ", "WyJtb2RlbCIsWzFdLCJ4Il0", 5, None])
-def test_what_is_no_cursor_is_refused(text: Any) -> None:
+def test_what_is_not_a_cursor_is_refused(text: Any) -> None:
     with pytest.raises(InvalidQueryError, match="cursor"):
         Cursor.decode(text, Order.parse("model"))
 

@@ -42,8 +42,8 @@ def test_a_collision_names_both_and_the_first_stays() -> None:
     assert registry.owner("a") == "kitt-x"
 
 
-def test_what_is_no_record_of_the_kind_is_refused() -> None:
-    with pytest.raises(PluginError, match="registers a str as thing; a Thing is needed"):
+def test_what_is_not_a_record_of_the_kind_is_refused() -> None:
+    with pytest.raises(PluginError, match="registers an object of type str as thing, expected Thing"):
         make().add("a")  # type: ignore[arg-type]
 
 

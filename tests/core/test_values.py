@@ -54,7 +54,7 @@ def test_times_are_utc_and_of_fixed_width(text: Any, expected: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "now", "2025", "2025-02-30", "9999-12-31T23:00:00-02:00", "12:00"])
-def test_what_is_no_time_is_a_value_error(text: str) -> None:
+def test_what_is_not_a_time_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"Invalid|outside|month|day"):
         parse_timestamp(text)
 

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from kitt_core import open_store
 from kitt_core.testing import documents
-from kitt_sql.tables import SCHEMA_VERSION, metadata
+from kitt_sql.schema.tables import SCHEMA_VERSION, metadata
 
 from .pages import Row, blocks, rows, sections, spans, text_of, without_fences
 

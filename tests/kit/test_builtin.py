@@ -53,7 +53,7 @@ class TestKittImporter(ImporterContract):
         return {one: [HOSTILE["CRLF"]], lines: [MINIMAL, HOSTILE["number spelling"]], tree: [STANDARD]}
 
     @pytest.fixture
-    def strangers(self, tmp_path: Path) -> list[Path]:
+    def unrecognised(self, tmp_path: Path) -> list[Path]:
         notes = tmp_path / "notes.txt"
         notes.write_bytes(MINIMAL)
         return [notes, tmp_path / "absent.csv"]

@@ -268,7 +268,7 @@ class FollowsWhatTheLoopSaves(MemoryStore):
         return fallbacks.select(live(), wanted)
 
 
-@caught_by("test_a_scan_that_is_given_up_holds_nothing")
+@caught_by("test_an_abandoned_scan_holds_nothing")
 class LocksWhileItScans(MemoryStore):
     def __init__(self) -> None:
         super().__init__()

@@ -65,7 +65,7 @@ def test_what_is_not_a_run_is_skipped_and_said(root: Path, tmp_path: Path) -> No
         "loop": "is a link, which is not followed",
         "away": "is a link, which is not followed",
         "link/metrics.json": "is a link, which is not followed",
-        "pipe/metrics.json": "is no regular file",
+        "pipe/metrics.json": "is not a regular file",
     }
 
 
@@ -123,7 +123,7 @@ def test_an_unusable_run_json_is_named_and_replaced(root: Path, content: bytes) 
     assert identity.problem.startswith("run.json cannot be used: ")
 
 
-def test_a_run_json_that_is_no_file_is_not_followed(root: Path, tmp_path: Path) -> None:
+def test_a_run_json_that_is_not_a_file_is_not_followed(root: Path, tmp_path: Path) -> None:
     good = {"id": "stolen", "created_at": "2025-01-01", "sha256": "0" * 64}
     (tmp_path / "run.json").write_text(json.dumps(good))
     (put(root, "a") / "run.json").symlink_to(tmp_path / "run.json")

@@ -98,7 +98,7 @@ def test_two_runs_of_one_second_and_one_tail_lie_side_by_side(root: Path, make_r
         write_run(root, make_run(run_id="second-00000001"))
     third = make_run(run_id="third-00000001")
     write_run(root, third).joinpath("metrics.json").unlink()
-    with pytest.raises(StoreUnavailableError):  # something that is no run lies where it belongs
+    with pytest.raises(StoreUnavailableError):  # something that is not a run is in its place
         write_run(root, third)
 
 
@@ -182,7 +182,7 @@ def test_an_attachment_that_cannot_be_read_leaves_nothing(root: Path, make_run: 
     assert tree(root) == set()
 
 
-def test_an_attachment_called_like_a_document_is_no_run(root: Path, make_run: Make) -> None:
+def test_an_attachment_named_like_a_document_is_not_a_run(root: Path, make_run: Make) -> None:
     write_run(root, make_run(files={"metrics.json": b"{}", "run.json": b"{}"}))
     assert len(list(find_runs(root))) == 1
 
@@ -190,7 +190,7 @@ def test_an_attachment_called_like_a_document_is_no_run(root: Path, make_run: Ma
 def test_the_root_below_a_file_is_an_error_in_one_line(tmp_path: Path, make_run: Make) -> None:
     (tmp_path / "file").write_text("")
     for root in (tmp_path / "file", tmp_path / "file/kitt-results"):
-        with pytest.raises(StoreUnavailableError, match="cannot be made"):
+        with pytest.raises(StoreUnavailableError, match="cannot be created"):
             write_run(root, make_run())
 
 

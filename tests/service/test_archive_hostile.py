@@ -140,11 +140,11 @@ def test_a_record_that_cannot_be(fields: dict[str, Any], said: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"name": "../x"}, "cannot be a file's name"),
-        ({"name": "/etc/passwd"}, "cannot be a file's name"),
-        ({"name": "a\nb"}, "cannot be a file's name"),
-        ({"name": "a\x1b[2J"}, "cannot be a file's name"),
-        ({"name": ".."}, "cannot be a file's name"),
+        ({"name": "../x"}, "is not a valid file name"),
+        ({"name": "/etc/passwd"}, "is not a valid file name"),
+        ({"name": "a\nb"}, "is not a valid file name"),
+        ({"name": "a\x1b[2J"}, "is not a valid file name"),
+        ({"name": ".."}, "is not a valid file name"),
         ({"name": "B"}, "the same name"),
         ({"file": "outputs/../../x"}, "not a path for an attachment"),
         ({"file": "/etc/passwd"}, "not a path for an attachment"),

@@ -105,7 +105,7 @@ def test_what_stands_in_for_a_document_is_refused_and_links_are_passed_by(tmp_pa
     good, odd = find(tmp_path)
     assert good.read() == DOCUMENT
     assert odd.source == str(tmp_path / "odd/metrics.json")
-    with pytest.raises(InvalidDocumentError, match="no regular file"):
+    with pytest.raises(InvalidDocumentError, match="not a regular file"):
         odd.read()
 
 

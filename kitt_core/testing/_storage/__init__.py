@@ -1,1 +1,1 @@
-"""The storage contract, a module per topic."""
+"""The storage contract, one module per topic."""

@@ -1,4 +1,4 @@
-"""Aggregation: groups, counts and statistics, compared with plain ones."""
+"""Aggregation: groups, counts and statistics, compared with a plain implementation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _percentile(values: Sequence[float], percent: int) -> float:
 
 
 def _plain(statistic: str, values: Sequence[float]) -> float | None:
-    """Return the statistic, written as a textbook would."""
+    """Return the statistic, computed as in a textbook."""
     if statistic == "count":
         return len(values)
     if statistic.startswith("p"):
@@ -104,7 +104,7 @@ class AggregationContract(StoreTests):
         (row,) = store.aggregate("engine", "x", statistics="stddev")
         assert row["x_stddev"] == pytest.approx(1.0, rel=1e-6)
 
-    def test_values_near_the_limit_of_a_double_disturb_nothing(self, store: ResultStore) -> None:
+    def test_values_near_the_limit_of_a_double_are_handled(self, store: ResultStore) -> None:
         put(store, {"a": _entries(1.5e308, 1.5e308, -1.25e308), "b": {**_entries(2.0), "engine": "f"}})
         (row, other) = store.aggregate("engine", "x", statistics=STATISTICS)
         assert (row["x_max"], row["x_min"], row["x_count"], row["count"]) == (1.5e308, -1.25e308, 3, 1)
@@ -128,7 +128,7 @@ class AggregationContract(StoreTests):
             "latency/ttft_ms.p99_avg": 7.0,
         }
 
-    def test_several_fields_make_a_group_each_combination(self, store: ResultStore) -> None:
+    def test_several_fields_give_one_group_per_combination(self, store: ResultStore) -> None:
         pairs = [("a", "x"), ("a", "y"), ("b", "x"), ("a", "x")]
         put(
             store,

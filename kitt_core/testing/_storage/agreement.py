@@ -1,4 +1,4 @@
-"""Agreement: the same questions to this store and to the one in memory have the same answers."""
+"""Agreement: this store and the one in memory give the same answers to the same queries."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def reference() -> MemoryStore:
 
 @cache
 def corpus() -> tuple[CheckedRun, ...]:
-    """Return the runs: ids and times are fixed, ids sort in another order than times."""
+    """Return the runs: ids and times are fixed, and ids sort differently from times."""
     documents = [
         *_documents(),
         STANDARD,
@@ -98,7 +98,7 @@ def _documents() -> Iterator[bytes]:
 
 
 def _results(i: int) -> Iterator[dict[str, Any]]:
-    # Multiples of 1/4: sums and means are exact in any order of addition, so ties are ties everywhere.
+    # Multiples of 1/4, so that sums and means are exact in any order of addition, and ties are ties everywhere.
     for number in range(i % 4):
         metrics: dict[str, Any] = {"avg_tps": (i * 13 % 29) * 2 + number / 4, "ok": True}
         if i % 5 == 1:
@@ -186,13 +186,13 @@ _GROUPS: Final = (
 
 
 class AgreementContract(StoreTests):
-    """Forty runs, and every question there is."""
+    """Forty runs and every kind of query."""
 
     def test_forty_filters_find_what_the_reference_finds(self, store: ResultStore) -> None:
         fill(store)
         with reference() as expected:
             sizes = [expected.count(filters) for filters in _FILTERS]
-            assert sum(0 < size < sizes[0] for size in sizes) > 30, "the questions don't tell runs apart"
+            assert sum(0 < size < sizes[0] for size in sizes) > 30, "the queries don't distinguish enough runs"
             for filters, size in zip(_FILTERS, sizes, strict=True):
                 listing = store.list_results(filters, order_by="model")
                 assert list(listing) == list(expected.list_results(filters, order_by="model")), filters
@@ -248,7 +248,7 @@ class AgreementContract(StoreTests):
 
 
 def _close(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows with their numbers as comparisons that allow for another order of addition."""
+    """Return the rows with approximate numbers, because the order of addition may differ."""
     return [
         {
             name: pytest.approx(value, rel=1e-9, abs=1e-9) if type(value) is float else value

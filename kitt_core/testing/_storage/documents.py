@@ -27,7 +27,7 @@ def _keys() -> dict[str, str]:
 
 
 class VerbatimContract(StoreTests):
-    """What goes in comes out."""
+    """A document comes back as it was saved."""
 
     def test_the_bytes_given_are_the_bytes_kept(self, store: ResultStore) -> None:
         ids = {what: store.save_result(document) for what, document in HOSTILE.items()}
@@ -128,9 +128,9 @@ class VerbatimContract(StoreTests):
 
 
 class RefusalContract(StoreTests):
-    """Errors are errors, and nothing else."""
+    """What is refused raises the right error and changes nothing."""
 
-    def test_a_document_that_is_no_run_is_refused_with_its_json_path(self, store: ResultStore) -> None:
+    def test_a_document_that_is_not_a_run_is_refused_with_its_json_path(self, store: ResultStore) -> None:
         wrong = [case.name for case in REFUSED if not _is_refused(store, case)]
         assert wrong == []
 
@@ -177,7 +177,7 @@ class RefusalContract(StoreTests):
         assert (summary.passed, summary.total_benchmarks, summary.total_time_seconds) == (None,) * 3
         assert (summary.timestamp, summary.gpu_model, summary.fingerprint) == (None,) * 3
 
-    def test_strict_false_refuses_what_is_no_json_object(self, store: ResultStore) -> None:
+    def test_strict_false_refuses_what_is_not_a_json_object(self, store: ResultStore) -> None:
         for document in (b"", b"[]", b"null", b'"x"', b"\xff", b"{", b"{}{}"):
             with pytest.raises(InvalidDocumentError):
                 store.save_result(document, strict=False)

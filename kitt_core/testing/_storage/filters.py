@@ -1,4 +1,4 @@
-"""Filters: which runs are meant, in every way to ask."""
+"""Filters: which runs are selected, by every method that takes a filter."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class FilterContract(StoreTests):
             assert found(store, {field: "abc"}) == {"abc"}, field
             assert found(store, {field: "b"}) == set(), field
 
-    def test_a_text_field_is_its_own(self, store: ResultStore) -> None:
+    def test_a_text_field_matches_only_its_own_field(self, store: ResultStore) -> None:
         put(store, {field: _with(field, "here") for field in _TEXT_FIELDS})
         for field in _TEXT_FIELDS:
             assert found(store, {field: "here"}) == {field}

@@ -1,4 +1,4 @@
-"""Identity: ids, what happens when one is taken, and each document of an import stored once."""
+"""Identity: ids, what happens when one is taken, and storing each imported document once."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ class IdentityContract(StoreTests):
 
 
 class StoringOnceContract(StoreTests):
-    """``save_unless_stored`` looks for the bytes and stores them in one step."""
+    """``save_unless_stored`` looks up and stores bytes in one step."""
 
     def test_bytes_that_are_stored_are_not_stored_again_under_another_id(self, store: ResultStore) -> None:
         put(store, {"old": MINIMAL})

@@ -34,7 +34,7 @@ _OPEN_FILES: Final = Path("/dev/fd")
 
 
 def _use(store: ResultStore) -> None:
-    """Call everything once, errors and a scan that is given up included."""
+    """Call everything once, including errors and a scan that is abandoned."""
     run_id = store.save_result(STANDARD)
     with pytest.raises(RunExistsError):
         store.save_result(MINIMAL, run_id=run_id)
@@ -57,7 +57,7 @@ def _count_open_files() -> int:
 
 
 class LifecycleContract(StoreTests):
-    """A store is opened, made ready, used from several threads and closed."""
+    """A store is opened, prepared, used from several threads and closed."""
 
     def test_capabilities_are_a_set_of_capabilities(self, store: ResultStore) -> None:
         assert isinstance(store.capabilities, frozenset)
@@ -169,7 +169,7 @@ class LifecycleContract(StoreTests):
         if other is not None:
             with other:
                 _use(other)
-        # Only now: closing a file gives up the locks that the process has on it, so that SQLite waits with it.
+        # Only now, because closing a file releases all locks that the process has on it, so SQLite defers that.
         store.close()
         assert _count_open_files() <= unused, "close leaves files open"
 

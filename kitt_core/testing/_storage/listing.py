@@ -1,4 +1,4 @@
-"""Listing: every run has one place in an order, pages can be walked, and a scan may be interrupted by saves."""
+"""Listing: every run has one place in an order, pages follow each other, and saves may interrupt a scan."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def _measured(*values: float | str, metric: str = "x") -> bytes:
 
 
 def _check(store: ResultStore, order_by: str, ascending: list[str], missing: list[str]) -> None:
-    """Check both directions; ``missing`` in ascending order of ids."""
+    """Check both directions; ``missing`` is in ascending order of ids."""
     assert listed(store, order_by) == ascending + missing
     assert listed(store, f"-{order_by}") == ascending[::-1] + missing[::-1]
 
 
 class OrderingContract(StoreTests):
-    """A listing is ordered, whichever the order."""
+    """A listing is ordered as requested."""
 
     @pytest.mark.parametrize("field", ["model", "engine", "suite_name"])
     def test_text_is_in_code_point_order(self, store: ResultStore, field: str) -> None:
@@ -179,7 +179,7 @@ def _walk(store: ResultStore, order_by: str, limit: int, filters: Filters = None
         after = page.next_cursor
         if after is None:
             return ids
-        assert len(page) == limit, "a page that something follows is not full"
+        assert len(page) == limit, "a page before the last one is not full"
 
 
 def _numbered(count: int) -> dict[str, dict[str, object]]:
@@ -249,7 +249,7 @@ class PagingContract(StoreTests):
                 store.list_results(order_by=order, after=cursor)
             assert_readable(caught.value)
 
-    def test_what_is_no_cursor_is_refused(self, store: ResultStore) -> None:
+    def test_what_is_not_a_cursor_is_refused(self, store: ResultStore) -> None:
         put(store, _numbered(4))
         for text in ("", "r1", "5", "é", "W10", "a" * 1000, "'; DROP TABLE runs; --"):
             with pytest.raises(InvalidQueryError) as caught:
@@ -291,7 +291,7 @@ _MANY = 130
 
 
 class ScanningContract(StoreTests):
-    """``scan`` reads in pages of its own and holds no transaction."""
+    """``scan`` yields every run once and holds no transaction."""
 
     def test_scan_yields_every_run_once(self, store: ResultStore) -> None:
         documents = {f"r{i:03}": as_bytes(small(i)) for i in range(_MANY)}
@@ -336,7 +336,7 @@ class ScanningContract(StoreTests):
             assert store.count() == 4
             assert len(list(store.scan({"engine": "vllm"}))) == 2
 
-    def test_a_scan_that_is_given_up_holds_nothing(self, store: ResultStore) -> None:
+    def test_an_abandoned_scan_holds_nothing(self, store: ResultStore) -> None:
         put(store, {f"r{i}": small(i) for i in range(4)})
         runs = store.scan()
         next(runs)

@@ -1,4 +1,4 @@
-"""What the tests of all topics share: the fixture to override, and ways to ask a store the same thing twice."""
+"""What the tests of all topics share: the fixture to override, and queries that are made in several ways."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FOREIGN_WORDS: Final = (
 
 
 class StoreTests:
-    """What a subclass gives."""
+    """What a subclass provides."""
 
     @pytest.fixture
     def store(self) -> Any:
@@ -40,7 +40,7 @@ class StoreTests:
     def reopen(self, store: ResultStore) -> ResultStore | None:
         """Return a second store on the data of ``store``, which may be open or closed.
 
-        None, the default, says that there can be none.
+        None, the default, means that this is impossible.
         """
         return None
 
@@ -59,7 +59,7 @@ def needs(store: ResultStore, *capabilities: Capability) -> None:
 
 
 def lacks(store: ResultStore, capability: Capability) -> None:
-    """Skip the test if the store declares ``capability``: then it is tested, not refused."""
+    """Skip the test if the store declares ``capability``, because then it must not be refused."""
     if capability in store.capabilities:
         _skip(f"{type(store).__name__} declares {capability}")
 
@@ -80,7 +80,7 @@ def put(store: ResultStore, documents: Mapping[str, Mapping[str, Any] | bytes], 
 
 
 def found(store: ResultStore, filters: Filters = None, **fields: Any) -> set[str]:
-    """Return the ids that match, after all four ways to ask have given the same answer."""
+    """Return the ids that match, after checking that all four query methods agree."""
     wanted: Filters = fields or filters
     listed = [summary.id for summary in store.list_results(wanted)]
     scanned = [run.id for run in store.scan(wanted)]
@@ -92,7 +92,7 @@ def found(store: ResultStore, filters: Filters = None, **fields: Any) -> set[str
 
 
 def listed(store: ResultStore, order_by: str, filters: Filters = None) -> list[str]:
-    """Return the ids in the order asked for."""
+    """Return the ids in the given order."""
     return [summary.id for summary in store.list_results(filters, order_by=order_by)]
 
 
@@ -102,7 +102,7 @@ def snapshot(store: ResultStore) -> dict[str, tuple[bytes, datetime, str]]:
 
 
 def assert_readable(error: KittError) -> None:
-    """Check that the error's text is for people: one line, not long, nothing of a driver's."""
+    """Check that the error's text is for people: one short line without a driver's message."""
     for text in (str(error), error.message, error.hint or "-"):
         assert text.strip(), "the message is empty"
         assert len(text) <= 300

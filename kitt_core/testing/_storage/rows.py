@@ -1,4 +1,4 @@
-"""Rows: what of a document can be listed, filtered and aggregated."""
+"""Rows: the parts of a document that can be listed, filtered and aggregated."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ class RowContract(StoreTests):
         store.save_result(HOSTILE["empty timestamp"])
         assert [summary.timestamp for summary in store.list_results()] == [None]
 
-    def test_the_fingerprint_is_that_of_system_info_and_else_none(self, store: ResultStore) -> None:
+    def test_the_fingerprint_is_that_of_system_info_or_none(self, store: ResultStore) -> None:
         put(
             store,
             {

@@ -1,4 +1,4 @@
-"""Upkeep: attachments, deletion with all that belongs to a run, and what `verify` names."""
+"""Upkeep: attachments, deleting a run and everything that belongs to it, and what `verify` reports."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _contents(store: ResultStore, run_id: str) -> dict[str, bytes]:
 
 
 class AttachmentContract(StoreTests):
-    """Attachments need ``ATTACHMENTS``; reading gives none without."""
+    """Attachments need ``ATTACHMENTS``; without it, reading them gives none."""
 
     def test_attachments_are_kept_byte_for_byte(self, store: ResultStore) -> None:
         needs(store, Capability.ATTACHMENTS)
@@ -91,7 +91,7 @@ class AttachmentContract(StoreTests):
         store.save_result(MINIMAL, run_id="a", attachments=[_file("y", b"new")])
         assert _contents(store, "a") == {"y": b"new"}
 
-    def test_a_name_that_is_no_plain_file_name_is_refused(self, store: ResultStore) -> None:
+    def test_a_name_that_is_not_a_plain_file_name_is_refused(self, store: ResultStore) -> None:
         for name in ("", ".", "..", "../x", "/x", "a/b", "a\\b", "a\0b"):
             with pytest.raises(InvalidDocumentError) as caught:
                 store.save_result(MINIMAL, attachments=[_file(name)])
@@ -171,7 +171,7 @@ class DeletingContract(StoreTests):
 
 
 class VerifyingContract(StoreTests):
-    """``verify`` tells damage from notices."""
+    """``verify`` distinguishes damage from notices."""
 
     def test_verify_finds_nothing_in_a_good_store(self, store: ResultStore) -> None:
         assert list(store.verify()) == []

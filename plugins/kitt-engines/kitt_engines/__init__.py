@@ -1,1 +1,1 @@
-"""Engines for ``kitt run``; what is registered stands in `kitt_engines.plugin`."""
+"""Engines for ``kitt run``; `kitt_engines.plugin` registers them."""

@@ -1,4 +1,4 @@
-"""What this distribution registers. NumPy and aiohttp are imported when their engine is opened."""
+"""The plugin: registers the engines. NumPy and aiohttp are imported only when their engine is opened."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class ReferenceOptions:
     """Options of the engine ``reference``.
 
     Attributes:
-        model: The size.
+        model: The model's size.
         seed: Seed of the random weights.
-        threads: Threads of one matrix product.
+        threads: Threads that a matrix product uses.
     """
 
     model: str = field(default="tiny", metadata={"help": "Size of the model: tiny, mini or small."})
@@ -27,12 +27,12 @@ class ReferenceOptions:
     threads: int = field(
         default=1,
         validator=validators.ge(1),
-        metadata={"help": "Threads of one matrix product; 1 is the steadiest."},
+        metadata={"help": "Threads per matrix product; 1 gives the steadiest figures."},
     )
 
 
 async def _open_reference(options: ReferenceOptions) -> EngineSession:
-    from kitt_engines.sizes import size_named
+    from kitt_engines.model import size_named
 
     size = size_named(options.model)
     from kitt_engines.reference import ReferenceSession

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import platform
 from collections.abc import AsyncIterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -12,16 +15,13 @@ from threadpoolctl import threadpool_limits
 
 from kitt_core.engine import Chunk, EngineSession, GenerationRequest, Usage
 from kitt_core.errors import EngineError
-from kitt_engines import tokenizer
-from kitt_engines.host_memory import resident_bytes
-from kitt_engines.own_version import own_version
-from kitt_engines.sizes import ModelSize
+from kitt_engines.model import BEGIN, END, VOCABULARY, ModelSize, decode, encode
 from kitt_engines.transformer import Array, KeyValueCache, Transformer
 
 __all__ = ["ReferenceSession"]
 
 _PREFILL_BLOCK: Final = 512
-"""Prompt tokens per pass: the scores of a whole long prompt would not fit into memory."""
+"""Prompt tokens per pass: the attention scores of a whole long prompt would not fit into memory."""
 _GB: Final = 1e9
 
 
@@ -31,8 +31,8 @@ class ReferenceSession(EngineSession):
     Args:
         size: The model's size.
         seed: Seed of its weights.
-        threads: Threads of one matrix product, while the session is open. With more of them than idle cores the
-            small products of a decode step wait for each other.
+        threads: Threads per matrix product while the session is open. With more threads than idle cores, the small
+            products of a decode step wait for each other.
     """
 
     concurrent = False
@@ -47,14 +47,14 @@ class ReferenceSession(EngineSession):
         self._limit = threadpool_limits(limits=threads, user_api="blas")
 
     async def stream(self, request: GenerationRequest) -> AsyncIterator[Chunk]:
-        """Answer with one chunk per token, the last of them with the usage.
+        """Yield one chunk per token; the last one carries the usage.
 
-        A request with a seed samples, equal seeds giving equal answers; one without takes the likeliest token.
+        With a seed, tokens are sampled, and equal seeds give equal answers; without one, the likeliest token wins.
 
         Raises:
             EngineError: Prompt and answer don't fit into the context.
         """
-        prompt = tokenizer.encode(request.prompt)
+        prompt = encode(request.prompt)
         needed = len(prompt) + request.max_tokens
         if needed > self._size.context:
             raise EngineError(
@@ -67,38 +67,38 @@ class ReferenceSession(EngineSession):
             random = None if request.seed is None else np.random.default_rng(request.seed)
             for count in range(1, request.max_tokens + 1):
                 token = _choose(logits, random, may_end=not request.ignore_eos)
-                ended = token == tokenizer.END
+                ended = token == END
                 last = ended or count == request.max_tokens
                 generated = count - 1 if ended else count
                 yield Chunk(
-                    text="" if ended else tokenizer.decode(token),
+                    text="" if ended else decode(token),
                     tokens=0 if ended else 1,
                     usage=Usage(len(prompt), generated) if last else None,
                 )
                 if last:
                     return
-                # Whoever shares the event loop gets its turn between two tokens.
+                # Lets other tasks of the event loop run between two tokens.
                 await asyncio.sleep(0)
                 logits = self._transformer.forward([token], cache)[-1]
         finally:
             self._cache_bytes -= cache.nbytes
 
     def memory_gb(self) -> Mapping[str, float]:
-        """Return the weights, the caches of the requests in flight and this process, in GB of 10^9 bytes."""
+        """Return the size of the weights, the running requests' caches and this process, in GB (10^9 bytes)."""
         figures = {
             "weights_gb": self._transformer.nbytes / _GB,
             "kv_cache_gb": self._cache_bytes / _GB,
         }
-        resident = resident_bytes()
+        resident = _resident_bytes()
         if resident is not None:
             figures["host_memory_gb"] = resident / _GB
         return figures
 
     def describe(self) -> Mapping[str, Any]:
-        """Return what the speed of this engine depends on."""
+        """Return everything that the engine's speed depends on."""
         return {
             "name": "reference",
-            "version": own_version(),
+            "version": version("kitt-engines"),
             "parameters": self._transformer.parameters,
             "layers": self._size.layers,
             "width": self._size.width,
@@ -112,11 +112,11 @@ class ReferenceSession(EngineSession):
         }
 
     async def aclose(self) -> None:
-        """Give this process its threads back."""
+        """Restore the process-wide thread limit."""
         self._limit.restore_original_limits()
 
     async def _prefill(self, prompt: list[int], cache: KeyValueCache) -> Array:
-        logits = np.empty((0, tokenizer.VOCABULARY), dtype=np.float32)
+        logits = np.empty((0, VOCABULARY), dtype=np.float32)
         for start in range(0, len(prompt), _PREFILL_BLOCK):
             logits = self._transformer.forward(prompt[start : start + _PREFILL_BLOCK], cache)
             await asyncio.sleep(0)
@@ -125,12 +125,24 @@ class ReferenceSession(EngineSession):
 
 
 def _choose(logits: Array, random: np.random.Generator | None, *, may_end: bool) -> int:
-    """Pick the next token: a byte, or the end if it may come."""
+    """Return the next token: a byte, or `END` if ``may_end``."""
     allowed = logits.copy()
-    allowed[tokenizer.BEGIN] = -np.inf
+    allowed[BEGIN] = -np.inf
     if not may_end:
-        allowed[tokenizer.END] = -np.inf
+        allowed[END] = -np.inf
     if random is not None:
-        # The largest of logits plus Gumbel noise is a sample of the softmax.
+        # The Gumbel-max trick: the argmax of logits plus Gumbel noise is a sample of the softmax.
         allowed += random.gumbel(size=allowed.shape).astype(np.float32)
     return int(allowed.argmax())
+
+
+_STATM: Final = Path("/proc/self/statm")
+
+
+def _resident_bytes() -> int | None:
+    """Return the resident set of this process in bytes; None where there is no ``/proc``."""
+    try:
+        pages = int(_STATM.read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,8 +1,8 @@
 """A decoder-only transformer in NumPy.
 
 Pre-norm blocks (RMS norm, multi-head causal attention, feed-forward with GELU), sinusoidal positions,
-float32. One function, `Transformer.forward`, serves prefill and decode: it is given new tokens and a cache of
-the keys and values of all earlier ones.
+float32. `Transformer.forward` serves both prefill and decode: it takes the new tokens and a cache with the keys
+and values of all earlier ones.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from kitt_engines.sizes import ModelSize
-from kitt_engines.tokenizer import VOCABULARY
+from kitt_engines.model import VOCABULARY, ModelSize
 
 __all__ = ["KeyValueCache", "Transformer"]
 
@@ -28,7 +27,7 @@ _GELU_CUBIC: Final = np.float32(0.044715)
 
 @frozen(eq=False)
 class _Block:
-    """The weights of one decoder block; a vector is multiplied from the left."""
+    """The weights of one decoder block; a row vector is multiplied from the left."""
 
     attention_norm: Array
     query_key_value: Array
@@ -39,11 +38,11 @@ class _Block:
 
 
 class KeyValueCache:
-    """Keys and values of the tokens that one request has been through.
+    """Keys and values of the tokens that one request has processed.
 
     Args:
         size: The model's size.
-        capacity: Tokens that fit.
+        capacity: Most tokens that it can hold.
     """
 
     def __init__(self, size: ModelSize, capacity: int) -> None:
@@ -55,7 +54,7 @@ class KeyValueCache:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it holds, filled or not."""
+        """Size in bytes, filled or not."""
         return self.keys.nbytes + self.values.nbytes
 
 
@@ -74,31 +73,31 @@ class Transformer:
         self._positions = _sinusoids(size.context, size.width)
         self._blocks = tuple(_block(random, size) for _ in range(size.layers))
         self._final_norm = np.ones(size.width, dtype=np.float32)
-        # Not tied to the embedding: with random weights a tied one would repeat the last token for ever.
+        # Not tied to the embedding: with random weights a tied one would repeat the last token forever.
         self._output = _matrix(random, size.width, VOCABULARY, scale=2 / math.sqrt(size.width))
 
     @property
     def parameters(self) -> int:
-        """How many weights it has; the table of positions is computed and not counted."""
+        """Number of weights; the computed table of positions does not count."""
         return sum(weights.size for weights in self._weights())
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the weights hold."""
+        """Size of the weights in bytes."""
         return sum(weights.nbytes for weights in self._weights())
 
     def forward(self, tokens: npt.ArrayLike, cache: KeyValueCache) -> Array:
-        """Put new tokens through the model and add their keys and values to the cache.
+        """Run new tokens through the model and add their keys and values to the cache.
 
         Args:
             tokens: The tokens that follow those in the cache: a block of the prompt, or the one just generated.
-            cache: What was computed of the earlier tokens.
+            cache: The keys and values of the earlier tokens.
 
         Returns:
-            For each new token the logits of its successor.
+            The logits of the successor of each new token.
 
         Raises:
-            ValueError: The cache has no room for them.
+            ValueError: The cache is too small.
         """
         ids = np.asarray(tokens, dtype=np.intp)
         start, end = cache.length, cache.length + len(ids)
@@ -151,7 +150,7 @@ class Transformer:
 
 def _block(random: np.random.Generator, size: ModelSize) -> _Block:
     width, hidden = size.width, size.hidden
-    # What is added to the residual stream shrinks with depth, as in GPT-2, so that its size stays the same.
+    # As in GPT-2: scaled by depth, so that the residual stream keeps its magnitude.
     residual = 1 / math.sqrt(2 * size.layers)
     return _Block(
         attention_norm=np.ones(width, dtype=np.float32),

@@ -124,7 +124,7 @@ def test_a_wrong_key_is_one_line_without_it(kitt: Kitt, server: RunningServer) -
     [
         (["--base-url", "http://127.0.0.1:1"], 1, "error: http://127.0.0.1:1 refuses the connection"),
         (["--base-url", "http://no-such-host.invalid"], 1, "error: http://no-such-host.invalid"),
-        (["--base-url", "http://me:pw-7@127.0.0.1:1"], 2, "give api_key instead"),
+        (["--base-url", "http://me:pw-7@127.0.0.1:1"], 2, "use api_key instead"),
         (["--engine-option", "api=soap"], 2, "expected one of chat, completions"),
     ],
 )
@@ -147,7 +147,7 @@ def test_a_model_that_the_server_lacks(kitt: Kitt, server: RunningServer) -> Non
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         f"error: {server.root} has no model 'test-modle'; it has: test-model",
-        "hint: did you mean test-model? --engine-option check_model=false asks for it all the same",
+        "hint: did you mean test-model? --engine-option check_model=false uses it anyway",
     ]
 
 

@@ -15,14 +15,12 @@ from aiohttp.client_reqrep import ConnectionKey
 
 from kitt_core.engine import Usage
 from kitt_core.errors import EngineError, EngineLostError
-from kitt_engines.openai import answer as answer_module
-from kitt_engines.openai import sse
-from kitt_engines.openai.answer import Answer
-from kitt_engines.openai.failures import Failures, is_connection_failure
-from kitt_engines.openai.resolver import DaemonResolver
-from kitt_engines.openai.wording import Wording
+from kitt_engines.openai import stream
+from kitt_engines.openai.connections import DaemonResolver
+from kitt_engines.openai.failures import Failures, Sanitizer, is_connection_failure
+from kitt_engines.openai.stream import Answer
 
-FAILURES = Failures("https://host", Wording(), connect_timeout=5, read_timeout=60)
+FAILURES = Failures("https://host", Sanitizer(), connect_timeout=5, read_timeout=60)
 KEY = ConnectionKey("host", 443, True, True, None, None, None)
 
 
@@ -36,19 +34,19 @@ def certificate() -> aiohttp.ClientConnectorCertificateError:
 
 REFUSED = OSError(errno.ECONNREFUSED, "Connection refused")
 CASES = [
-    (aiohttp.ConnectionTimeoutError(), "accepts no connection within 5 s", True, True),
+    (aiohttp.ConnectionTimeoutError(), "did not accept a connection within 5 s", True, True),
     (aiohttp.SocketTimeoutError(), "was silent for 60 s", False, False),
     (connector(REFUSED), "refuses the connection", True, True),
     (connector(OSError("Multiple exceptions: [Errno 111] ::1, [Errno 111] 127.0.0.1")), "refuses", True, True),
     (connector(OSError(errno.EHOSTUNREACH, "x")), "cannot be reached: No route to host", True, True),
     (connector(OSError("odd")), "https://host cannot be reached", True, True),
-    (connector(socket.gaierror(socket.EAI_NONAME, "x")), "no address is known for host", True, True),
+    (connector(socket.gaierror(socket.EAI_NONAME, "x")), "the name host cannot be resolved", True, True),
     (connector(OSError(errno.EMFILE, "x")), "cannot open another connection", False, True),
     (certificate(), "the certificate of https://host is not trusted", False, False),
     (aiohttp.ClientConnectorSSLError(KEY, OSError("wrong version")), "no TLS connection", False, False),
-    (aiohttp.ServerDisconnectedError(), "broke the connection off", False, True),
-    (ConnectionResetError(), "broke the connection off", False, True),
-    (aiohttp.ClientPayloadError(), "broke the connection off", False, False),
+    (aiohttp.ServerDisconnectedError(), "dropped the connection", False, True),
+    (ConnectionResetError(), "dropped the connection", False, True),
+    (aiohttp.ClientPayloadError(), "dropped the connection", False, False),
     (aiohttp.InvalidURL("x"), "failed with InvalidU", False, False),
 ]
 
@@ -62,7 +60,7 @@ def test_what_the_library_raises_has_a_meaning(error: Exception, expected: str, 
 
 
 def said(*events: Any, max_tokens: int = 8) -> tuple[list[str], Answer]:
-    answer = Answer(Wording(), max_tokens)
+    answer = Answer(Sanitizer(), max_tokens)
     stream = "".join(f"data: {each if isinstance(each, str) else json.dumps(each)}\n\n" for each in events)
     texts = [*answer.feed(stream.encode())]
     return texts if answer.complete else [*texts, *answer.finish()], answer
@@ -121,9 +119,9 @@ def test_what_comes_after_the_end_is_not_read() -> None:
 @pytest.mark.parametrize(
     ("event", "expected"),
     [
-        ("[1]", "is no JSON object"),
-        ("[" * 100_000, "is no JSON"),
-        ({"choices": [3]}, "a choice that is no object"),
+        ("[1]", "is not a JSON object"),
+        ("[" * 100_000, "is not JSON"),
+        ({"choices": [3]}, "a choice that is not an object"),
         ({"error": {"message": "no memory"}}, "reports an error in mid-stream: no memory"),
         ({"object": "error", "message": "no memory"}, "reports an error in mid-stream: no memory"),
         ({"error": "no memory", "error_type": "x"}, "reports an error in mid-stream: no memory"),
@@ -136,26 +134,26 @@ def test_an_event_that_is_no_piece_of_an_answer_fails_the_request(event: Any, ex
 
 def test_an_event_that_says_that_it_is_an_error_is_one() -> None:
     with pytest.raises(EngineError, match="mid-stream: too bad"):
-        list(Answer(Wording(), 8).feed(b'event: error\ndata: {"message": "too bad"}\n\n'))
+        list(Answer(Sanitizer(), 8).feed(b'event: error\ndata: {"message": "too bad"}\n\n'))
 
 
 def test_an_event_without_an_end_fails_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "LONGEST_EVENT", 10)
+    monkeypatch.setattr(stream, "LONGEST_EVENT", 10)
     with pytest.raises(EngineError, match="the server sends an event of more than"):
-        list(Answer(Wording(), 8).feed(b"data: aaaaaaaaaaaaaaaa"))
+        list(Answer(Sanitizer(), 8).feed(b"data: aaaaaaaaaaaaaaaa"))
 
 
 def test_an_event_that_the_end_cuts_off_is_named() -> None:
-    answer = Answer(Wording(), 8)
+    answer = Answer(Sanitizer(), 8)
     assert list(answer.feed(b'data: {"choices": [{"te')) == []
-    with pytest.raises(EngineError, match="event 1 of the stream is no JSON"):
+    with pytest.raises(EngineError, match="event 1 of the stream is not JSON"):
         list(answer.finish())
 
 
 def test_an_answer_may_have_many_events_for_each_token() -> None:
     texts, _ = said(*[choice(text="c")] * 300, "[DONE]", max_tokens=8)
     assert len(texts) == 300
-    assert answer_module._EVENTS_PER_TOKEN >= 4
+    assert stream._EVENTS_PER_TOKEN >= 4
 
 
 def resolved(host: str) -> list[Any]:

@@ -13,7 +13,7 @@ import pytest
 
 from kitt_core.engine import Chunk, EngineSession, GenerationRequest
 from kitt_core.errors import EngineError, EngineLostError
-from kitt_engines.openai import pauses
+from kitt_engines.openai import requests
 from kitt_engines.testing import Fault, RunningServer
 
 Ask = Callable[..., list[Chunk]]
@@ -23,7 +23,7 @@ KEY = "sk-secret-0123456789"
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pauses, "_PAUSE", 0.01)
+    monkeypatch.setattr(requests, "_PAUSE", 0.01)
 
 
 FAILURES = [
@@ -32,20 +32,20 @@ FAILURES = [
     (Fault.ERROR, "HTTP 500: asked to answer 500", 1),
     (Fault.BUSY, "HTTP 429: asked to answer 429", 3),
     (Fault.UNAVAILABLE, "HTTP 503: asked to answer 503", 3),
-    (Fault.RESET, "broke the connection off before it answered", 3),
+    (Fault.RESET, "dropped the connection before it answered", 3),
     (Fault.NEVER, "was silent for 0.3 s", 1),
     (Fault.NOT_STREAMED, "the server does not stream", 1),
-    (Fault.NOT_STREAMED_ERROR, "the server answers with no stream: out of memory", 1),
+    (Fault.NOT_STREAMED_ERROR, "the server does not answer with a stream: out of memory", 1),
     (Fault.WEB_PAGE, "the server answers with a web page", 1),
     (Fault.EMPTY, "the server sent an empty stream", 1),
-    (Fault.DONE_ONLY, "the server ended the stream without an answer in it", 1),
+    (Fault.DONE_ONLY, "the server ended the stream without an answer", 1),
     (Fault.MID_ERROR, "the server reports an error in mid-stream: out of memory", 1),
     (Fault.MID_500, "the stream ended before the answer did; it says 'Internal Server Error'", 1),
-    (Fault.MID_MALFORMED, 'of the stream is no JSON: \'{"choices": [{"delta\'', 1),
-    (Fault.MID_RESET, "broke the connection off in mid-stream", 1),
+    (Fault.MID_MALFORMED, 'of the stream is not JSON: \'{"choices": [{"delta\'', 1),
+    (Fault.MID_RESET, "dropped the connection in mid-stream", 1),
     (Fault.MID_SILENCE, "was silent for 0.3 s", 1),
     (Fault.MID_COMMENTS, "was silent for 0.3 s", 1),
-    (Fault.MID_ENDLESS, "the answer does not end: 384 events have come", 1),
+    (Fault.MID_ENDLESS, "the answer does not end: 384 events have arrived", 1),
     (Fault.MID_CUT, "the stream ended before the answer did", 1),
 ]
 
@@ -115,14 +115,14 @@ def test_what_succeeds_when_it_is_sent_again_is_no_failure(
 def test_the_wish_of_a_server_to_be_left_alone_is_bounded(
     monkeypatch: pytest.MonkeyPatch, given: str, expected: float | None
 ) -> None:
-    monkeypatch.setattr(pauses, "_LONGEST_PAUSE", 0.05)
-    assert pauses.pause_seconds(1, given) == (0.01 if expected is None else expected)
+    monkeypatch.setattr(requests, "_LONGEST_PAUSE", 0.05)
+    assert requests.pause_seconds(1, given) == (0.01 if expected is None else expected)
 
 
 def test_a_date_to_come_back_at_is_read() -> None:
     past, future = "Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2065 07:28:00 GMT"
-    assert pauses.pause_seconds(1, past) == 0
-    assert pauses.pause_seconds(1, future) == pauses._LONGEST_PAUSE
+    assert requests.pause_seconds(1, past) == 0
+    assert requests.pause_seconds(1, future) == requests._LONGEST_PAUSE
 
 
 def test_a_key_in_the_servers_answer_is_hidden(ask: Ask, server: RunningServer) -> None:

@@ -1,4 +1,4 @@
-"""What a reader of the figures is told: retries, refused fields, short answers; and when a server is lost."""
+"""What a reader of the figures sees: retries, refused fields, short answers; and when a server is lost."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 
 from kitt_core.engine import EngineSession, GenerationRequest
 from kitt_core.errors import EngineError, EngineLostError
-from kitt_engines.openai import pauses
-from kitt_engines.openai.answer import Answer
-from kitt_engines.openai.happenings import Happenings
-from kitt_engines.openai.wording import Wording
+from kitt_engines.openai import requests
+from kitt_engines.openai.failures import Sanitizer
+from kitt_engines.openai.notices import Notices
+from kitt_engines.openai.stream import Answer
 from kitt_engines.testing import RunningServer
 
 With = Callable[..., Any]
@@ -22,11 +22,11 @@ With = Callable[..., Any]
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pauses, "_PAUSE", 0.01)
+    monkeypatch.setattr(requests, "_PAUSE", 0.01)
 
 
 def notices(with_session: With, *, requests: int = 1, max_tokens: int = 4, **options: Any) -> list[list[str]]:
-    """What is told before, after some requests and once more."""
+    """The notices before, after some requests and once more."""
 
     async def run(session: Any) -> list[list[str]]:
         lines = [[*session.notices()]]
@@ -42,21 +42,21 @@ def notices(with_session: With, *, requests: int = 1, max_tokens: int = 4, **opt
     return found
 
 
-def test_where_nothing_happens_nothing_is_told(with_session: With) -> None:
+def test_without_incidents_there_are_no_notices(with_session: With) -> None:
     assert notices(with_session) == [[], [], []]
 
 
 @pytest.mark.parametrize(
     ("faults", "expected"),
     [
-        (["1=503"], "1 request was sent again after 503; its pauses are in TTFT"),
+        (["1=503"], "1 request was sent again after 503; its TTFT includes the pauses"),
         (
             ["1=503", "2=429", "4=reset"],
-            "2 requests were sent again after 429, 503 or a broken connection; their pauses are in TTFT",
+            "2 requests were sent again after 429, 503 or a broken connection; their TTFT includes the pauses",
         ),
     ],
 )
-def test_retries_are_told_once(
+def test_retries_are_noticed_once(
     with_session: With, server: RunningServer, faults: list[str], expected: str
 ) -> None:
     server.configure(faults=faults)
@@ -68,24 +68,24 @@ def test_what_failed_in_the_end_is_an_error_and_no_notice(with_session: With, se
     assert notices(with_session) == [[], [], []]
 
 
-def test_refused_fields_are_told(with_session: With, server: RunningServer) -> None:
+def test_refused_fields_are_noticed(with_session: With, server: RunningServer) -> None:
     server.configure(refuse=["seed", "ignore_eos"])
-    expected = "1 request was asked again without ignore_eos, seed; that is in its TTFT"
+    expected = "1 request was sent again without ignore_eos, seed; its TTFT includes both attempts"
     assert notices(with_session, requests=2)[1] == [expected]
 
 
-def test_short_answers_are_told(with_session: With, server: RunningServer) -> None:
+def test_short_answers_are_noticed(with_session: With, server: RunningServer) -> None:
     server.configure(tokens=2)
-    told = notices(with_session, requests=2, ignore_eos="false")
-    assert told[1] == ["2 answers ended before the length that was asked for"]
+    lines = notices(with_session, requests=2, ignore_eos="false")
+    assert lines[1] == ["2 answers ended before the requested length"]
 
 
 @pytest.mark.parametrize(("reason", "expected"), [("stop", 1), ("length", 0), (None, None)])
 def test_without_a_count_the_reason_for_the_end_decides(reason: str | None, expected: int | None) -> None:
-    happenings, answer = Happenings(), Answer(Wording(), 8)
+    counted, answer = Notices(), Answer(Sanitizer(), 8)
     answer.finish_reason = reason
-    happenings.ended(GenerationRequest("hello", 8), answer)
-    assert happenings.ended_early == expected
+    counted.answered(GenerationRequest("hello", 8), answer)
+    assert counted.ended_early == expected
 
 
 def test_short_answers_of_a_server_that_does_not_count(with_session: With, server: RunningServer) -> None:
@@ -104,7 +104,7 @@ def test_a_server_that_answers_others_is_not_lost(
     with_session: With, server: RunningServer, others: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.configure(gap=0.01)
-    monkeypatch.setattr(pauses, "_PAUSE", 0.2)
+    monkeypatch.setattr(requests, "_PAUSE", 0.2)
 
     async def run(session: Any) -> EngineError:
         real = session._http.post
@@ -131,5 +131,5 @@ def test_a_server_that_answers_others_is_not_lost(
         return caught.value
 
     error = with_session(run)
-    assert "accepts no connection" in error.message
+    assert "did not accept a connection" in error.message
     assert isinstance(error, EngineLostError) != others

@@ -8,8 +8,8 @@ import pytest
 
 from kitt_core.errors import ConfigurationError
 from kitt_core.options import build_options, describe_options
+from kitt_engines.openai.failures import Sanitizer, message_in
 from kitt_engines.openai.options import OpenAIOptions
-from kitt_engines.openai.wording import Wording, message_in
 
 
 def built(**values: Any) -> OpenAIOptions:
@@ -118,9 +118,9 @@ def test_the_sentence_in_an_error_is_found(body: bytes, expected: str) -> None:
 
 
 def test_texts_of_strangers_are_made_presentable() -> None:
-    wording = Wording('sk-"1"')
-    assert wording('key sk-"1" or sk-\\"1\\"\nis\x1b[0m wrong') == "key *** or *** is [0m wrong"
-    assert len(wording("x" * 1000)) == 180
-    assert "hunter2" not in wording("http://me:hunter2@host/ failed")
+    sanitize = Sanitizer('sk-"1"')
+    assert sanitize('key sk-"1" or sk-\\"1\\"\nis\x1b[0m wrong') == "key *** or *** is [0m wrong"
+    assert len(sanitize("x" * 1000)) == 180
+    assert "hunter2" not in sanitize("http://me:hunter2@host/ failed")
     # A key that is cut off is hidden as well.
-    assert "sk-" not in wording("x" * 170 + 'sk-"1"')
+    assert "sk-" not in sanitize("x" * 170 + 'sk-"1"')

@@ -13,12 +13,11 @@ import pytest
 
 from kitt_core.engine import EngineSession, GenerationRequest
 from kitt_core.errors import EngineError
-from kitt_engines.openai import responses
-from kitt_engines.openai.discovery import open_session
+from kitt_engines.openai import connections
+from kitt_engines.openai.connections import ConnectionReuse, capped_body
+from kitt_engines.openai.discovery import ServerIdentity, identify, open_session
+from kitt_engines.openai.failures import Sanitizer
 from kitt_engines.openai.options import OpenAIOptions
-from kitt_engines.openai.responses import Goodbyes, capped_body
-from kitt_engines.openai.server_identity import ServerIdentity, identify
-from kitt_engines.openai.wording import Wording
 from kitt_engines.testing import RunningServer
 
 With = Callable[..., Any]
@@ -58,7 +57,7 @@ def test_a_version_that_comes_in_pieces_is_read(filling: int) -> None:
             raw_server({"/version": [head("200 OK", len(body)), body[:5], body[5:]]}) as url,
             aiohttp.ClientSession() as http,
         ):
-            return await identify(http, url, ServerIdentity(entry={"owned_by": "vllm"}), Wording())
+            return await identify(http, url, ServerIdentity(entry={"owned_by": "vllm"}), Sanitizer())
 
     assert asyncio.run(ask()) == {"name": "vllm", "version": "0.9.1"}
 
@@ -109,14 +108,14 @@ class _Content:
 
 
 def test_a_server_that_keeps_a_response_open_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(responses, "_GOODBYE", 0.01)
+    monkeypatch.setattr(connections, "_END_OF_RESPONSE", 0.01)
 
     class Response:
         content = _Content()
 
     async def twice() -> list[bool]:
-        goodbyes = Goodbyes()
-        return [await goodbyes.ended(Response()) for _ in range(2)]  # type: ignore[arg-type]  # all that is used
+        reuse = ConnectionReuse()
+        return [await reuse.possible(Response()) for _ in range(2)]  # type: ignore[arg-type]  # all that is used
 
     assert asyncio.run(twice()) == [False, False]
     assert Response.content.reads == 1

@@ -12,8 +12,8 @@ import pytest
 from kitt_core.engine import ENGINE_API_VERSION, Engine, EngineSession
 from kitt_core.errors import ConfigurationError
 from kitt_core.plugins import Registry
+from kitt_engines.model import SIZES
 from kitt_engines.plugin import ReferenceOptions, kitt_register_engine
-from kitt_engines.sizes import SIZES
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ from kitt_core.benchmarking.runner import SuiteRun, run_suite
 from kitt_core.benchmarking.suites import suite_named
 from kitt_core.engine import Chunk, GenerationRequest, Usage
 from kitt_core.errors import EngineError
-from kitt_engines import tokenizer
+from kitt_engines.model import BEGIN, ModelSize, encode, size_named
 from kitt_engines.reference import ReferenceSession
-from kitt_engines.sizes import ModelSize, size_named
 from kitt_engines.transformer import Array, KeyValueCache
 
 SIZE = ModelSize("test", layers=2, width=32, heads=2, context=700)
@@ -117,7 +116,7 @@ def test_an_empty_prompt_and_hostile_text_are_answered() -> None:
     session = ReferenceSession(SIZE)
     assert len(text(session, "", max_tokens=2)) == 2
     assert len(text(session, "\ud800\u0000🦝", max_tokens=2)) == 2
-    assert tokenizer.encode("é") == [tokenizer.BEGIN, 0xC3, 0xA9]
+    assert encode("é") == [BEGIN, 0xC3, 0xA9]
 
 
 def test_memory_counts_the_cache_of_the_request_in_flight() -> None:

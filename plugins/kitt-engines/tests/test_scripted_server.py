@@ -1,4 +1,4 @@
-"""The test server itself, in the event loop of the test: what it sends is what it was told to send."""
+"""The test server itself, in the event loop of the test: what it sends is what its script says."""
 
 from __future__ import annotations
 

@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kitt_engines.sizes import ModelSize
-from kitt_engines.tokenizer import VOCABULARY
+from kitt_engines.model import VOCABULARY, ModelSize
 from kitt_engines.transformer import KeyValueCache, Transformer
 
 SIZE = ModelSize("test", layers=3, width=32, heads=4, context=128)

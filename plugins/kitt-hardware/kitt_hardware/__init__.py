@@ -1,1 +1,1 @@
-"""Fingerprint sources for KITT: what machine a benchmark ran on."""
+"""Fingerprint sources for KITT: the machine that a benchmark ran on."""

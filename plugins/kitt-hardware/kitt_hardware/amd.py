@@ -1,7 +1,7 @@
 """The source ``amd``: AMD's GPUs, as the kernel's driver shows them in ``sys``, and the version of ROCm.
 
-AMD's libraries are not asked: the driver's files can be read in every container and by everybody, and a library
-that is there today and gone tomorrow would give the same GPU two names.
+AMD's libraries are not used: anybody can read the driver's files, in every container, and a GPU's name must not
+depend on whether a library is installed.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from kitt_hardware.files import listing, read_text
-from kitt_hardware.machine import GIB, Machine
-from kitt_hardware.visible import visible_devices
+from kitt_hardware.machine import GIB, Machine, listing, read_text
 
 __all__ = ["describe"]
 
@@ -44,8 +42,8 @@ _NAMES: Final[Mapping[tuple[str, str], str]] = {
     ("0x7550", "0xc3"): "AMD Radeon RX 9070",
     ("0x1586", "0xc1"): "AMD Radeon 8060S",
 }
-"""Names by device and revision; an empty revision is any. They come before the card's own, which not every kernel
-and virtual machine shows: a card must not change its name. What is not here has its numbers for a name."""
+"""Names by device and revision; an empty revision matches any. They take precedence over the card's own name,
+which not every kernel and virtual machine shows: a card's name must not change. Others are named by number."""
 
 _INTEGRATED: Final = frozenset(
     f"gfx{target}" for target in (902, 909, "90c", 1013, 1033, 1035, 1036, 1037, 1103, 1150, 1151, 1152, 1153)
@@ -55,16 +53,16 @@ _INTEGRATED: Final = frozenset(
 _INTEGRATED_DEVICES: Final = frozenset(
     {"0x13c0", "0x150e", "0x1586", "0x15bf", "0x15c8", "0x1636", "0x1638", "0x163f", "0x164e", "0x1681", "0x1900"}
 )
-"""Device numbers of them, for kernels without the compute driver."""
+"""The same by device number, for kernels without the compute driver."""
 
 _SHARED_MEMORY: Final = frozenset({"0x74a0"})
-"""An accelerator whose memory is the system's: MI300A."""
+"""Accelerators that use the system's memory: MI300A."""
 
 _WHOLE: Final = ("SPX", "NPS1")
 
 
 def describe(machine: Machine) -> dict[str, Any]:
-    """Return ``gpu``, ``rocm_version``, ``driver_version`` and ``remarks``, as far as there are any."""
+    """Return ``gpu``, ``rocm_version``, ``driver_version`` and ``remarks``, as far as known."""
     if machine.system != "Linux":
         return {}
     root = machine.root
@@ -78,19 +76,19 @@ def describe(machine: Machine) -> dict[str, Any]:
         "gpu": {"devices": devices},
         "rocm_version": rocm[0] if rocm else None,
         "remarks": [
-            f"GPU {i}: its memory is not told" for i, device in enumerate(devices) if "vram_gb" not in device
+            f"GPU {i}: its memory is not known" for i, device in enumerate(devices) if "vram_gb" not in device
         ],
     }
     if any("integrated" not in device for device in devices):
-        # The module has a version only if it is not the kernel's own.
+        # Only a module that did not come with the kernel has a version.
         found["driver_version"] = read_text(root / "sys/module/amdgpu/version")
-    if visible := visible_devices(machine.environ, "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"):
+    if visible := machine.visible_devices("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"):
         found["gpu"]["visible_devices"] = visible
     return {key: value for key, value in found.items() if value}
 
 
 def _nodes(root: Path) -> dict[int, dict[str, int]]:
-    """Return what the compute driver says of each kind of GPU, by its PCI device number."""
+    """Return what the compute driver says about each kind of GPU, by PCI device number."""
     found: dict[int, dict[str, int]] = {}
     for path in listing(root / "sys/class/kfd/kfd/topology/nodes", "*/properties"):
         pairs = (line.split() for line in read_text(path).splitlines())

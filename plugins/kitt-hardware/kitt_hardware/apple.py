@@ -14,20 +14,20 @@ def describe(machine: Machine) -> dict[str, Any]:
     """Return ``gpu``; nothing on other machines."""
     if machine.system != "Darwin":
         return {}
-    told = machine.ask("/usr/sbin/ioreg", "-r", "-d", "1", "-c", "IOAccelerator")
-    named = re.search(r'"model" = "(Apple [^"]+)"', told)
-    counted = re.search(r'"gpu-core-count" = (\d+)', told)
+    output = machine.run("/usr/sbin/ioreg", "-r", "-d", "1", "-c", "IOAccelerator")
+    named = re.search(r'"model" = "(Apple [^"]+)"', output)
+    counted = re.search(r'"gpu-core-count" = (\d+)', output)
     if named is None or counted is None:
-        # Takes most of a second, so it is the second choice.
-        told = machine.ask("/usr/sbin/system_profiler", "SPDisplaysDataType")
-        named = re.search(r"Chipset Model: (Apple .+)", told)
-        counted = re.search(r"Total Number of Cores: (\d+)", told)
+        # The second choice because it takes most of a second.
+        output = machine.run("/usr/sbin/system_profiler", "SPDisplaysDataType")
+        named = re.search(r"Chipset Model: (Apple .+)", output)
+        counted = re.search(r"Total Number of Cores: (\d+)", output)
     if named is None:
-        return {}  # a Mac with another maker's GPU
-    # One chip is sold with different numbers of GPU cores, so they belong to its name.
+        return {}  # a Mac with a GPU that is not Apple's
+    # The same chip is sold with different numbers of GPU cores, so the number belongs to the name.
     cores = f" {counted[1]}-core GPU" if counted else ""
     device = {"vendor": "apple", "model": f"{named[1].strip()}{cores}", "vram_gb": 0, "unified_memory": True}
     return {
         "gpu": {"devices": [device]},
-        **({} if counted else {"remarks": ["the number of GPU cores is not told"]}),
+        **({} if counted else {"remarks": ["the number of GPU cores is not known"]}),
     }

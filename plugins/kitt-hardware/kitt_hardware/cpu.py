@@ -1,4 +1,4 @@
-"""The CPU's model, from what each system offers."""
+"""The CPU's model, from what each operating system offers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
-from kitt_hardware.files import read_text
-from kitt_hardware.machine import Machine
+from kitt_hardware.machine import Machine, read_text
 
 __all__ = ["cpu_model"]
 
@@ -82,11 +81,11 @@ _MODEL_KEYS: Final = ("model name", "cpu model", "cpu", "uarch")  # x86 and Loon
 
 
 def cpu_model(machine: Machine) -> str:
-    """Return the CPU's brand string, empty if none can be found."""
+    """Return the CPU's brand string; empty if there is none."""
     if machine.system == "Linux":
         return _from_cpuinfo(read_text(machine.root / "proc/cpuinfo"))
     if machine.system == "Darwin":
-        return machine.ask("/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string") or platform.processor()
+        return machine.run("/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string") or platform.processor()
     return _from_windows_registry() or platform.processor()
 
 
@@ -122,7 +121,7 @@ def _risc_v(first: Mapping[str, str]) -> str:
 
 
 def _distinct(name: str, first: Mapping[str, str]) -> str:
-    # Virtual machines shorten the brand ("AMD EPYC"): family and model still tell the generations apart.
+    # Virtual machines shorten the brand ("AMD EPYC"): family and model still distinguish the generations.
     if not name or any(character.isdigit() for character in name) or "cpu family" not in first:
         return name
     return f"{name} family {first['cpu family']} model {first.get('model', '0')}"

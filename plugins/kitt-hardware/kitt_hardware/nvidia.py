@@ -1,7 +1,7 @@
 """The source ``nvidia``: GPUs, driver and CUDA, from the best of what the machine has.
 
-In this order: a Jetson's own name; NVML; the command ``nvidia-smi``; what the kernel's driver says without either
-(models alone). What a GPU's serial number or UUID is, nobody needs to know: neither is read.
+In this order: a Jetson's own name; NVML; the command ``nvidia-smi``; what the kernel's driver shows without either
+(only models). Serial numbers and UUIDs are not read.
 """
 
 from __future__ import annotations
@@ -11,10 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from kitt_hardware import nvidia_smi, nvml
-from kitt_hardware.deadline import within
-from kitt_hardware.files import listing, read_text
-from kitt_hardware.machine import Machine
-from kitt_hardware.visible import visible_devices
+from kitt_hardware.machine import Machine, listing, read_text, with_timeout
 
 __all__ = ["describe"]
 
@@ -34,13 +31,13 @@ def describe(machine: Machine, load: Callable[[], Any] = nvml.load) -> dict[str,
 
     Args:
         machine: The machine.
-        load: Returns the module ``pynvml``, or raises if it or its library is not there.
+        load: Returns the module ``pynvml``, or raises if it or its library is missing.
     """
     if machine.system not in {"Linux", "Windows"}:
         return {}
-    found, failure, broken = _asked(machine, load)
+    found, failure, broken = _from_nvml_or_command(machine, load)
     if jetson := _jetson(machine):
-        found, failure = _over(found, jetson), None
+        found, failure = _with_jetson(found, jetson), None
     elif "gpu" not in found:
         found = _from_kernel(machine) or found
     on_bus = _on_bus(machine)
@@ -51,22 +48,22 @@ def describe(machine: Machine, load: Callable[[], Any] = nvml.load) -> dict[str,
     if on_bus > seen:
         remarks.append(f"{on_bus} NVIDIA GPUs are on the bus, {seen} can be used here")
     remarks += found.pop("remarks", [])
-    if seen and (visible := visible_devices(machine.environ, "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")):
+    if seen and (visible := machine.visible_devices("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")):
         found["gpu"]["visible_devices"] = visible
     return {**found, **({"remarks": remarks} if remarks else {})}
 
 
-def _asked(machine: Machine, load: Callable[[], Any]) -> tuple[dict[str, Any], str | None, bool]:
-    """Return what NVML or its command tells, why NVML does not, and whether it is broken, not just absent."""
+def _from_nvml_or_command(machine: Machine, load: Callable[[], Any]) -> tuple[dict[str, Any], str | None, bool]:
+    """Return what NVML or ``nvidia-smi`` reports, why NVML failed, and whether it is broken rather than absent."""
     failure, broken = None, False
     found: dict[str, Any] = {}
     try:
-        found = within(_PATIENCE_SECONDS, lambda: nvml.read(load()))
+        found = with_timeout(_PATIENCE_SECONDS, lambda: nvml.read(load()))
         if "gpu" in found:
             return found, None, False
     except TimeoutError as error:
-        return {}, f"NVML: {error}", True  # the command would wait for the same driver
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a broken driver or binding is no failure of KITT's
+        return {}, f"NVML: {error}", True  # nvidia-smi would wait for the same driver
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a broken driver or binding must not stop KITT
         failure = f"NVML: {' '.join(str(error).split()) or type(error).__name__}"
         broken = not isinstance(error, nvml.NoDriverError)
     broken = broken or "remarks" in found
@@ -78,7 +75,7 @@ def _asked(machine: Machine, load: Callable[[], Any]) -> tuple[dict[str, Any], s
 
 
 def _jetson(machine: Machine) -> dict[str, Any] | None:
-    """Return the GPU of a Jetson: its driver calls it ``Orin (nvgpu)`` or nothing at all."""
+    """Return the GPU of a Jetson, whose driver calls it ``Orin (nvgpu)`` or nothing at all."""
     compatible = read_text(machine.root / "proc/device-tree/compatible")
     chip = re.search(r"nvidia,(tegra\d+)", compatible)
     release = re.search(r"# R(\d+).*?REVISION: ([\d.]+)", read_text(machine.root / "etc/nv_tegra_release"))
@@ -95,8 +92,8 @@ def _jetson(machine: Machine) -> dict[str, Any] | None:
     return found
 
 
-def _over(found: Mapping[str, Any], jetson: dict[str, Any]) -> dict[str, Any]:
-    """Return what was found, under the name that a Jetson has with every driver."""
+def _with_jetson(found: Mapping[str, Any], jetson: dict[str, Any]) -> dict[str, Any]:
+    """Return what was found, with the Jetson's own name instead of its driver's."""
     (own,) = jetson["gpu"]["devices"]
     devices: list[dict[str, Any]] = found.get("gpu", {}).get("devices", [])
     cards = [device for device in devices if not device.get("unified_memory")]
@@ -109,7 +106,7 @@ def _over(found: Mapping[str, Any], jetson: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_kernel(machine: Machine) -> dict[str, Any]:
-    """Return the models, which a driver tells even if its version is not its library's."""
+    """Return the models, which the driver shows even if its library has another version."""
     driver = machine.root / "proc/driver/nvidia"
     texts = [read_text(path / "information") for path in listing(driver / "gpus")]
     models = [found[1].strip() for text in texts if (found := re.search(r"^Model:\s*(\S.*)$", text, re.MULTILINE))]
@@ -119,12 +116,12 @@ def _from_kernel(machine: Machine) -> dict[str, Any]:
     return {
         "gpu": {"devices": [{"vendor": "nvidia", "model": model} for model in models]},
         **({"driver_version": version[1]} if version else {}),
-        "remarks": ["the driver can't be asked: of the GPUs only the models are known"],
+        "remarks": ["the driver does not answer: only the models of the GPUs are known"],
     }
 
 
 def _on_bus(machine: Machine) -> int:
-    """Return how many GPUs are on the PCI bus: a container sees all of them there."""
+    """Return the number of GPUs on the PCI bus: a container sees all of them there."""
     devices = listing(machine.root / "sys/bus/pci/devices")
     return sum(
         read_text(path / "vendor") == _VENDOR and read_text(path / "class").startswith(_DISPLAY)

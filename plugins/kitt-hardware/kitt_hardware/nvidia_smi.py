@@ -1,4 +1,4 @@
-"""NVIDIA GPUs, as the command ``nvidia-smi`` tells them, where NVML can't be asked directly."""
+"""NVIDIA GPUs, as the command ``nvidia-smi`` reports them where NVML can't be used directly."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from kitt_hardware.files import exists
-from kitt_hardware.machine import Machine
+from kitt_hardware.machine import Machine, exists
 from kitt_hardware.nvml import UNIFIED
 
 __all__ = ["read"]
@@ -21,19 +20,19 @@ _FIELDS: Final = (*_OLD_FIELDS, "compute_cap", "power.limit", "mig.mode.current"
 
 
 def read(machine: Machine) -> dict[str, Any]:
-    """Return what ``nvml.read`` returns, as far as the command tells it; nothing if there is none.
+    """Return what ``nvml.read`` returns, as far as the command reports it; nothing if there is no command.
 
-    A command that hangs once is not asked again: what it has told until then is returned, with a remark.
+    A command that hangs once is not run again: what it has reported by then is returned, with a remark.
 
     Raises:
-        TimeoutError: It hangs, and has told nothing.
+        TimeoutError: It hangs before it has reported anything.
     """
     command = _command(machine)
     if command is None:
         return {}
-    for fields in (_FIELDS, _OLD_FIELDS):  # an old driver refuses all if it does not know one
+    for fields in (_FIELDS, _OLD_FIELDS):  # an old driver rejects all fields if it does not know one
         query = f"--query-gpu=name,{','.join(fields)}"
-        rows = _rows(_ask(machine, command, query, "--format=csv,noheader,nounits"), fields)
+        rows = _rows(_run(machine, command, query, "--format=csv,noheader,nounits"), fields)
         if rows:
             break
     else:
@@ -44,20 +43,20 @@ def read(machine: Machine) -> dict[str, Any]:
         if _number(row["memory.total"]) is None and not _is_unified(row)
     ]
     profiles: dict[int, list[str]] = {}
-    told = None
+    cuda = None
     try:
         if any(_is_mig(row) for row in rows):
-            profiles = _profiles(_ask(machine, command, "-L"))
-        compute = _ask(machine, command, "-q", "-d", "COMPUTE")
-        told = re.search(r"CUDA (?:\w+ )?Version\s*:\s*(\d+\.\d+)", compute)
+            profiles = _profiles(_run(machine, command, "-L"))
+        compute = _run(machine, command, "-q", "-d", "COMPUTE")
+        cuda = re.search(r"CUDA (?:\w+ )?Version\s*:\s*(\d+\.\d+)", compute)
     except TimeoutError as error:
         remarks.append(f"nvidia-smi: {error}")
     devices = [_device(row, profiles.get(index, [])) for index, row in enumerate(rows)]
     found: dict[str, Any] = {"gpu": {"devices": devices}}
     if driver := _known(rows[0]["driver_version"]):
         found["driver_version"] = driver
-    if told:
-        found["cuda_version"] = told[1]
+    if cuda:
+        found["cuda_version"] = cuda[1]
     if remarks:
         found["remarks"] = remarks
     return found
@@ -72,15 +71,15 @@ def _command(machine: Machine) -> str | None:
     return shutil.which("nvidia-smi")
 
 
-def _ask(machine: Machine, command: str, *arguments: str) -> str:
-    return machine.ask(command, *arguments, patience=_PATIENCE_SECONDS, must_end=True)
+def _run(machine: Machine, command: str, *arguments: str) -> str:
+    return machine.run(command, *arguments, patience=_PATIENCE_SECONDS, must_end=True)
 
 
 def _rows(answer: str, fields: tuple[str, ...]) -> list[dict[str, str]]:
-    # Nothing is quoted: a comma in a name is told from the others by counting from the right.
+    # Nothing is quoted: counting from the right distinguishes a comma in a name from the separators.
     split = [[cell.strip() for cell in line.rsplit(",", len(fields))] for line in answer.splitlines()]
     rows = [dict(zip(("name", *fields), cells, strict=True)) for cells in split if len(cells) == len(fields) + 1]
-    # What goes wrong is told in sentences, which may have commas.
+    # Errors are sentences, which may contain commas.
     return [
         row
         for row in rows
@@ -89,7 +88,7 @@ def _rows(answer: str, fields: tuple[str, ...]) -> list[dict[str, str]]:
 
 
 def _is_absent(text: str) -> bool:
-    """Return whether that stands where there is no value: ``[N/A]``, ``[Not Supported]``."""
+    """Return whether the text stands for a missing value: ``[N/A]``, ``[Not Supported]``."""
     return re.fullmatch(r"\[.*\]|N/A", text) is not None
 
 
@@ -109,7 +108,7 @@ def _is_mig(row: dict[str, str]) -> bool:
 
 
 def _is_unified(row: dict[str, str]) -> bool:
-    """Return whether the GPU has no memory of its own; one whose memory can't be read is none of them."""
+    """Return whether the GPU has no memory of its own; one whose memory can't be read does not count."""
     return row["memory.total"] in _WITHOUT_MEMORY or UNIFIED.search(row["name"]) is not None
 
 
@@ -135,7 +134,7 @@ def _device(row: dict[str, str], profiles: list[str]) -> dict[str, Any]:
 
 
 def _profiles(answer: str) -> dict[int, list[str]]:
-    """Return the MIG profiles by GPU, from the list that has each instance below its GPU."""
+    """Return the MIG profiles by GPU, from a list that has each instance below its GPU."""
     found: dict[int, list[str]] = {}
     gpu = -1
     for line in answer.splitlines():

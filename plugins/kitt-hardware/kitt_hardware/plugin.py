@@ -1,4 +1,4 @@
-"""The plugin: registers the sources ``host``, ``nvidia``, ``amd`` and ``apple``; imports nothing heavy."""
+"""The plugin: registers the fingerprint sources; imports nothing heavy."""
 
 from __future__ import annotations
 

@@ -112,13 +112,13 @@ def no_library() -> Any:
 def answers(commands: Mapping[str, str | None]) -> Any:
     """Return what runs commands: each known one by its line, no other; a known one without an answer hangs."""
 
-    def ask(*command: str, patience: float = 0, must_end: bool = False) -> str:
-        told = commands.get(" ".join(command), "")
-        if told is None and must_end:
+    def run(*command: str, patience: float = 0, must_end: bool = False) -> str:
+        output = commands.get(" ".join(command), "")
+        if output is None and must_end:
             raise TimeoutError(f"no answer within {patience:g} s")
-        return (told or "").strip()
+        return (output or "").strip()
 
-    return ask
+    return run
 
 
 def write(root: Path, files: Mapping[str, str], links: Mapping[str, str] | None = None) -> Path:
@@ -138,17 +138,17 @@ class FakeMachine:
     """A machine of `machines/`."""
 
     def __init__(self, name: str, root: Path) -> None:
-        told = tomllib.loads((DESCRIPTIONS / f"{name}.toml").read_text(encoding="utf-8"))
-        facts = told["machine"]
+        description = tomllib.loads((DESCRIPTIONS / f"{name}.toml").read_text(encoding="utf-8"))
+        facts = description["machine"]
         memory, results = facts.pop("memory_kib") * 1024, facts.pop("results", None)
         self.machine = Machine(
             **facts,
             memory_bytes=memory,
             results=results and Path(results),
-            root=write(root, told.get("files", {}), told.get("links")),
-            ask=answers(told.get("commands", {})),
+            root=write(root, description.get("files", {}), description.get("links")),
+            run=answers(description.get("commands", {})),
         )
-        library = told.get("nvml")
+        library = description.get("nvml")
         self.nvml = library and FakeNvml(
             library["gpus"],
             driver=library["driver"],

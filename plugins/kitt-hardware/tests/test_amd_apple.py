@@ -49,11 +49,11 @@ def test_a_card_has_one_name_whatever_the_kernel_shows(
     assert models(linux(tmp_path)) == [(model, 24)]
 
 
-def test_a_memory_that_is_not_told_is_no_memory_of_zero(tmp_path: Path) -> None:
+def test_an_unknown_memory_is_not_a_memory_of_zero(tmp_path: Path) -> None:
     machine = linux(card(tmp_path, 0, vendor="0x1002", device="0x744c", revision="0xc8"))
     found = amd.describe(machine)
     assert "vram_gb" not in found["gpu"]["devices"][0]
-    assert found["remarks"] == ["GPU 0: its memory is not told"]
+    assert found["remarks"] == ["GPU 0: its memory is not known"]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_the_compute_driver_names_the_architecture(tmp_path: Path, version: int,
     assert device.get("integrated", False) is (architecture == "gfx1151")
 
 
-def test_partitions_and_hidden_cards_are_told(tmp_path: Path) -> None:
+def test_partitions_and_hidden_cards_are_recorded(tmp_path: Path) -> None:
     card(tmp_path, 1, vendor="0x1002", device="0x74a1", revision="0x00", mem_info_vram_total="206141652992")
     card(tmp_path, 1, current_compute_partition="CPX", current_memory_partition="NPS4")
     write(tmp_path, {"opt/rocm/.info/version": "7.0.2-56\n"})
@@ -87,13 +87,13 @@ def test_other_makers_cards_and_other_systems_are_nothing(tmp_path: Path) -> Non
 
 
 def test_a_mac_with_another_makers_gpu_has_none_of_apples(tmp_path: Path) -> None:
-    told = "Chipset Model: AMD Radeon Pro 5500M\nTotal Number of Cores: 24\n"
-    commands = {"/usr/sbin/system_profiler SPDisplaysDataType": told}
-    assert apple.describe(Machine(system="Darwin", root=tmp_path, ask=answers(commands))) == {}
+    output = "Chipset Model: AMD Radeon Pro 5500M\nTotal Number of Cores: 24\n"
+    commands = {"/usr/sbin/system_profiler SPDisplaysDataType": output}
+    assert apple.describe(Machine(system="Darwin", root=tmp_path, run=answers(commands))) == {}
 
 
-def test_a_chip_whose_cores_are_not_told_is_told_so(tmp_path: Path) -> None:
+def test_unknown_gpu_cores_are_a_remark(tmp_path: Path) -> None:
     commands = {"/usr/sbin/system_profiler SPDisplaysDataType": "      Chipset Model: Apple M9\n"}
-    found = apple.describe(Machine(system="Darwin", root=tmp_path, ask=answers(commands)))
+    found = apple.describe(Machine(system="Darwin", root=tmp_path, run=answers(commands)))
     assert found["gpu"]["devices"][0]["model"] == "Apple M9"
-    assert found["remarks"] == ["the number of GPU cores is not told"]
+    assert found["remarks"] == ["the number of GPU cores is not known"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from faked_machines import write
-from kitt_hardware.cloud import product
+from kitt_hardware.environment import product
 
 
 @pytest.mark.parametrize(

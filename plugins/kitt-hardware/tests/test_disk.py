@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from faked_machines import answers, write
-from kitt_hardware.disk import results_disk
+from kitt_hardware.disk import block_devices, mount_of, results_disk
 from kitt_hardware.machine import Machine
-from kitt_hardware.mounts import block_devices, mount_of
 
 ROOT = "21 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
 
@@ -136,6 +135,6 @@ def test_the_first_disk_stands_for_one_that_is_not_known(two: Path, mounts: str)
 def test_a_machine_without_disks_has_no_storage(tmp_path: Path) -> None:
     assert found(tmp_path, ROOT)[0] is None
     assert results_disk(Machine(system="Windows", root=tmp_path)) == (None, None)
-    told = '"Model Number" = "Some SSD 9"'
-    ask = answers({"/usr/sbin/ioreg -r -d 1 -c IONVMeController": told})
-    assert results_disk(Machine(system="Darwin", root=tmp_path, ask=ask)) == (None, None)
+    output = '"Model Number" = "Some SSD 9"'
+    run = answers({"/usr/sbin/ioreg -r -d 1 -c IONVMeController": output})
+    assert results_disk(Machine(system="Darwin", root=tmp_path, run=run)) == (None, None)

@@ -13,9 +13,8 @@ from kitt_hardware import plugin
 from kitt_hardware.cpu import cpu_model
 from kitt_hardware.disk import first_disk
 from kitt_hardware.environment import ENVIRONMENT_TYPES, environment_type
-from kitt_hardware.host import describe
+from kitt_hardware.host import describe, memory_type
 from kitt_hardware.machine import Machine, this_machine
-from kitt_hardware.memory import memory_type
 
 EPYC = """processor\t: 0
 vendor_id\t: AuthenticAMD
@@ -65,7 +64,7 @@ def test_a_server_is_described_whole(tmp_path: Path) -> None:
         "os": "Linux-6.8.0-45-generic",
         "kernel": "#45-Ubuntu SMP",
         "environment_type": "native_linux",
-        "remarks": ["storage: the first disk; the one that holds KITT's directory is not known"],
+        "remarks": ["storage: the first disk; the disk of KITT's directory is not known"],
     }
 
 

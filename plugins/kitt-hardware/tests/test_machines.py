@@ -201,7 +201,7 @@ def test_nvml_and_its_command_give_the_same_machine(faked: Faked) -> None:
     write(machine.machine.root, {"usr/bin/nvidia-smi": ""})
     query = "--query-gpu=name,driver_version,memory.total,compute_cap,power.limit,mig.mode.current"
     machine.change(
-        ask=answers(
+        run=answers(
             {
                 f"/usr/bin/nvidia-smi {query} --format=csv,noheader,nounits": (
                     "NVIDIA GeForce RTX 3060, 535.183.01, 12288, 8.6, 170.00, [N/A]\n"

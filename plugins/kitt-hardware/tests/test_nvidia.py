@@ -17,9 +17,7 @@ from attrs import evolve
 
 from faked_machines import FakeNvml, NVMLError, answers, no_library, write
 from kitt_hardware import nvidia, nvidia_smi, nvml
-from kitt_hardware.deadline import within
-from kitt_hardware.files import answer
-from kitt_hardware.machine import Machine
+from kitt_hardware.machine import Machine, command_output, with_timeout
 
 H100 = {"name": "NVIDIA H100 80GB HBM3", "memory_mib": 81559, "capability": [9, 0], "milliwatts": 700000}
 L4 = {"name": "NVIDIA L4", "memory_mib": 23034, "capability": [8, 9], "milliwatts": 72000}
@@ -36,7 +34,7 @@ MISMATCH = "Driver/library version mismatch"
 def linux(root: Path, commands: Mapping[str, str | None] | None = None, **environ: str) -> Machine:
     if commands:
         write(root, {"usr/bin/nvidia-smi": ""})
-    return Machine(system="Linux", root=root, environ=environ, ask=answers(commands or {}))
+    return Machine(system="Linux", root=root, environ=environ, run=answers(commands or {}))
 
 
 class Broken:
@@ -57,7 +55,7 @@ def test_the_fake_has_the_functions_of_the_module() -> None:
 
 
 @pytest.mark.parametrize("as_bytes", [False, True])
-def test_every_gpu_is_told(tmp_path: Path, as_bytes: bool) -> None:
+def test_every_gpu_is_found(tmp_path: Path, as_bytes: bool) -> None:
     library = FakeNvml([H100, L4], as_bytes=as_bytes)
     assert nvidia.describe(linux(tmp_path), lambda: library) == {
         "gpu": {
@@ -116,7 +114,7 @@ def test_a_binding_without_a_function_is_no_failure(tmp_path: Path) -> None:
     [("1g.10gb", "1g.10gb"), ("1g.10gb+me", "1g.10gb+me"), ([1, 1, 4864], "1g.5gb"), ([3, 3, 40192], "3g.40gb"),
      ([1, 2, 9856], "1c.2g.10gb"), (None, "unknown")],
 )  # fmt: skip
-def test_instances_are_told_by_name_or_by_their_parts(tmp_path: Path, instance: Any, profile: str) -> None:
+def test_instances_are_identified_by_name_or_by_their_parts(tmp_path: Path, instance: Any, profile: str) -> None:
     a100 = {"name": "NVIDIA A100-SXM4-40GB", "memory_mib": 40960, "mig": [instance]}
     (device,) = nvidia.describe(linux(tmp_path), lambda: FakeNvml([a100]))["gpu"]["devices"]
     assert device["mig"] == {"enabled": True, "instances": [profile]}
@@ -128,7 +126,7 @@ def test_memory_is_unified_where_there_is_none(tmp_path: Path) -> None:
         assert (device["vram_gb"], device["unified_memory"]) == (0, True)
 
 
-def test_hidden_gpus_are_counted_and_the_hiding_is_told(tmp_path: Path) -> None:
+def test_hidden_gpus_are_counted_and_the_variables_are_recorded(tmp_path: Path) -> None:
     machine = linux(tmp_path, CUDA_VISIBLE_DEVICES="1,GPU-8932f937-d72c-4106-c12f-20bd9faed9f6", OTHER="x")
     gpu = nvidia.describe(machine, lambda: FakeNvml([H100, H100]))["gpu"]
     assert len(gpu["devices"]) == 2
@@ -143,7 +141,7 @@ def test_a_machine_without_gpu_has_nothing_to_say(tmp_path: Path) -> None:
     assert nvidia.describe(Machine(system="Darwin", root=tmp_path), pytest.fail) == {}
 
 
-def test_a_library_that_refuses_is_told_even_if_nothing_else_is_seen(tmp_path: Path) -> None:
+def test_a_library_that_refuses_is_a_remark_even_if_nothing_else_is_seen(tmp_path: Path) -> None:
     machine = linux(tmp_path)
     assert nvidia.describe(machine, lambda: Broken(MISMATCH)) == {"remarks": [f"NVML: {MISMATCH}"]}
     # On Windows the module itself looks for the library.
@@ -157,7 +155,7 @@ def on_bus(root: Path, count: int) -> Path:
     return root
 
 
-def test_a_gpu_without_driver_is_told(tmp_path: Path) -> None:
+def test_a_gpu_without_driver_is_a_remark(tmp_path: Path) -> None:
     assert nvidia.describe(linux(on_bus(tmp_path, 2)), no_library) == {
         "remarks": [
             "NVML: no driver: libnvidia-ml.so.1 can't be loaded",
@@ -166,7 +164,7 @@ def test_a_gpu_without_driver_is_told(tmp_path: Path) -> None:
     }
 
 
-def test_a_container_with_some_of_the_gpus_is_told(tmp_path: Path) -> None:
+def test_a_container_with_some_of_the_gpus_is_a_remark(tmp_path: Path) -> None:
     found = nvidia.describe(linux(on_bus(tmp_path, 3)), lambda: FakeNvml([L4]))
     assert len(found["gpu"]["devices"]) == 1
     assert found["remarks"] == ["3 NVIDIA GPUs are on the bus, 1 can be used here"]
@@ -186,7 +184,7 @@ def test_of_a_driver_that_does_not_fit_its_library_the_models_are_known(tmp_path
         "driver_version": "535.183.01",
         "remarks": [
             f"NVML: {MISMATCH}",
-            "the driver can't be asked: of the GPUs only the models are known",
+            "the driver does not answer: only the models of the GPUs are known",
         ],
     }
     open_module = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  560.35.03  Release Build\n"
@@ -217,12 +215,12 @@ def test_a_driver_that_hangs_is_left_behind(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_within_hands_on_what_is_raised() -> None:
-    assert within(30, lambda: 5) == 5
+    assert with_timeout(30, lambda: 5) == 5
     with pytest.raises(ZeroDivisionError):
-        within(30, lambda: 1 // 0)
+        with_timeout(30, lambda: 1 // 0)
 
 
-def test_the_command_is_asked_where_the_library_cannot_be(tmp_path: Path) -> None:
+def test_the_command_is_used_where_the_library_cannot_be(tmp_path: Path) -> None:
     answer_ = (
         "NVIDIA A100-SXM4-40GB, 535.161.08, 40960, 8.0, 400.00, Enabled\n"
         "Quadro, with a comma, 535.161.08, 8192, 7.5, [Not Supported], [N/A]\n"
@@ -252,7 +250,7 @@ def test_the_command_is_asked_where_the_library_cannot_be(tmp_path: Path) -> Non
     }  # fmt: skip
 
 
-def test_an_old_command_is_asked_for_less(tmp_path: Path) -> None:
+def test_an_old_command_is_queried_for_less(tmp_path: Path) -> None:
     machine = linux(tmp_path, {OLD_QUERY: "Tesla K80, 390.157, 11441", "/usr/bin/nvidia-smi -q -d COMPUTE": ""})
     found = nvidia.describe(machine, lambda: Broken("Function Not Found"))
     assert found["gpu"] == {"devices": [{"vendor": "nvidia", "model": "Tesla K80", "vram_gb": 12}]}
@@ -304,17 +302,17 @@ def test_memory_that_cannot_be_read_is_not_unified(
         ({QUERY: "NVIDIA A30, 550.90, 24576, 8.0, 165.00, Disabled", SMI_COMPUTE: None}, 2, True),
     ],
 )
-def test_a_command_that_hangs_is_not_asked_again(
+def test_a_command_that_hangs_is_not_run_again(
     tmp_path: Path, commands: dict[str, str | None], asked: int, known: bool
 ) -> None:
     machine = linux(tmp_path, commands)
     calls: list[str] = []
 
-    def ask(*command: str, **options: Any) -> str:
+    def run(*command: str, **options: Any) -> str:
         calls.append(" ".join(command))
-        return str(machine.ask(*command, **options))
+        return str(machine.run(*command, **options))
 
-    found = nvidia.describe(evolve(machine, ask=ask), no_library)
+    found = nvidia.describe(evolve(machine, run=run), no_library)
     assert len(calls) == asked
     assert any("nvidia-smi: no answer within 10 s" in remark for remark in found["remarks"])
     assert (found.get("driver_version") == "550.90") == known
@@ -326,22 +324,22 @@ def test_windows_finds_the_command_on_its_path(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("shutil.which", {"nvidia-smi": where}.get)
     row = "NVIDIA GeForce RTX 4080, 566.14, 16376, 8.9, 320.00, [N/A]"
     commands = {QUERY.replace("/usr/bin/nvidia-smi", where): row, f"{where} -q -d COMPUTE": "CUDA Version : 12.7"}
-    machine = Machine(system="Windows", root=tmp_path, ask=answers(commands))
+    machine = Machine(system="Windows", root=tmp_path, run=answers(commands))
     found = nvidia.describe(machine, no_library)
     assert found["gpu"]["devices"][0]["vram_gb"] == 16
     assert (found["driver_version"], found["cuda_version"]) == ("566.14", "12.7")
 
 
 def test_a_command_that_fails_hangs_or_is_missing_has_no_answer() -> None:
-    assert answer(sys.executable, "-c", "print('so')") == "so"
-    assert answer(sys.executable, "-c", "print('so'); raise SystemExit(2)") == ""
-    assert answer("/nowhere/at/all") == ""
-    assert answer("nul\0") == ""
+    assert command_output(sys.executable, "-c", "print('so')") == "so"
+    assert command_output(sys.executable, "-c", "print('so'); raise SystemExit(2)") == ""
+    assert command_output("/nowhere/at/all") == ""
+    assert command_output("nul\0") == ""
     begin = time.monotonic()
-    assert answer(sys.executable, "-c", "import time; time.sleep(600)", patience=0.2) == ""
+    assert command_output(sys.executable, "-c", "import time; time.sleep(600)", patience=0.2) == ""
     assert time.monotonic() - begin < 300
     with pytest.raises(TimeoutError, match="no answer within"):
-        answer(sys.executable, "-c", "import time; time.sleep(600)", patience=0.2, must_end=True)
+        command_output(sys.executable, "-c", "import time; time.sleep(600)", patience=0.2, must_end=True)
 
 
 def test_without_the_library_the_module_is_not_even_imported() -> None:
@@ -355,7 +353,7 @@ def test_without_the_library_the_module_is_not_even_imported() -> None:
 
 
 def test_a_command_that_prints_for_ever_is_ended() -> None:
-    assert answer(sys.executable, "-c", "while True: print('x' * 100_000)", patience=60) == ""
+    assert command_output(sys.executable, "-c", "while True: print('x' * 100_000)", patience=60) == ""
 
 
 def test_what_a_hanging_command_has_started_does_not_outlive_it(tmp_path: Path) -> None:
@@ -363,6 +361,6 @@ def test_what_a_hanging_command_has_started_does_not_outlive_it(tmp_path: Path) 
     child = f"import time, pathlib; time.sleep(1.5); pathlib.Path({str(mark)!r}).write_text('alive')"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     with pytest.raises(TimeoutError):
-        answer(sys.executable, "-c", parent, patience=1.0, must_end=True)
+        command_output(sys.executable, "-c", parent, patience=1.0, must_end=True)
     time.sleep(1.0)
     assert not mark.exists()

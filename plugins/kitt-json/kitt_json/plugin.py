@@ -1,40 +1,24 @@
-"""The plugin: registers the backend ``json``; imports nothing heavy."""
+"""The backend ``json``, as the plugin manager sees it: imports nothing heavy."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from attrs import field, frozen
-
 from kitt_core.hookspecs import hookimpl
-from kitt_core.storage import Capability, ResultStore, StorageBackend
-from kitt_json.tree import is_tree
+from kitt_core.plugins import Registry
+from kitt_core.storage import ResultStore, StorageBackend
+from kitt_json.options import CAPABILITIES, JSONOptions, is_tree
 
-if TYPE_CHECKING:
-    from kitt_core.plugins import Registry
-
-__all__ = ["JSONOptions", "kitt_register_storage"]
+__all__ = ["kitt_register_storage"]
 
 
-@frozen
-class JSONOptions:
-    """Where the tree is.
+def _open(options: JSONOptions) -> ResultStore:
+    from kitt_json.store import JSONResultStore
 
-    Attributes:
-        path: The directory that holds ``kitt-results/``, or the tree itself if it is called so.
-    """
-
-    path: Path = field(
-        default=Path(),
-        converter=Path,
-        metadata={"help": "Directory that holds kitt-results/, or the tree itself.", "target": "path"},
-    )
+    return JSONResultStore(options.path)
 
 
 @hookimpl
 def kitt_register_storage(registry: Registry[StorageBackend]) -> None:
-    """Add the backend ``json``."""
+    """Register the backend."""
     registry.add(
         StorageBackend(
             name="json",
@@ -42,12 +26,6 @@ def kitt_register_storage(registry: Registry[StorageBackend]) -> None:
             options=JSONOptions,
             recognises=is_tree,
             summary="Runs as plain files in a kitt-results tree.",
-            capabilities=frozenset({Capability.DELETE, Capability.CONCURRENT, Capability.ATTACHMENTS}),
+            capabilities=CAPABILITIES,
         )
     )
-
-
-def _open(options: JSONOptions) -> ResultStore:
-    from kitt_json.store import JSONResultStore
-
-    return JSONResultStore(options.path)

@@ -1,8 +1,7 @@
 """The store: a ``kitt-results`` tree behind the storage contract.
 
-Files which others write, move or remove are seen at once: all that is remembered between calls is where some runs
-were, and that is looked at again before it is believed. What is said of a tree's form and safety stands in
-`kitt_core.rundir`.
+Files that others write, move or remove are seen at once: all that is remembered between calls is where some runs
+were, and that is checked before it is used. `kitt_core.rundir` describes the form and safety of a tree.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ from kitt_core.runs import (
     derive_rows,
 )
 from kitt_core.storage import Capability, DocumentCheck, ResultStore, fallbacks
-from kitt_json.tree import tree_of
+from kitt_json.options import CAPABILITIES, tree_of
 
 __all__ = ["JSONResultStore"]
 
@@ -51,36 +50,34 @@ logger = logging.getLogger(__name__)
 
 
 class JSONResultStore(ResultStore):
-    """Keeps runs as directories of a ``kitt-results`` tree; reads those of older KITTs too.
+    """Keeps runs as directories of a ``kitt-results`` tree; also reads those of older KITTs.
 
     Args:
-        path: The directory that holds the tree, or the tree itself if it is called ``kitt-results``. It need
-            not exist: the first save makes it.
+        path: The directory that holds the tree, or the tree itself if it has the name ``kitt-results``. It
+            need not exist: the first save creates it.
 
     Raises:
-        StoreUnavailableError: The path is a file, or is relative to a directory that was removed.
+        StoreUnavailableError: The path is a file, or is relative and the current directory was removed.
     """
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(
-        {Capability.DELETE, Capability.CONCURRENT, Capability.ATTACHMENTS}
-    )
+    capabilities: ClassVar[frozenset[Capability]] = CAPABILITIES
 
     def __init__(self, path: str | os.PathLike[str] = ".") -> None:
         try:
             self._root = tree_of(Path(path))
         except FileNotFoundError as error:
             raise StoreUnavailableError(
-                f"{path} is relative, and the current directory is not there any longer",
-                hint="change to another one, or give the whole path",
+                f"{path} is relative, but the current directory no longer exists",
+                hint="change to another directory, or give an absolute path",
             ) from error
         self._closed = False
-        # Whoever walks through runs asks for each one's files; looking for it would be another walk each time.
+        # A walk through all runs asks for the files of each; finding each again would be a walk of its own.
         self._places: dict[str, FoundRun] = {}
         for place in (self._root.parent, self._root):
-            if _is_in_the_way(place):
+            if _is_a_file(place):
                 raise StoreUnavailableError(
                     f"{place} is a file, the json backend needs a directory",
-                    hint="name the directory that holds kitt-results",
+                    hint="give the directory that holds kitt-results",
                 )
 
     @property
@@ -90,7 +87,7 @@ class JSONResultStore(ResultStore):
 
     @property
     def run_tree(self) -> Path:
-        """The tree's root: a run that `kitt run` wrote there is in this store already."""
+        """The tree's root: a run that `kitt run` wrote there is already in this store."""
         return self._root
 
     @property
@@ -99,28 +96,29 @@ class JSONResultStore(ResultStore):
         return (self._root,)
 
     def write_runs(self, runs: Sequence[CheckedRun]) -> None:
-        """Store checked runs, each whole and durable; an error leaves none of them."""
+        """Store checked runs, each completely and durably; after an error none of them is stored."""
         self._check_open()
         for run, directory in zip(runs, write_runs(self._root, runs), strict=True):
-            self._note(run.id, FoundRun(self._root, PurePosixPath(directory.relative_to(self._root).as_posix())))
+            path = PurePosixPath(directory.relative_to(self._root).as_posix())
+            self._remember(run.id, FoundRun(self._root, path))
 
     def write_unless_stored(self, checked: Sequence[CheckedRun]) -> dict[str, str]:
-        """Store those runs whose bytes are not in the tree, and look for them under its lock."""
+        """Store the runs whose bytes are not yet in the tree; the search holds the tree's lock."""
         self._check_open()
         return write_new_runs(self._root, checked)
 
     def get_document(self, run_id: str) -> bytes | None:
-        """Return the bytes that were saved, None if there is no such run.
+        """Return the bytes that were saved; None if there is no such run.
 
         Raises:
-            StoreUnavailableError: The run is there, and its document can't be read.
+            StoreUnavailableError: The run exists, but its document can't be read.
         """
         run = self._located(run_id)
         if run is None:
             return None
         try:
             return run.document()
-        except FileNotFoundError:  # removed since
+        except FileNotFoundError:  # removed in the meantime
             return None
         except OSError as error:
             raise StoreUnavailableError(f"run {run_id} in {run.path} cannot be read: {error.strerror}") from error
@@ -138,7 +136,7 @@ class JSONResultStore(ResultStore):
         limit: int | None = None,
         offset: int = 0,
     ) -> list[dict[str, Any]]:
-        """Return the parsed documents that match, in order; the tree is walked twice, however many they are."""
+        """Return the parsed documents that match, in order; walks the tree twice, however many there are."""
         page = self.list_results(filters, order_by=order_by, limit=limit, offset=offset)
         wanted = {summary.id for summary in page}
         runs = _read_each(find_runs(self._root), lambda run: run.identity().id in wanted)
@@ -146,9 +144,9 @@ class JSONResultStore(ResultStore):
         return [found[summary.id] for summary in page if summary.id in found]
 
     def scan(self, filters: Filters = None) -> Iterator[StoredRun]:
-        """Yield the runs that match, of those that were there when the scan began.
+        """Yield the runs that match, out of those that existed when the scan began.
 
-        What can't be read is left out, and a warning says so.
+        What can't be read is left out, with a warning.
         """
         wanted = RunFilter.of(filters)
         self._check_open()
@@ -158,32 +156,31 @@ class JSONResultStore(ResultStore):
             if not _is_link(reason):
                 unread.append(path)
 
-        runs = _read_each(list(find_runs(self._root, on_skip=skip)), _identity_test(wanted), self._note, skip)
-        return self._told(fallbacks.select(runs, wanted), unread)
+        runs = _read_each(list(find_runs(self._root, on_skip=skip)), _identity_test(wanted), self._remember, skip)
+        return self._then_warn(fallbacks.select(runs, wanted), unread)
 
-    def _told(self, runs: Iterator[StoredRun], unread: Sequence[PurePosixPath]) -> Iterator[StoredRun]:
+    def _then_warn(self, runs: Iterator[StoredRun], unread: Sequence[PurePosixPath]) -> Iterator[StoredRun]:
         yield from runs
         if unread:
             logger.warning(
-                "%s cannot be read in %d places, %s is one; runs are left out, `kitt storage verify` says why",
+                "%s: %d places cannot be read and are left out, for example %s; `kitt storage verify` says why",
                 self.location,
                 len(unread),
                 unread[0],
             )
 
     def delete_result(self, run_id: str) -> bool:
-        """Remove the run's directory with everything in it."""
+        """Remove the run's directory and everything in it."""
         run = self._located(run_id)
         if run is None or not delete_run(run):
             return False
-        # Copies made by hand have the same id: left alone, they would bring the run back.
+        # Copies made by hand have the same id and would bring the run back.
         while copy := locate(self._root, [run_id], trust_names=True):
             delete_run(copy[1])
         return True
 
     def verify(self, *, rebuild: bool = False) -> Iterator[Finding]:
-        """Yield what is wrong: lost and changed documents, ``run.json``, ids there twice, what can't be read."""
-        del rebuild  # nothing is derived here
+        """Yield what is wrong: lost or changed documents, broken ``run.json``, duplicate ids, unreadable files."""
         self._check_open()
         skipped: list[Finding] = []
         runs = list(find_runs(self._root, on_skip=lambda path, why: skipped.append(_skipped(path, why))))
@@ -196,15 +193,15 @@ class JSONResultStore(ResultStore):
             yield from _lost(run, seen)
 
     def initialize(self) -> None:
-        """Make the tree's directory."""
+        """Create the tree's directory."""
         self._check_open()
         prepare_root(self._root)
 
     def schema_status(self) -> SchemaStatus:
-        """Return the version of the tree's form, and how many bytes its files have."""
+        """Return the version of the tree's format and the size of its files in bytes."""
         size = sum(_sizes(self._root))
         without = sum(not (run.directory / IDENTITY).exists() for run in find_runs(self._root))
-        notes = (f"{without} runs of an older KITT or another tool, without {IDENTITY}",) if without else ()
+        notes = (f"{without} runs without {IDENTITY}, from an older KITT or another tool",) if without else ()
         return SchemaStatus(version=1, newest=1, notes=notes, size_bytes=size)
 
     def close(self) -> None:
@@ -215,14 +212,14 @@ class JSONResultStore(ResultStore):
         self._check_open()
         noted = self._places.pop(run_id, None)
         if noted is not None and _is_there(noted, run_id):
-            self._note(run_id, noted)
+            self._remember(run_id, noted)
             return noted
         located = locate(self._root, [run_id])
         return None if located is None else located[1]
 
-    def _note(self, run_id: str, run: FoundRun) -> None:
+    def _remember(self, run_id: str, run: FoundRun) -> None:
         if len(self._places) >= _MOST_PLACES:
-            with suppress(StopIteration, RuntimeError):  # another thread was quicker
+            with suppress(StopIteration, RuntimeError):  # another thread was faster
                 self._places.pop(next(iter(self._places)), None)
         self._places[run_id] = run
 
@@ -231,17 +228,17 @@ class JSONResultStore(ResultStore):
             raise StoreUnavailableError(f"{self.location} is closed", hint="open it again")
 
 
-def _is_in_the_way(place: Path) -> bool:
+def _is_a_file(place: Path) -> bool:
     try:
         return place.exists() and not place.is_dir()
-    except OSError:  # the first call that needs it says what is wrong
+    except OSError:  # the first call that needs the directory reports it
         return False
 
 
 def _identity_test(wanted: RunFilter) -> Callable[[FoundRun], bool]:
-    """Return a test that needs no document, where ids or digests are asked for."""
+    """Return a test by id and digest, which needs no document."""
     if wanted.id is None and wanted.sha256 is None:
-        return lambda run: True  # noqa: ARG005 - every run passes
+        return lambda _: True
     test = fallbacks.matches(RunFilter(id=wanted.id, sha256=wanted.sha256))
     nothing = derive_rows({}, strict=False)
 
@@ -265,8 +262,8 @@ def _is_there(run: FoundRun, run_id: str) -> bool:
 def _read_each(
     runs: Iterable[FoundRun],
     wanted: Callable[[FoundRun], bool],
-    note: Callable[[str, FoundRun], None] = lambda run_id, run: None,  # noqa: ARG005 - a caller may not care
-    skip: Callable[[PurePosixPath, str], None] = lambda path, reason: None,  # noqa: ARG005 - likewise
+    remember: Callable[[str, FoundRun], None] = lambda *_: None,
+    skip: Callable[[PurePosixPath, str], None] = lambda *_: None,
 ) -> Iterator[StoredRun]:
     seen: set[str] = set()
     for run in runs:
@@ -274,14 +271,14 @@ def _read_each(
             if not wanted(run):
                 continue
             stored = run.read()
-        except FileNotFoundError:  # removed since
+        except FileNotFoundError:  # removed in the meantime
             continue
         except OSError as error:
             skip(run.path, f"cannot be read: {error.strerror}")
             continue
-        if stored.id not in seen:  # a directory that was copied by hand is the same run
+        if stored.id not in seen:  # a copy of a directory, made by hand, is the same run
             seen.add(stored.id)
-            note(stored.id, run)
+            remember(stored.id, run)
             yield stored
 
 
@@ -307,10 +304,10 @@ def _verified(run: FoundRun, check: DocumentCheck, seen: dict[str, FoundRun]) ->
 
 
 def _lost(run: FoundRun, seen: Mapping[str, FoundRun]) -> Iterator[Finding]:
-    """Yield a finding if the run of this directory has lost its document, and nobody removed it meanwhile."""
+    """Yield a finding if the run in this directory has lost its document and was not removed in the meantime."""
     try:
         run_id = run.identity().id
-    except OSError:  # run.json cannot be used, either
+    except OSError:  # run.json is unusable as well
         run_id = None
     if (run.directory / DOCUMENT).exists() or not (run.directory / IDENTITY).exists():
         return
@@ -341,5 +338,5 @@ def _sizes(root: Path) -> Iterator[int]:
         for name in names:
             try:
                 yield Path(directory, name).lstat().st_size
-            except OSError:  # removed since
+            except OSError:  # removed in the meantime
                 continue

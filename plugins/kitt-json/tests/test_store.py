@@ -19,7 +19,7 @@ from kitt_core.plugins import Registry
 from kitt_core.runs import Attachment, Finding, Severity, check_run
 from kitt_core.storage import StorageBackend
 from kitt_json import plugin
-from kitt_json.plugin import JSONOptions
+from kitt_json.options import JSONOptions
 from kitt_json.store import JSONResultStore
 
 LEGACY = Path(__file__).parents[4] / "shared/legacy/flat_results.tar.gz"
@@ -113,7 +113,7 @@ def test_one_bad_file_hides_no_other(store: JSONResultStore, tmp_path: Path) -> 
         "bad/empty",
         "bad/text",
         "bad/utf16",
-        "bad/pipe/metrics.json is no regular file",
+        "bad/pipe/metrics.json is not a regular file",
     }
     notices = [f.what for f in store.verify() if f.severity is Severity.NOTICE and "link" in f.what]
     assert notices == ["bad/link is a link, which is not followed"]
@@ -334,7 +334,7 @@ def test_the_status_counts_bytes_and_older_runs(store: JSONResultStore) -> None:
     assert store.schema_status().notes == ()
     put(store, "old/e/2025-06-01_120000")
     status = store.schema_status()
-    assert status.notes == ("1 runs of an older KITT or another tool, without run.json",)
+    assert status.notes == ("1 runs without run.json, from an older KITT or another tool",)
     assert status.size_bytes is not None
     assert status.size_bytes > len(OLD)
 

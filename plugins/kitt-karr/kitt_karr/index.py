@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -25,10 +25,9 @@ from kitt_karr.history import times_of_arrival
 from kitt_karr.objects import Commit
 from kitt_karr.repository import Repository
 from kitt_karr.runs import Place, RunTree, changed_runs, identify
-from kitt_sql.records import records_of
-from kitt_sql.sqlite.engine import SQLiteFile, saving
-from kitt_sql.sqlite.store import SQLiteStore
-from kitt_sql.tables import SCHEMA_VERSION
+from kitt_sql.schema.tables import SCHEMA_VERSION
+from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
+from kitt_sql.sqlite.writing import insert_runs, records_of
 
 __all__ = ["INDEX_NAME", "IndexedRun", "RunIndex", "is_damaged"]
 
@@ -84,7 +83,7 @@ class RunIndex(SQLiteStore):
 
     def __init__(self, path: Path, repository: Repository) -> None:
         # A power cut may take back the last changes, never tear one: then the commit that it knows is older.
-        super().__init__(SQLiteFile(path, synchronous="NORMAL", busy_timeout=_PATIENCE_SECONDS))
+        super().__init__(SQLiteDatabase(SQLiteFile(path, synchronous="NORMAL", busy_timeout=_PATIENCE_SECONDS)))
         self._repository = repository
         self._tables_made = False
         self._making = threading.Lock()
@@ -106,8 +105,8 @@ class RunIndex(SQLiteStore):
     def tip(self) -> str | None:
         """Return the commit that the index was made from, None if it is empty."""
         self._make_tables()
-        with self._translated(), closing(self._engine.raw_connection()) as pooled:
-            return _tip(pooled.driver_connection)
+        with self.database.raw_connection() as driver:
+            return _tip(driver)
 
     def note_saved(self, before: str | None, commit: str, runs: Sequence[tuple[RunTree, CheckedRun]]) -> None:
         """Take over what a commit of ours added, if the index stands where that began."""
@@ -162,26 +161,23 @@ class RunIndex(SQLiteStore):
         start = _joined(place) + b"/"
         return bool(self._select("place >= ? AND place < ?", (start, start[:-1] + b"0"), 1))
 
-    def _document_of(self, connection: Connection, run_id: str) -> bytes | None:
-        # The index has no documents: git has.
-        del connection
+    def document_of(self, _: Connection, run_id: str) -> bytes | None:
+        """Return the verbatim bytes from git: the index has no documents."""
         found = self.find(run_id)
         return self._repository.blob(found[0].run.document) if found else None
 
     def _select(self, condition: str, values: tuple[Any, ...], limit: int = -1) -> list[IndexedRun]:
         self._make_tables()
         statement = f"SELECT {_COLUMNS} FROM karr_runs WHERE {condition} ORDER BY place LIMIT {limit}"  # noqa: S608  # ours
-        with self._translated(), closing(self._engine.raw_connection()) as pooled:
-            driver: Any = pooled.driver_connection
+        with self.database.raw_connection() as driver:
             return [_indexed(row) for row in driver.execute(statement, values)]
 
     # Changing.
 
     def _make_tables(self) -> None:
-        self._check_schema(for_writing=True)
         if self._tables_made:
             return
-        with self._making, self._translated(), saving(self._engine) as driver:
+        with self._making, self.database.raw_writing() as driver:
             for statement in _TABLES:
                 driver.execute(statement)
         self._tables_made = True
@@ -189,7 +185,7 @@ class RunIndex(SQLiteStore):
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
         self._make_tables()
-        with self._translated(), saving(self._engine) as driver:
+        with self.database.raw_writing() as driver:
             yield driver
 
     def _move(self, driver: sqlite3.Connection, known: str | None, tip: str | None) -> None:
@@ -268,7 +264,7 @@ class RunIndex(SQLiteStore):
         records = [
             records_of(CheckedRun(run_id, b"", moment, digest, rows)) for run_id, moment, digest, rows in runs
         ]
-        self._insert_records(driver, records)
+        insert_runs(driver, records, self.location)
 
 
 def is_damaged(error: BaseException) -> bool:

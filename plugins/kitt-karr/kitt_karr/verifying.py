@@ -14,7 +14,6 @@ from kitt_karr.lfs import LargeFiles
 from kitt_karr.outputs import Output, read_outputs
 from kitt_karr.repository import Repository
 from kitt_karr.runs import runs_below
-from kitt_sql.verification import compare_rows
 
 __all__ = ["verify_repository"]
 
@@ -113,7 +112,7 @@ def _document(
         yield Finding(finding.run_id, finding.severity, f"{path}/{DOCUMENT}: {finding.what}")
     rows = check.rows
     if rows is not None and identity.sha256 == codec.digest(document):
-        yield from ask(lambda index: list(compare_rows(index, run, rows, rebuild=rebuild)))
+        yield from ask(lambda index: list(index.compare_rows(run, rows, rebuild=rebuild)))
 
 
 def _outputs(repository: Repository, large_files: LargeFiles, indexed: IndexedRun) -> Iterator[Finding]:

@@ -12,8 +12,7 @@ import pytest
 from kitt_core.runs import Severity
 from kitt_core.testing.documents import MINIMAL
 from kitt_karr.store import KarrResultStore
-from kitt_sql.sqlite import SQLiteStore
-from kitt_sql.sqlite.engine import SQLiteFile
+from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
 
 LEGACY = Path(__file__).parents[4] / "shared/legacy"
 NAME = "karr-NVIDIA-GeForce-RTX-4090-24GB_AMD-Process"
@@ -38,7 +37,7 @@ def unpacked(archive: str, directory: Path) -> Path:
 def test_a_repository_lists_shows_verifies_and_copies(archive: str, tmp_path: Path) -> None:
     path = unpacked(archive, tmp_path)
     before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
-    with KarrResultStore(path) as store, SQLiteStore(SQLiteFile(tmp_path / "runs.db")) as database:
+    with KarrResultStore(path) as store, SQLiteStore(SQLiteDatabase(SQLiteFile(tmp_path / "runs.db"))) as database:
         listed = [
             (run.model, run.engine, run.suite_name, run.passed, run.total_benchmarks, run.passed_count)
             for run in store.list_results()

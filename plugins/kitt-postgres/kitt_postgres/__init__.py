@@ -1,5 +1,1 @@
-"""KITT's backend for teams: runs in PostgreSQL."""
-
-from kitt_postgres.store import PostgresResultStore
-
-__all__ = ["PostgresResultStore"]
+"""KITT's backend for teams, runs in PostgreSQL: `kitt_postgres.store` is the store."""

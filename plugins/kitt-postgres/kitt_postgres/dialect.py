@@ -26,9 +26,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from sqlalchemy.types import Double
 
-from kitt_sql.ddl import POSTGRESQL_MACROS
 from kitt_sql.dialect import QueryDialect
-from kitt_sql.tables import run_documents
+from kitt_sql.schema.released import POSTGRESQL_MACROS
+from kitt_sql.schema.tables import run_documents
 
 __all__ = ["PostgresDialect"]
 

@@ -15,7 +15,7 @@ import psycopg
 from sqlalchemy import exc
 
 from kitt_core.errors import ConfigurationError, InvalidDocumentError, KittError, StoreUnavailableError
-from kitt_sql.tables import run_documents, run_labels, runs
+from kitt_sql.schema.tables import run_documents, run_labels, runs
 
 __all__ = ["cause_of", "is_collision", "is_lost", "is_refused_value", "translated"]
 

@@ -111,9 +111,8 @@ class PostgresOldTables(OldTables):
             cursor.execute(statement.encode())
             yield from cursor
 
-    def created_value(self, value: Any, moment: datetime | None) -> datetime:
+    def created_value(self, _: Any, moment: datetime | None) -> datetime:
         """Give the instant."""
-        del value
         return moment or datetime.now(UTC)
 
     def time_value(self, moment: datetime | None) -> datetime | None:

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
 from typing import Any, Final
 
 import psycopg
-from attrs import field, frozen
+from attrs import frozen
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import Engine, create_engine, event, exc
 
 from kitt_core.errors import ConfigurationError, StoreUnavailableError
-from kitt_sql.pooling import forbid_inheriting
+from kitt_postgres.options import PostgresOptions
 
-__all__ = ["Driver", "PostgresServer", "lending", "make_engine", "saving", "writing"]
+__all__ = ["Driver", "PostgresServer", "make_engine", "writing"]
 
 Driver = psycopg.Connection[tuple[Any, ...]]
 
@@ -40,22 +39,10 @@ class PostgresServer:
     """A database on a server, and how it is connected to.
 
     Attributes:
-        dsn: What libpq takes: a URI, ``key=value`` text, or nothing for its environment.
-        schema: The schema of the tables; the first of the search path if it is None.
-        pool_size: The most connections at a time.
-        application_name: Shown in ``pg_stat_activity`` unless the DSN names another.
-        connect_timeout: Seconds to wait for a connection.
-        statement_timeout: Seconds that a statement may take; 0 leaves it to the server.
-        prepare: Whether statements are prepared.
+        options: As the user gave them.
     """
 
-    dsn: str = field(default="", repr=False)
-    schema: str | None = None
-    pool_size: int = 5
-    application_name: str = "kitt"
-    connect_timeout: float = 10.0
-    statement_timeout: float = 0.0
-    prepare: bool = True
+    options: PostgresOptions
 
     def check(self) -> None:
         """Raise `ConfigurationError` if libpq can't read the DSN; connects to nothing."""
@@ -63,7 +50,7 @@ class PostgresServer:
 
     def _parameters(self) -> dict[str, Any]:
         try:
-            given = conninfo_to_dict(self.dsn)
+            given = conninfo_to_dict(self.options.dsn)
         except (psycopg.ProgrammingError, UnicodeError):
             given = None
         # A slash in a password ends the host for libpq; its rest seems to be port and database.
@@ -87,7 +74,7 @@ class PostgresServer:
         host = str(given.get("host", given.get("hostaddr", "")))
         port = f":{given['port']}" if "port" in given else ""
         place = f"postgresql://{host}{port}/{given.get('dbname', '')}"
-        return place if self.schema is None else f"{place} (schema {self.schema})"
+        return place if self.options.schema is None else f"{place} (schema {self.options.schema})"
 
     def connect(self) -> Driver:
         """Open a connection.
@@ -97,12 +84,12 @@ class PostgresServer:
             StoreUnavailableError: The server is too old or the database has another encoding than UTF-8.
         """
         given: dict[str, Any] = {
-            "application_name": self.application_name,
-            "connect_timeout": max(2, round(self.connect_timeout)),
+            "application_name": self.options.application_name,
+            "connect_timeout": max(2, round(self.options.connect_timeout)),
             "client_encoding": "UTF8",
         } | self._parameters()
         connection = psycopg.connect(
-            make_conninfo("", **given), autocommit=True, prepare_threshold=5 if self.prepare else None
+            make_conninfo("", **given), autocommit=True, prepare_threshold=5 if self.options.prepare else None
         )
         try:
             self._check_server(connection)
@@ -134,15 +121,22 @@ class PostgresServer:
     @property
     def has_settings(self) -> bool:
         """Whether a transaction must begin with more than BEGIN."""
-        return self.schema is not None or self.statement_timeout > 0
+        return self.options.schema is not None or self.options.statement_timeout > 0
 
-    def begin(self, begin: str) -> bytes:
-        """Return the message that a transaction begins with: ``begin``, and the settings that it needs."""
+    def begin_read(self) -> bytes:
+        """Return the message that a read begins with, the settings that it needs included."""
+        return self._begin(_READ)
+
+    def begin_write(self) -> bytes:
+        """Return the message that a write begins with."""
+        return self._begin(_WRITE)
+
+    def _begin(self, begin: str) -> bytes:
         statements = [begin]
-        if self.schema is not None:
-            statements.append(f"SET LOCAL search_path TO {sql.Identifier(self.schema).as_string()}")
-        if self.statement_timeout > 0:
-            milliseconds = max(1, round(self.statement_timeout * 1000))
+        if self.options.schema is not None:
+            statements.append(f"SET LOCAL search_path TO {sql.Identifier(self.options.schema).as_string()}")
+        if self.options.statement_timeout > 0:
+            milliseconds = max(1, round(self.options.statement_timeout * 1000))
             statements.append(f"SET LOCAL statement_timeout = {milliseconds}")
         return "; ".join(statements).encode()
 
@@ -162,47 +156,20 @@ def make_engine(server: PostgresServer) -> Engine:
         "postgresql+psycopg://",
         creator=server.connect,
         isolation_level="AUTOCOMMIT",
-        pool_size=server.pool_size,
+        pool_size=server.options.pool_size,
         max_overflow=0,
-        pool_timeout=server.connect_timeout,
+        pool_timeout=server.options.connect_timeout,
         use_native_hstore=False,
-    ).execution_options(**{_BEGIN: server.begin(_READ)})
+    ).execution_options(**{_BEGIN: server.begin_read()})
     event.listen(engine, "begin", _begin)
     event.listen(engine, "checkin", _note_time)
     event.listen(engine, "checkout", _refuse_dead)
-    forbid_inheriting(engine)
     return engine
 
 
 def writing(engine: Engine, server: PostgresServer) -> Engine:
     """Return the same engine, its transactions beginning as writes."""
-    return engine.execution_options(**{_BEGIN: server.begin(_WRITE)})
-
-
-@contextmanager
-def lending(engine: Engine) -> Iterator[Driver]:
-    """Lend the driver's connection outside of any transaction: each statement is one."""
-    with closing(engine.raw_connection()) as pooled:
-        driver = pooled.driver_connection
-        assert isinstance(driver, psycopg.Connection)
-        try:
-            yield driver
-        except BaseException as error:
-            if driver.closed:
-                pooled.invalidate(error)
-            raise
-
-
-@contextmanager
-def saving(engine: Engine, server: PostgresServer, *, keep: bool = True) -> Iterator[Driver]:
-    """Lend the driver's connection inside a transaction; without ``keep`` it is rolled back in the end."""
-    with lending(engine) as driver:
-        driver.execute(server.begin(_WRITE), prepare=False)
-        yield driver
-        if keep:
-            driver.commit()
-        else:
-            driver.rollback()
+    return engine.execution_options(**{_BEGIN: server.begin_write()})
 
 
 def _begin(connection: Any) -> None:
@@ -229,8 +196,7 @@ def _has_news(driver: Driver) -> bool:
         return True
 
 
-def _refuse_dead(driver: Driver, record: Any, proxy: Any) -> None:
-    del proxy
+def _refuse_dead(driver: Driver, record: Any, _: Any) -> None:
     now = time.monotonic()
     if now - record.info.get("returned", now) < _IDLE and not _has_news(driver):
         return

@@ -11,15 +11,14 @@ from datetime import datetime
 from typing import Any, Final, get_args
 
 import attrs
-import psycopg
 from attrs import asdict, astuple
 from psycopg.types.json import Jsonb
 
 from kitt_core.runs import CheckedRun, HardwareRow, RunRow, RunRows
+from kitt_postgres.server import Driver
 
 __all__ = ["copy_runs", "insert_derived", "insert_run"]
 
-Driver = psycopg.Connection[tuple[Any, ...]]
 Values = dict[str, Any]
 
 _TYPES: Final = {str: "text", int: "int4", bool: "bool", float: "float8", datetime: "timestamptz"}

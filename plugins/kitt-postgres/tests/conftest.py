@@ -13,7 +13,8 @@ from kitt_core.errors import KittError, StoreUnavailableError
 from kitt_core.runs import Severity
 from kitt_core.storage import ResultStore
 from kitt_core.testing import documents
-from kitt_postgres import PostgresResultStore
+from kitt_postgres.options import PostgresOptions
+from kitt_postgres.store import PostgresResultStore
 
 if TYPE_CHECKING:
     from kitt_postgres.testing import PrivateServer
@@ -62,7 +63,7 @@ def secrets(postgres_server: PrivateServer) -> list[str]:
 def tables(postgres_server: PrivateServer) -> Iterator[str]:
     """The name of a database with the tables, to be copied: making them takes longer."""
     name = "faults_template"
-    with PostgresResultStore(postgres_server.create_database(name)) as store:
+    with PostgresResultStore(PostgresOptions(postgres_server.create_database(name))) as store:
         store.initialize()
     yield name
     postgres_server.drop_database(name)
@@ -79,7 +80,7 @@ def database(postgres_server: PrivateServer, tables: str) -> Iterator[str]:
 
 @pytest.fixture
 def store(postgres_server: PrivateServer, database: str) -> Iterator[PostgresResultStore]:
-    with PostgresResultStore(postgres_server.dsn(database)) as store:
+    with PostgresResultStore(PostgresOptions(postgres_server.dsn(database))) as store:
         yield store
 
 

@@ -16,9 +16,9 @@ from kitt_core.errors import StoreUnavailableError
 from kitt_core.runs import SchemaState, Severity
 from kitt_core.testing.worker import StoreTarget
 from kitt_postgres.testing import installed_servers
-from kitt_sql.adoption.published import DEFAULT_SETTINGS
-from kitt_sql.released import MIGRATIONS
-from kitt_sql.tables import SCHEMA_VERSION
+from kitt_sql.adoption.kitt1_schema import DEFAULT_SETTINGS
+from kitt_sql.schema.released import MIGRATIONS
+from kitt_sql.schema.tables import SCHEMA_VERSION
 from kitt_sql.testing import POSTGRESQL, TOKEN, create_statements, insert_operations, insert_run, legacy_runs
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import pytest
 
 from kitt_core.storage import ResultStore
 from kitt_core.testing import StoreContract
-from kitt_postgres import PostgresResultStore
+from kitt_postgres.options import PostgresOptions
+from kitt_postgres.store import PostgresResultStore
 
 if TYPE_CHECKING:
     from kitt_postgres.testing import Database, Databases
@@ -29,12 +30,12 @@ class TestPostgres(StoreContract):
     @pytest.fixture
     def store(self, database: Database) -> Iterator[ResultStore]:
         self.database = database
-        with PostgresResultStore(database.dsn, **database.options) as store:
+        with PostgresResultStore(PostgresOptions(database.dsn, **database.options)) as store:
             yield store
             # Making the tables takes ten times as long as emptying them.
-            with store._transaction() as driver:
+            with store.database.raw_writing() as driver:
                 driver.execute("TRUNCATE runs, quick_tests CASCADE")
 
     def reopen(self, store: ResultStore) -> ResultStore:
         del store
-        return PostgresResultStore(self.database.dsn, **self.database.options)
+        return PostgresResultStore(PostgresOptions(self.database.dsn, **self.database.options))

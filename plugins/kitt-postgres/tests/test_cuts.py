@@ -19,7 +19,7 @@ from kitt_core import open_store
 from kitt_core.runs import Severity
 from kitt_core.storage import ResultStore
 from kitt_core.testing import StoreTarget, documents
-from kitt_postgres import PostgresResultStore
+from kitt_postgres.store import PostgresResultStore
 
 if TYPE_CHECKING:
     from kitt_postgres.testing import PrivateServer

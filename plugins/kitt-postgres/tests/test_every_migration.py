@@ -14,8 +14,8 @@ import pytest
 from kitt_core.errors import SchemaTooNewError
 from kitt_core.runs import SchemaState
 from kitt_postgres.dialect import PostgresDialect
-from kitt_sql import migrate as migrations
-from kitt_sql.released import MIGRATIONS
+from kitt_sql.schema import migrate as migrations
+from kitt_sql.schema.released import MIGRATIONS
 from kitt_sql.testing import ColumnFacts, own_rows
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from kitt_core.cli.app import main
 from kitt_core.errors import StoreUnavailableError
 from kitt_core.testing import documents
 from kitt_postgres.testing import installed_servers
-from kitt_sql.migrate import migration_names
+from kitt_sql.schema.migrate import migration_names
 
 if TYPE_CHECKING:
     from kitt_postgres.testing import PrivateServer

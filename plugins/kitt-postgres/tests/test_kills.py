@@ -14,7 +14,7 @@ import pytest
 
 from kitt_core.runs import SchemaState, Severity
 from kitt_core.testing import StoreTarget
-from kitt_sql.tables import SCHEMA_VERSION
+from kitt_sql.schema.tables import SCHEMA_VERSION
 from kitt_sql.testing import POSTGRESQL, LegacyRun, create_statements, insert_run, legacy_runs
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _RUNS: Final = 60
 _MIGRATE: Final = """
 import sys
 from kitt_core.testing import StoreTarget
-import kitt_sql.migrate, kitt_sql.adoption.adopting
+import kitt_sql.schema.migrate, kitt_sql.adoption.adopting
 with StoreTarget.decode(sys.argv[1]).open() as store:
     store.schema_status()
     print("ready", flush=True)

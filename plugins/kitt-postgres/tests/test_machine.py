@@ -10,7 +10,8 @@ import pytest
 
 from kitt_core.storage import ResultStore
 from kitt_core.testing.machine import StoreStateMachine
-from kitt_postgres import PostgresResultStore
+from kitt_postgres.options import PostgresOptions
+from kitt_postgres.store import PostgresResultStore
 
 if TYPE_CHECKING:
     from kitt_postgres.testing import Database, Databases
@@ -21,10 +22,10 @@ class PostgresMachine(StoreStateMachine):
     opened: ClassVar[set[Path]] = set()
 
     def open_store(self, directory: Path) -> ResultStore:
-        store = PostgresResultStore(self.database.dsn, **self.database.options)
+        store = PostgresResultStore(PostgresOptions(self.database.dsn, **self.database.options))
         if directory not in self.opened:  # a new sequence begins with an empty store
             self.opened.add(directory)
-            with store._transaction() as driver:
+            with store.database.raw_writing() as driver:
                 driver.execute("TRUNCATE runs, quick_tests CASCADE")
         return store
 

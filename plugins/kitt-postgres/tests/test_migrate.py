@@ -15,8 +15,8 @@ from kitt_core.errors import KittError, SchemaMissingError, SchemaTooNewError, S
 from kitt_core.runs import SchemaState
 from kitt_core.storage import ResultStore
 from kitt_core.testing.worker import StoreTarget
-from kitt_sql.migrate import migration_names
-from kitt_sql.tables import SCHEMA_VERSION, metadata
+from kitt_sql.schema.migrate import migration_names
+from kitt_sql.schema.tables import SCHEMA_VERSION, metadata
 
 if TYPE_CHECKING:
     from kitt_postgres.testing import Database

@@ -20,7 +20,8 @@ from kitt_core import open_store
 from kitt_core.errors import StoreUnavailableError
 from kitt_core.storage import ResultStore
 from kitt_core.testing import StoreContract, documents
-from kitt_postgres import PostgresResultStore
+from kitt_postgres.options import PostgresOptions
+from kitt_postgres.store import PostgresResultStore
 from kitt_postgres.testing.binaries import manners, server_account, temporary_directory
 
 if TYPE_CHECKING:
@@ -107,15 +108,15 @@ class TestBehindPgbouncer(StoreContract):
     @pytest.fixture
     def store(self, bounced: str) -> Iterator[ResultStore]:
         self.dsn = bounced
-        with PostgresResultStore(bounced, prepare=False) as store:
+        with PostgresResultStore(PostgresOptions(bounced, prepare=False)) as store:
             store.initialize()
             yield store
-            with store._transaction() as driver:
+            with store.database.raw_writing() as driver:
                 driver.execute("TRUNCATE runs, quick_tests CASCADE")
 
     def reopen(self, store: ResultStore) -> ResultStore:
         del store
-        return PostgresResultStore(self.dsn, prepare=False)
+        return PostgresResultStore(PostgresOptions(self.dsn, prepare=False))
 
 
 def test_many_clients_share_few_connections_and_none_sees_anothers_settings(bounced: str) -> None:

@@ -17,7 +17,8 @@ from kitt_core import open_store
 from kitt_core.errors import ConfigurationError, SchemaMissingError
 from kitt_core.storage import ResultStore
 from kitt_core.testing import documents
-from kitt_postgres import PostgresResultStore
+from kitt_postgres.options import PostgresOptions
+from kitt_postgres.store import PostgresResultStore
 
 if TYPE_CHECKING:
     from kitt_postgres.testing import PrivateServer
@@ -55,7 +56,9 @@ def locked(server: PrivateServer, database: str) -> Iterator[psycopg.Connection[
 
 @pytest.mark.parametrize("host", ["tcp", "socket"])
 def test_a_wrong_password(postgres_server: PrivateServer, database: str, refused: Any, host: Any) -> None:
-    with PostgresResultStore(postgres_server.dsn(database, password="wr0ng-s3cret", host=host)) as store:
+    with PostgresResultStore(
+        PostgresOptions(postgres_server.dsn(database, password="wr0ng-s3cret", host=host))
+    ) as store:
         for call in (store.count, lambda: store.save_result(documents.MINIMAL), store.initialize):
             with quickly(), refused("refused the password"):
                 call()
@@ -192,7 +195,7 @@ def test_a_session_that_may_not_write(
     postgres_server: PrivateServer, database: str, store: PostgresResultStore, refused: Any, assert_usable: Usable
 ) -> None:
     run_id = store.save_result(documents.MINIMAL)
-    with open_store(f"{store._server.dsn}?options=-cdefault_transaction_read_only%3Don") as reader:
+    with open_store(f"{postgres_server.dsn(database)}?options=-cdefault_transaction_read_only%3Don") as reader:
         assert reader.get_document(run_id) == documents.MINIMAL
         for call in (
             lambda: reader.save_result(documents.MINIMAL),
@@ -373,8 +376,8 @@ def test_what_is_shown_of_a_store_has_no_password(
         repr(store),
         str(store),
         store.location,
-        repr(store._engine),
-        repr(store._server),
+        repr(store.database.engine),
+        repr(store.database._server),
         repr(store.__dict__),
     ]
     assert not [text for text in (*shown, caplog.text) if postgres_server.password in text]
@@ -426,7 +429,9 @@ def test_a_schema_of_postgresqls_own(schema: str) -> None:
     ],
 )
 def test_a_setting_that_libpq_does_not_know_is_no_trouble_of_the_network(setting: str, choices: str) -> None:
-    with PostgresResultStore(f"postgresql://me:{PASSWORD}@localhost:1/x?{setting}=bogus") as store:
+    with PostgresResultStore(
+        PostgresOptions(f"postgresql://me:{PASSWORD}@localhost:1/x?{setting}=bogus")
+    ) as store:
         for call in (store.count, lambda: store.save_result(documents.MINIMAL), store.initialize):
             with quickly(), pytest.raises(ConfigurationError) as caught:
                 call()

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Column, Table, UniqueConstraint
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from kitt_sql.tables import SCHEMA_VERSION, metadata
+from kitt_sql.schema.tables import SCHEMA_VERSION, metadata
 
 if TYPE_CHECKING:
     from kitt_postgres.testing import Database, Databases

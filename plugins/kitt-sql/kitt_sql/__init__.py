@@ -1,9 +1,11 @@
-"""The relational part of KITT: tables, rows, queries, migrations, and the store made of them.
+"""The relational part of KITT: databases with its tables, and the store of runs in them.
 
-A library: the SQL backends (`kitt_sqlite`, later `kitt_postgres`) are thin plugins over it.
+A library: the backends of `kitt_sqlite` and `kitt_postgres` are thin plugins over it, and `kitt_karr` keeps its
+index in a `kitt_sql.sqlite.SQLiteDatabase`.
 """
 
+from kitt_sql.database import SqlDatabase
+from kitt_sql.schema.tables import SCHEMA_VERSION, metadata
 from kitt_sql.store import SqlResultStore
-from kitt_sql.tables import SCHEMA_VERSION, metadata
 
-__all__ = ["SCHEMA_VERSION", "SqlResultStore", "metadata"]
+__all__ = ["SCHEMA_VERSION", "SqlDatabase", "SqlResultStore", "metadata"]

@@ -15,7 +15,7 @@ from sqlalchemy.types import Double
 
 from kitt_core.runs import MetricCondition, Patterns, RunFilter
 from kitt_sql.dialect import QueryDialect
-from kitt_sql.tables import benchmarks, hardware, metrics, run_documents, run_labels, runs
+from kitt_sql.schema.tables import benchmarks, hardware, metrics, run_documents, run_labels, runs
 
 __all__ = ["Part", "Shape", "finite", "metric_named", "name_values", "needs_hardware", "read_filter", "where"]
 

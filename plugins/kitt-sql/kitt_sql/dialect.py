@@ -25,8 +25,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import Double
 
-from kitt_sql.ddl import SQLITE_MACROS
-from kitt_sql.tables import runs
+from kitt_sql.schema.released import SQLITE_MACROS
+from kitt_sql.schema.tables import runs
 
 __all__ = ["QueryDialect", "SQLiteDialect"]
 

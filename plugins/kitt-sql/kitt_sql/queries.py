@@ -29,7 +29,7 @@ from sqlalchemy import (
 from kitt_core.runs import Order, Statistic
 from kitt_sql.conditions import Shape, finite, metric_named, needs_hardware, where
 from kitt_sql.dialect import QueryDialect
-from kitt_sql.tables import benchmarks, hardware, metrics, run_documents, runs
+from kitt_sql.schema.tables import benchmarks, hardware, metrics, run_documents, runs
 
 __all__ = [
     "SIMPLE_STATISTICS",

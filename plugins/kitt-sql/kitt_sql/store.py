@@ -1,28 +1,22 @@
-"""The store over relational tables: what both databases share.
+"""The store of runs over relational tables: what both databases share.
 
-A subclass brings the engine, the driver's errors and the way a run is written; reading, deleting, verifying and
-the care for the schema stand here.
+A subclass brings the way a run is written and its document read; all other reading, deleting and verifying are
+here.
 """
 
 from __future__ import annotations
 
 import abc
 import math
-import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
-from typing import Any, ClassVar, Final
+from pathlib import Path
+from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, delete, update
+from sqlalchemy import Connection, delete, update
 
-from kitt_core.errors import (
-    SchemaMissingError,
-    SchemaTooNewError,
-    SchemaTooOldError,
-    StoreUnavailableError,
-)
+from kitt_core.errors import StoreUnavailableError
 from kitt_core.runs import (
     Aggregation,
     Cursor,
@@ -31,11 +25,12 @@ from kitt_core.runs import (
     Order,
     OrderKey,
     Page,
+    Progress,
     RunFilter,
     RunRows,
     RunSummary,
-    SchemaState,
     SchemaStatus,
+    Severity,
     StoredRun,
     check_page,
     clean_text,
@@ -43,14 +38,14 @@ from kitt_core.runs import (
     parse_timestamp,
 )
 from kitt_core.runs.statistics import compute
-from kitt_core.storage import Capability, ResultStore
+from kitt_core.storage import DocumentCheck, ResultStore
 from kitt_core.storage.fallbacks import group_order
-from kitt_sql import queries, schema
+from kitt_sql import queries
 from kitt_sql.conditions import Shape, Values, name_values, read_filter
-from kitt_sql.dialect import QueryDialect
+from kitt_sql.database import SqlDatabase
 from kitt_sql.queries import Phase
-from kitt_sql.tables import SCHEMA_VERSION, quick_tests, runs
-from kitt_sql.verification import verify_rows
+from kitt_sql.schema.tables import quick_tests, runs
+from kitt_sql.verification import differences, stored_rows
 
 __all__ = ["SqlResultStore"]
 
@@ -59,35 +54,24 @@ _SCAN_BYTES: Final = 1 << 20
 
 
 class SqlResultStore(ResultStore):
-    """Runs in the tables of `kitt_sql.tables`.
+    """Runs in the tables of a database.
 
     Args:
-        engine: Its transactions are reads.
-        write_engine: Its transactions are writes that exclude other writers from the start.
-        dialect: The database's way of comparing text.
+        database: Closed with the store.
+
+    Attributes:
+        database: As given.
     """
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(
-        {Capability.DELETE, Capability.ATOMIC_BATCH, Capability.MIGRATE, Capability.CONCURRENT}
-    )
-
-    def __init__(self, engine: Engine, write_engine: Engine, dialect: QueryDialect) -> None:
-        self._engine = engine
-        self._write_engine = write_engine
-        self._dialect = dialect
-        self._closed = False
-        self._schema_checked = False
-        self._schema_lock = threading.Lock()
+    def __init__(self, database: SqlDatabase) -> None:
+        self.database = database
+        self._dialect = database.dialect
 
     # What a subclass brings.
 
     @abc.abstractmethod
-    def _translated(self) -> AbstractContextManager[None]:
-        """Return a context that raises the driver's errors as KITT's."""
-
-    @abc.abstractmethod
-    def _document_of(self, connection: Connection, run_id: str) -> bytes | None:
-        """Return the verbatim bytes."""
+    def document_of(self, connection: Connection, run_id: str) -> bytes | None:
+        """Return the verbatim bytes of a run, None if there is no such run."""
 
     @abc.abstractmethod
     def rewrite_rows(self, run: StoredRun, rows: RunRows) -> None:
@@ -97,75 +81,12 @@ class SqlResultStore(ResultStore):
     def integrity_findings(self) -> Iterator[Finding]:
         """Yield what the database itself finds: damaged pages, references to nothing, runs without a digest."""
 
-    @abc.abstractmethod
-    def _prepare_schema(self, status: SchemaStatus, *, for_writing: bool) -> bool:
-        """Make an unready schema ready if the store may do so by itself; False leaves it refused."""
-
-    # Connections: each call has its own short transaction.
-
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """Lend a connection inside a transaction that sees one state and changes nothing."""
-        self._check_schema(for_writing=False)
-        with self._translated(), self._engine.connect() as connection:
-            yield connection
-
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        self._check_schema(for_writing=True)
-        with self._translated(), self._write_engine.begin() as connection:
-            yield connection
-
-    def _check_schema(self, *, for_writing: bool) -> None:
-        self._check_open()
-        if self._schema_checked:
-            return
-        with self._schema_lock:
-            if self._schema_checked:
-                return
-            status = self.schema_status()
-            if status.state is not SchemaState.CURRENT and not self._prepare_schema(
-                status, for_writing=for_writing
-            ):
-                status = self.schema_status()  # another process may have made the tables in between
-                if status.state is not SchemaState.CURRENT:
-                    raise self._refusal(status)
-            self._schema_checked = True
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StoreUnavailableError(f"{self.location} is closed", hint="open it again")
-
-    def _refusal(self, status: SchemaStatus) -> Exception:
-        match status.state:
-            case SchemaState.NEW:
-                found = "; ".join((f"has schema version {status.version}", *status.notes))
-                return SchemaTooNewError(
-                    f"{self.location} {found}; this KITT knows {SCHEMA_VERSION}",
-                    hint="upgrade KITT; the store was left untouched",
-                )
-            case SchemaState.OLD:
-                found = "no schema version" if status.version is None else f"schema version {status.version}"
-                return SchemaTooOldError(
-                    f"{self.location} has {found}; this KITT needs {SCHEMA_VERSION}",
-                    hint="run `kitt storage migrate` (it makes a backup first)",
-                )
-            case SchemaState.FOREIGN:
-                return SchemaTooOldError(
-                    f"{self.location} {'; '.join(status.notes)}",
-                    hint="give the path of another store, or restore a copy of this one",
-                )
-            case _:
-                return SchemaMissingError(
-                    f"{self.location} holds no KITT tables", hint="`kitt storage init` on this store creates them"
-                )
-
     # Reading.
 
     def get_document(self, run_id: str) -> bytes | None:
         """Return the bytes that were saved, None if there is no such run."""
-        with self.reading() as connection:
-            return self._document_of(connection, clean_text(run_id))
+        with self.database.reading() as connection:
+            return self.document_of(connection, clean_text(run_id))
 
     def scan(self, filters: Filters = None) -> Iterator[StoredRun]:
         """Yield the runs that match, in the order of their saving; saves made meanwhile never keep it going."""
@@ -174,11 +95,11 @@ class SqlResultStore(ResultStore):
 
     def _scan(self, shape: Shape, values: Values) -> Iterator[StoredRun]:
         statement = queries.scan_page(shape, self._dialect)
-        with self.reading() as connection:
+        with self.database.reading() as connection:
             last = connection.execute(queries.last_position(self._dialect)).scalar()
         after = -1
         while last is not None:
-            with self.reading() as connection:
+            with self.database.reading() as connection:
                 bounds = {"after": after, "last": last, "limit": _SCAN_PAGE}
                 page = connection.execute(statement, values | bounds).all()
             if not page:
@@ -192,10 +113,10 @@ class SqlResultStore(ResultStore):
         """Take runs from a page and return them with their documents, few enough to be held in memory."""
         runs: list[StoredRun] = []
         size = 0
-        with self.reading() as connection:
+        with self.database.reading() as connection:
             while waiting and size < _SCAN_BYTES:
                 _, run_id, created_at, sha256 = waiting.popleft()
-                document = self._document_of(connection, run_id)
+                document = self.document_of(connection, run_id)
                 if document is not None:
                     runs.append(StoredRun(run_id, document, created_at, sha256 or ""))
                     size += len(document)
@@ -218,7 +139,7 @@ class SqlResultStore(ResultStore):
         if order.metric is not None:
             values |= {f"order{suffix}": value for suffix, value in name_values(order.metric).items()}
         wanted = None if limit is None else limit + 1
-        with self.reading() as connection:
+        with self.database.reading() as connection:
             rows = self._page_rows(connection, shape, values, order, start, wanted, offset)
         lines = rows if limit is None else rows[:limit]
         cursor = None
@@ -257,7 +178,7 @@ class SqlResultStore(ResultStore):
     def count(self, filters: Filters = None) -> int:
         """Return how many runs match."""
         shape, values = self._read_filter(filters)
-        with self.reading() as connection:
+        with self.database.reading() as connection:
             return int(connection.execute(queries.count_runs(shape, self._dialect), values).scalar_one())
 
     def aggregate(
@@ -271,7 +192,7 @@ class SqlResultStore(ResultStore):
         """Return a row per group, computed from rows alone."""
         shape, values = self._read_filter(filters)
         wanted = Aggregation.of(group_by, metrics, statistics)
-        with self.reading() as connection:
+        with self.database.reading() as connection:
             counted = connection.execute(queries.group_counts(shape, wanted.group_by, self._dialect), values).all()
             columns = [self._metric_column(connection, shape, values, wanted, name) for name in wanted.metrics]
         return [
@@ -315,31 +236,73 @@ class SqlResultStore(ResultStore):
     def delete_result(self, run_id: str) -> bool:
         """Remove a run with its rows, and the references of quick tests to it."""
         run_id = clean_text(run_id)
-        with self._writing() as connection:
+        with self.database.writing() as connection:
             connection.execute(update(quick_tests).where(quick_tests.c.result_id == run_id).values(result_id=None))
             return connection.execute(delete(runs).where(runs.c.id == run_id)).rowcount > 0
 
     def verify(self, *, rebuild: bool = False) -> Iterator[Finding]:
-        """Yield what is wrong: documents, rows that differ from theirs, broken references.
+        """Yield what is wrong: the database as a whole, documents, rows that differ from theirs.
 
-        ``rebuild`` writes the rows of such runs anew from their documents.
+        Only an intact document is believed: the rows of a damaged one may be all that is left of the run.
+        ``rebuild`` writes the rows of runs anew from their documents.
         """
-        return verify_rows(self, rebuild=rebuild)
+        self.schema_status()  # what can't even be opened is unavailable, not damaged
+        check = DocumentCheck()
+        try:
+            yield from self.integrity_findings()
+            for run in self.scan():
+                yield from check(run)
+                if check.rows is not None:
+                    yield from self.compare_rows(run, check.rows, rebuild=rebuild)
+        except StoreUnavailableError as error:
+            yield Finding(None, Severity.DAMAGE, f"not all of it can be read: {error.message}")
+
+    def compare_rows(self, run: StoredRun, derived: RunRows, *, rebuild: bool) -> Iterator[Finding]:
+        """Yield how the stored rows of a run differ from its document's; ``rebuild`` writes them anew."""
+        with self.database.reading() as connection:
+            stored = stored_rows(connection, run.id)
+        if stored is None:  # deleted meanwhile
+            return
+        for what in differences(run, stored, derived):
+            if rebuild:
+                self.rewrite_rows(run, derived)
+                yield Finding(run.id, Severity.NOTICE, f"rebuilt from the document: {what}")
+                return
+            yield Finding(run.id, Severity.DAMAGE, what)
+
+    # The database.
+
+    @property
+    def location(self) -> str:
+        """Where the database is, without secrets."""
+        return self.database.location
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files that are the database."""
+        return self.database.paths
 
     def initialize(self) -> None:
         """Create the tables, or upgrade them."""
-        self.migrate()
+        self.database.migrate()
+
+    def migrate(
+        self, *, dry_run: bool = False, backup: bool = True, progress: Progress | None = None
+    ) -> list[str]:
+        """Create or upgrade the tables in one transaction; an old database is copied first where it is a file."""
+        return self.database.migrate(dry_run=dry_run, backup=backup, progress=progress)
 
     def schema_status(self) -> SchemaStatus:
         """Return the schema's version and state; changes nothing."""
-        self._check_open()
-        with self._translated(), self._engine.connect() as connection:
-            return schema.examine(lambda sql: connection.exec_driver_sql(sql).all(), self._dialect).status
+        return self.database.schema_status()
+
+    def prepares_itself(self, status: SchemaStatus) -> bool:
+        """Return whether a save creates the tables or upgrades them."""
+        return self.database.prepares_itself(status)
 
     def close(self) -> None:
         """Close all connections."""
-        self._closed = True
-        self._engine.dispose()
+        self.database.close()
 
     def _read_filter(self, filters: Filters) -> tuple[Shape, Values]:
         return read_filter(RunFilter.of(filters), self._dialect)

@@ -1,66 +1,22 @@
-"""Whether a database's rows are those that its documents give, and whether they hang together."""
+"""Whether the rows of a run are those that its document gives."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import asdict, fields
 from sqlalchemy import Connection, select
 
-from kitt_core.errors import StoreUnavailableError
-from kitt_core.runs import (
-    BenchmarkRow,
-    Finding,
-    HardwareRow,
-    MetricRow,
-    RunRow,
-    RunRows,
-    Severity,
-    StoredRun,
-)
-from kitt_core.storage import DocumentCheck
-from kitt_sql.tables import benchmarks, hardware, metrics, run_labels, runs
+from kitt_core.runs import BenchmarkRow, HardwareRow, MetricRow, RunRow, RunRows, StoredRun
+from kitt_sql.schema.tables import benchmarks, hardware, metrics, run_labels, runs
 
-if TYPE_CHECKING:
-    from kitt_sql.store import SqlResultStore
-
-__all__ = ["compare_rows", "stored_rows", "verify_rows"]
+__all__ = ["differences", "stored_rows"]
 
 
-def verify_rows(store: SqlResultStore, *, rebuild: bool) -> Iterator[Finding]:
-    """Yield the findings of the database as a whole, then those of every run.
-
-    Only an intact document is believed: the rows of a damaged one may be all that is left of the run.
-    """
-    store.schema_status()  # what can't even be opened is unavailable, not damaged
-    check = DocumentCheck()
-    try:
-        yield from store.integrity_findings()
-        for run in store.scan():
-            yield from check(run)
-            if check.rows is not None:
-                yield from compare_rows(store, run, check.rows, rebuild=rebuild)
-    except StoreUnavailableError as error:
-        yield Finding(None, Severity.DAMAGE, f"not all of it can be read: {error.message}")
-
-
-def compare_rows(store: SqlResultStore, run: StoredRun, derived: RunRows, *, rebuild: bool) -> Iterator[Finding]:
-    """Yield how the stored rows of a run differ from its document's; ``rebuild`` writes them anew."""
-    with store.reading() as connection:
-        stored = stored_rows(connection, run.id)
-    if stored is None:  # deleted meanwhile
-        return
-    for what in _differences(run, stored, derived):
-        if rebuild:
-            store.rewrite_rows(run, derived)
-            yield Finding(run.id, Severity.NOTICE, f"rebuilt from the document: {what}")
-            return
-        yield Finding(run.id, Severity.DAMAGE, what)
-
-
-def _differences(run: StoredRun, stored: RunRows, derived: RunRows) -> Iterator[str]:
+def differences(run: StoredRun, stored: RunRows, derived: RunRows) -> Iterator[str]:
+    """Yield how the stored rows of a run differ from those that its document gives."""
     if not run.sha256:
         yield "it has no row in run_documents"
     if run.created_at is None:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kitt_sql.sqlite import SQLiteStore
-from kitt_sql.sqlite.engine import SQLiteFile
+from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
 from kitt_sql.testing import SQLITE, create_statements, insert_operations, insert_run, legacy_runs
 
 Schema = set[tuple[str, str, str, str | None]]
@@ -54,6 +53,6 @@ def schema_of() -> Callable[[Path], Schema]:
 @pytest.fixture
 def new_schema(tmp_path: Path, schema_of: Callable[[Path], Schema]) -> Schema:
     """Every object of a new database, by its definition."""
-    with SQLiteStore(SQLiteFile(tmp_path / "new.db", synchronous="OFF")) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(tmp_path / "new.db", synchronous="OFF"))) as store:
         store.initialize()
     return schema_of(tmp_path / "new.db")

@@ -13,10 +13,9 @@ import pytest
 
 from kitt_core.errors import MigrationError, SchemaMissingError, SchemaTooNewError, SchemaTooOldError
 from kitt_core.runs import SchemaState
-from kitt_sql import migrate as migrations
-from kitt_sql.sqlite import SQLiteStore
-from kitt_sql.sqlite.engine import SQLiteFile
-from kitt_sql.tables import SCHEMA_VERSION
+from kitt_sql.schema import migrate as migrations
+from kitt_sql.schema.tables import SCHEMA_VERSION
+from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
 
 DOCUMENT = {"model": "m", "engine": "e"}
 
@@ -38,7 +37,7 @@ RELEASED = {
 
 
 def _store(path: Path, **options: bool) -> SQLiteStore:
-    return SQLiteStore(SQLiteFile(path), **options)
+    return SQLiteStore(SQLiteDatabase(SQLiteFile(path), **options))
 
 
 def _at_version(path: Path, version: int) -> None:
@@ -57,7 +56,7 @@ def _at_version(path: Path, version: int) -> None:
 
 
 def test_released_migrations_never_change() -> None:
-    folder = resources.files("kitt_sql").joinpath("migrations")
+    folder = resources.files("kitt_sql.schema").joinpath("migrations")
     found = {
         f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in folder.iterdir() if f.name.endswith(".sql")
     }
@@ -234,9 +233,8 @@ def test_threads_that_open_first_migrate_once(tmp_path: Path) -> None:
 _SAVE_ONCE = """
 import sys
 from pathlib import Path
-from kitt_sql.sqlite import SQLiteStore
-from kitt_sql.sqlite.engine import SQLiteFile
-with SQLiteStore(SQLiteFile(Path(sys.argv[1]))) as store:
+from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
+with SQLiteStore(SQLiteDatabase(SQLiteFile(Path(sys.argv[1])))) as store:
     sys.stdin.readline()
     store.save_result({"model": "m", "engine": "e"})
 """

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine, inspect
 
-from kitt_sql.sqlite import SQLiteStore
-from kitt_sql.sqlite.engine import SQLiteFile
-from kitt_sql.tables import SCHEMA_VERSION, metadata
+from kitt_sql.schema.tables import SCHEMA_VERSION, metadata
+from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
 
 NOW = "datetime('now')"
 
@@ -44,7 +43,7 @@ def _expected() -> dict[str, Columns]:
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("schema") / "new.db"
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         store.initialize()
     return path
 

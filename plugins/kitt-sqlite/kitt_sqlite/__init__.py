@@ -1,5 +1,1 @@
-"""KITT's default backend: runs in a SQLite file."""
-
-from kitt_sqlite.store import SQLiteResultStore
-
-__all__ = ["SQLiteResultStore"]
+"""KITT's default backend, runs in a SQLite file: `kitt_sqlite.store` is the store."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import ClassVar
 
 from kitt_core.config import kitt_home
-from kitt_sql.sqlite import SQLiteStore
-from kitt_sql.sqlite.engine import SQLiteFile, Synchronous
+from kitt_core.storage import Capability
+from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
+from kitt_sqlite.options import CAPABILITIES, SQLiteOptions
 
 __all__ = ["SQLiteResultStore"]
 
@@ -14,26 +15,22 @@ __all__ = ["SQLiteResultStore"]
 class SQLiteResultStore(SQLiteStore):
     """Runs in a SQLite file.
 
+    Without a path that is ``kitt.db`` in `kitt_home`, readable by its owner alone; it is upgraded before the first
+    write unless ``auto_migrate`` forbids it.
+
     Args:
-        path: The file; without it ``kitt.db`` in `kitt_home`, readable by its owner alone.
-        synchronous: SQLite's setting; FULL survives a power cut.
-        busy_timeout: Seconds to wait for another process's write.
-        auto_migrate: Upgrade an older database before the first write, after a backup; without it only the
-            user's own default database is.
+        options: The file, and how it is opened.
     """
 
-    def __init__(
-        self,
-        path: Path | None = None,
-        *,
-        synchronous: Synchronous = "FULL",
-        busy_timeout: float = 5.0,
-        auto_migrate: bool | None = None,
-    ) -> None:
+    capabilities: ClassVar[frozenset[Capability]] = CAPABILITIES
+
+    def __init__(self, options: SQLiteOptions) -> None:
+        is_default = options.path is None
         file = SQLiteFile(
-            kitt_home() / "kitt.db" if path is None else path,
-            synchronous=synchronous,
-            busy_timeout=busy_timeout,
-            private=path is None,
+            kitt_home() / "kitt.db" if options.path is None else options.path,
+            synchronous=options.synchronous,
+            busy_timeout=options.busy_timeout,
+            private=is_default,
         )
-        super().__init__(file, auto_migrate=path is None if auto_migrate is None else auto_migrate)
+        migrates = is_default if options.auto_migrate is None else options.auto_migrate
+        super().__init__(SQLiteDatabase(file, auto_migrate=migrates))

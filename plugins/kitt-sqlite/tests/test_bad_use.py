@@ -24,7 +24,8 @@ from kitt_core.errors import (
 )
 from kitt_core.runs import SchemaState
 from kitt_core.testing import documents
-from kitt_sqlite import SQLiteResultStore
+from kitt_sqlite.options import SQLiteOptions
+from kitt_sqlite.store import SQLiteResultStore
 
 
 def _message(error: pytest.ExceptionInfo[KittError]) -> str:
@@ -38,7 +39,7 @@ def _message(error: pytest.ExceptionInfo[KittError]) -> str:
 
 
 def test_a_directory_given_as_database(tmp_path: Path) -> None:
-    with SQLiteResultStore(tmp_path) as store, pytest.raises(StoreUnavailableError) as error:
+    with SQLiteResultStore(SQLiteOptions(tmp_path)) as store, pytest.raises(StoreUnavailableError) as error:
         store.count()
     assert "is a directory" in _message(error)
 
@@ -47,7 +48,7 @@ def test_a_text_file_given_as_database(tmp_path: Path) -> None:
     path = tmp_path / "notes.db"
     path.write_text("dear diary, " * 100)
     before = path.read_bytes()
-    with SQLiteResultStore(path) as store:
+    with SQLiteResultStore(SQLiteOptions(path)) as store:
         for call in (store.count, store.schema_status, store.initialize):
             with pytest.raises(StoreUnavailableError) as error:
                 call()
@@ -57,15 +58,18 @@ def test_a_text_file_given_as_database(tmp_path: Path) -> None:
 
 def test_a_database_in_a_place_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with SQLiteResultStore(tmp_path / "file" / "runs.db") as store, pytest.raises(StoreUnavailableError) as error:
+    with (
+        SQLiteResultStore(SQLiteOptions(tmp_path / "file" / "runs.db")) as store,
+        pytest.raises(StoreUnavailableError) as error,
+    ):
         store.save_result(documents.MINIMAL)
     assert "cannot be used" in _message(error)
 
 
 def test_a_document_beyond_the_databases_limit(tmp_path: Path) -> None:
-    with SQLiteResultStore(tmp_path / "runs.db") as store:
+    with SQLiteResultStore(SQLiteOptions(tmp_path / "runs.db")) as store:
         store.initialize()
-        connection = store._engine.raw_connection()
+        connection = store.database.engine.raw_connection()
         driver = connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
         driver.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 5000)
@@ -79,7 +83,7 @@ def test_a_document_beyond_the_databases_limit(tmp_path: Path) -> None:
 
 def test_a_locked_database(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
-    with SQLiteResultStore(path, busy_timeout=0.05) as store:
+    with SQLiteResultStore(SQLiteOptions(path, busy_timeout=0.05)) as store:
         store.save_result(documents.MINIMAL)
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -94,15 +98,15 @@ def test_a_locked_database(tmp_path: Path) -> None:
 
 def test_a_full_database(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
-    with SQLiteResultStore(path) as store:
+    with SQLiteResultStore(SQLiteOptions(path)) as store:
         store.save_result(documents.MINIMAL)
 
-        @event.listens_for(store._engine, "connect")
+        @event.listens_for(store.database.engine, "connect")
         def limit(connection: sqlite3.Connection, record: object) -> None:
             del record
             connection.execute("PRAGMA max_page_count=1")  # SQLite raises it to the present size
 
-        store._engine.dispose()
+        store.database.engine.dispose()
         before = [run.id for run in store.list_results()]
 
         def fill() -> None:
@@ -131,7 +135,7 @@ def test_a_database_that_is_not_ours_is_left_untouched(tmp_path: Path, script: s
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript(script)
     before = path.read_bytes()
-    with SQLiteResultStore(path) as store:
+    with SQLiteResultStore(SQLiteOptions(path)) as store:
         assert store.schema_status().state is not SchemaState.CURRENT
         with pytest.raises(SchemaError):
             store.count()
@@ -143,11 +147,11 @@ def test_a_database_that_is_not_ours_is_left_untouched(tmp_path: Path, script: s
 
 def test_a_database_that_lost_tables_is_not_ready(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
-    with SQLiteResultStore(path) as store:
+    with SQLiteResultStore(SQLiteOptions(path)) as store:
         store.save_result(documents.MINIMAL)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript("DROP TABLE metrics; DROP TABLE hardware")
-    with SQLiteResultStore(path) as store:
+    with SQLiteResultStore(SQLiteOptions(path)) as store:
         for call in (store.count, store.initialize, lambda: list(store.verify())):
             with pytest.raises(SchemaError, match="hardware, metrics, which are missing"):
                 call()
@@ -158,10 +162,11 @@ import resource, sys
 from pathlib import Path
 from kitt_core.errors import StoreUnavailableError
 from kitt_core.testing import documents
-from kitt_sqlite import SQLiteResultStore
+from kitt_sqlite.options import SQLiteOptions
+from kitt_sqlite.store import SQLiteResultStore
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
-with SQLiteResultStore(Path(sys.argv[1])) as store:
+with SQLiteResultStore(SQLiteOptions(Path(sys.argv[1]))) as store:
     try:
         store.save_result(documents.MINIMAL)
     except StoreUnavailableError as error:
@@ -177,7 +182,7 @@ def test_a_limit_that_leaves_no_room_for_the_tables(tmp_path: Path) -> None:
 
 def test_the_size_is_that_of_the_database_alone(tmp_path: Path) -> None:
     (tmp_path / "runs.db2").write_bytes(bytes(10_000_000))
-    with SQLiteResultStore(tmp_path / "runs.db") as store:
+    with SQLiteResultStore(SQLiteOptions(tmp_path / "runs.db")) as store:
         store.save_result(documents.MINIMAL)
         assert 0 < (store.schema_status().size_bytes or 0) < 5_000_000
 
@@ -187,9 +192,10 @@ import resource, sys
 from pathlib import Path
 from kitt_core.errors import StoreUnavailableError
 from kitt_core.testing import documents
-from kitt_sqlite import SQLiteResultStore
+from kitt_sqlite.options import SQLiteOptions
+from kitt_sqlite.store import SQLiteResultStore
 
-with SQLiteResultStore(Path(sys.argv[1])) as store:
+with SQLiteResultStore(SQLiteOptions(Path(sys.argv[1]))) as store:
     store.save_result(documents.MINIMAL)
     size = sum(p.stat().st_size for p in Path(sys.argv[1]).parent.iterdir())
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100_000, resource.RLIM_INFINITY))
@@ -210,13 +216,13 @@ def test_a_limit_on_the_size_of_files(tmp_path: Path) -> None:
     )
     saved, message = result.stdout.strip().split(" ", 1)
     assert "runs.db cannot" in message
-    with SQLiteResultStore(tmp_path / "runs.db") as store:
+    with SQLiteResultStore(SQLiteOptions(tmp_path / "runs.db")) as store:
         assert store.count() == int(saved)
         assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
 
 
 def _read_and_write(path: Path) -> tuple[int, str]:
-    with SQLiteResultStore(path) as store:
+    with SQLiteResultStore(SQLiteOptions(path)) as store:
         count = store.count()
         with pytest.raises(StoreUnavailableError) as error:
             store.save_result(documents.MINIMAL)
@@ -248,7 +254,7 @@ def test_a_read_only_file_opens_for_reading(directory_mode: int) -> None:
     directory = Path(tempfile.mkdtemp(prefix="kitt-read-only-"))  # everybody may enter /tmp, not pytest's folder
     path = directory / "runs.db"
     try:
-        with SQLiteResultStore(path) as store:
+        with SQLiteResultStore(SQLiteOptions(path)) as store:
             store.save_result(documents.MINIMAL)
         path.chmod(0o444)
         directory.chmod(directory_mode)
@@ -269,7 +275,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_default_database_is_readable_by_its_owner_alone(home: Path) -> None:
     old = os.umask(0)
     try:
-        with SQLiteResultStore() as store:
+        with SQLiteResultStore(SQLiteOptions()) as store:
             store.save_result(documents.MINIMAL)
             modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in home.iterdir()}
     finally:
@@ -282,7 +288,7 @@ def test_the_default_database_is_readable_by_its_owner_alone(home: Path) -> None
 def test_a_default_database_that_others_may_read_is_closed_to_them(home: Path) -> None:
     home.mkdir()
     (home / "kitt.db").touch(0o644)
-    with SQLiteResultStore() as store:
+    with SQLiteResultStore(SQLiteOptions()) as store:
         store.save_result(documents.MINIMAL)
     assert stat.S_IMODE((home / "kitt.db").stat().st_mode) == 0o600
 
@@ -290,7 +296,7 @@ def test_a_default_database_that_others_may_read_is_closed_to_them(home: Path) -
 def test_a_named_database_has_the_mode_that_the_umask_gives(tmp_path: Path) -> None:
     old = os.umask(0o022)
     try:
-        with SQLiteResultStore(tmp_path / "runs.db") as store:
+        with SQLiteResultStore(SQLiteOptions(tmp_path / "runs.db")) as store:
             store.save_result(documents.MINIMAL)
     finally:
         os.umask(old)

@@ -8,7 +8,8 @@ import pytest
 
 from kitt_core.errors import SchemaMissingError, SchemaTooOldError
 from kitt_core.service.run.running import check_places
-from kitt_sqlite import SQLiteResultStore
+from kitt_sqlite.options import SQLiteOptions
+from kitt_sqlite.store import SQLiteResultStore
 
 
 def _write(path: Path, *statements: str) -> None:
@@ -18,14 +19,14 @@ def _write(path: Path, *statements: str) -> None:
 
 
 def _make_old(path: Path) -> None:
-    with SQLiteResultStore(path) as store:
+    with SQLiteResultStore(SQLiteOptions(path)) as store:
         store.initialize()
     _write(path, "DELETE FROM schema_version WHERE version > 10")
 
 
 def test_a_database_that_is_not_there_stays_so(tmp_path: Path) -> None:
     path = tmp_path / "made/by/the/save.db"
-    with SQLiteResultStore(path) as store:
+    with SQLiteResultStore(SQLiteOptions(path)) as store:
         check_places(store, tmp_path / "kitt-results")
         assert list(tmp_path.iterdir()) == []
         assert store.prepares_itself(store.schema_status())
@@ -36,7 +37,7 @@ def test_an_old_database_passes_if_it_upgrades_itself_and_is_left_as_it_is(tmp_p
     path = tmp_path / "old.db"
     _make_old(path)
     before = path.read_bytes()
-    with SQLiteResultStore(path, auto_migrate=upgrades) as store:
+    with SQLiteResultStore(SQLiteOptions(path, auto_migrate=upgrades)) as store:
         if upgrades:
             check_places(store, tmp_path)
         else:
@@ -50,7 +51,7 @@ def test_a_database_of_others_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "songs.db"
     _write(path, "CREATE TABLE songs (title TEXT)")
     with (
-        SQLiteResultStore(path, auto_migrate=True) as store,
+        SQLiteResultStore(SQLiteOptions(path, auto_migrate=True)) as store,
         pytest.raises((SchemaMissingError, SchemaTooOldError)),
     ):
         check_places(store, tmp_path)

@@ -15,11 +15,12 @@ import pytest
 from kitt_core.errors import StoreUnavailableError
 from kitt_core.runs import Severity
 from kitt_core.testing import documents
-from kitt_sqlite import SQLiteResultStore
+from kitt_sqlite.options import SQLiteOptions
+from kitt_sqlite.store import SQLiteResultStore
 
 
 def _assert_whole(path: Path) -> None:
-    with SQLiteResultStore(path) as store:
+    with SQLiteResultStore(SQLiteOptions(path)) as store:
         assert [f for f in store.verify() if f.severity is Severity.DAMAGE] == []
 
 
@@ -69,7 +70,7 @@ def test_a_save_that_fails_at_any_statement_leaves_no_row_and_a_usable_store(
 ) -> None:
     monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=_Failing))
     path = tmp_path / "runs.db"
-    with SQLiteResultStore(path) as store:
+    with SQLiteResultStore(SQLiteOptions(path)) as store:
         store.save_result(documents.STANDARD + b" " * 0)
         with _failing_at(0):
             store.save_result(documents.STANDARD + b" " * 1)
@@ -92,7 +93,7 @@ def _row_counts(path: Path) -> dict[str, int]:
 
 def test_a_store_used_on_both_sides_of_a_fork_keeps_all_runs(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
-    with SQLiteResultStore(path) as store:
+    with SQLiteResultStore(SQLiteOptions(path)) as store:
         store.save_result(documents.MINIMAL, run_id="before")
         child = os.fork()
         if child == 0:
@@ -110,7 +111,7 @@ def test_a_store_used_on_both_sides_of_a_fork_keeps_all_runs(tmp_path: Path) -> 
 
 def test_deleting_a_run_that_a_quick_test_names_empties_the_reference(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
-    with SQLiteResultStore(path) as store:
+    with SQLiteResultStore(SQLiteOptions(path)) as store:
         run_id = store.save_result(documents.MINIMAL)
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("INSERT INTO agents (id, name, hostname) VALUES ('a', 'box', 'localhost')")

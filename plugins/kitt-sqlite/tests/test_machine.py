@@ -4,13 +4,14 @@ from pathlib import Path
 
 from kitt_core.storage import ResultStore
 from kitt_core.testing.machine import StoreStateMachine
-from kitt_sqlite import SQLiteResultStore
+from kitt_sqlite.options import SQLiteOptions
+from kitt_sqlite.store import SQLiteResultStore
 
 
 class SQLiteMachine(StoreStateMachine):
     def open_store(self, directory: Path) -> ResultStore:
         # Waiting for the disk would be most of the time; what survives a crash is asked elsewhere.
-        return SQLiteResultStore(directory / "runs.db", synchronous="OFF")
+        return SQLiteResultStore(SQLiteOptions(directory / "runs.db", synchronous="OFF"))
 
 
 TestSQLiteMachine = SQLiteMachine.TestCase

@@ -10,12 +10,13 @@ from sqlalchemy import Connection, event
 
 from kitt_core.runs import MetricCondition, Severity
 from kitt_core.testing import documents
-from kitt_sqlite import SQLiteResultStore
+from kitt_sqlite.options import SQLiteOptions
+from kitt_sqlite.store import SQLiteResultStore
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SQLiteResultStore]:
-    with SQLiteResultStore(tmp_path_factory.mktemp("rows") / "runs.db") as store:
+    with SQLiteResultStore(SQLiteOptions(tmp_path_factory.mktemp("rows") / "runs.db")) as store:
         store.save_results(documents.small(i) for i in range(200))
         yield store
 
@@ -28,9 +29,9 @@ def statements(store: SQLiteResultStore) -> Iterator[list[tuple[str, object]]]:
         del connection, cursor, rest
         seen.append((sql, parameters))
 
-    event.listen(store._engine, "before_cursor_execute", note)
+    event.listen(store.database.engine, "before_cursor_execute", note)
     yield seen
-    event.remove(store._engine, "before_cursor_execute", note)
+    event.remove(store.database.engine, "before_cursor_execute", note)
 
 
 def test_listing_counting_and_grouping_read_no_document(
@@ -103,7 +104,7 @@ def test_a_statement_is_built_once_for_each_shape(store: SQLiteResultStore) -> N
 
 def test_verify_finds_and_rebuilds_rows_that_are_not_those_of_the_document(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
-    with SQLiteResultStore(path) as store:
+    with SQLiteResultStore(SQLiteOptions(path)) as store:
         ids = [store.save_result(documents.STANDARD + b" " * i) for i in range(6)]
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("PRAGMA foreign_keys=ON")
@@ -144,7 +145,7 @@ def test_verify_finds_each_damage_and_nothing_raises(tmp_path: Path, damage: str
     document = documents.run(
         timestamp="2025-01-01", labels={"a": "b"}, system_info={"ram_gb": 8}, results=[{"metrics": {"x": 1}}]
     )
-    with SQLiteResultStore(tmp_path / "runs.db") as store:
+    with SQLiteResultStore(SQLiteOptions(tmp_path / "runs.db")) as store:
         store.save_result(document)
         with closing(sqlite3.connect(tmp_path / "runs.db")) as connection, connection:
             connection.execute(damage)
@@ -153,7 +154,7 @@ def test_verify_finds_each_damage_and_nothing_raises(tmp_path: Path, damage: str
 
 
 def test_rows_are_not_rebuilt_from_a_document_that_is_damaged_itself(tmp_path: Path) -> None:
-    with SQLiteResultStore(tmp_path / "runs.db") as store:
+    with SQLiteResultStore(SQLiteOptions(tmp_path / "runs.db")) as store:
         store.save_result(documents.STANDARD)
         before = store.list_results()
         with closing(sqlite3.connect(tmp_path / "runs.db")) as connection, connection:
@@ -163,7 +164,7 @@ def test_rows_are_not_rebuilt_from_a_document_that_is_damaged_itself(tmp_path: P
 
 
 def test_what_can_be_made_anew_is(tmp_path: Path) -> None:
-    with SQLiteResultStore(tmp_path / "runs.db") as store:
+    with SQLiteResultStore(SQLiteOptions(tmp_path / "runs.db")) as store:
         store.save_result(documents.STANDARD)
         with closing(sqlite3.connect(tmp_path / "runs.db")) as connection, connection:
             connection.execute("DELETE FROM run_documents")
@@ -174,20 +175,20 @@ def test_what_can_be_made_anew_is(tmp_path: Path) -> None:
 
 def test_damaged_pages_are_findings(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
-    with SQLiteResultStore(path) as store:
+    with SQLiteResultStore(SQLiteOptions(path)) as store:
         store.save_results(documents.STANDARD + b" " * i for i in range(20))
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     data = bytearray(path.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 40_000] = b"\x55" * 40_000
     path.write_bytes(data)
-    with SQLiteResultStore(path) as store:
+    with SQLiteResultStore(SQLiteOptions(path)) as store:
         assert [f for f in store.verify() if f.severity is Severity.DAMAGE]
 
 
 def test_sums_beyond_a_double_do_not_depend_on_what_else_is_asked(tmp_path: Path) -> None:
     entries = [{"test_name": "t", "metrics": {"x": 1e308}}] * 2
-    with SQLiteResultStore(tmp_path / "runs.db") as store:
+    with SQLiteResultStore(SQLiteOptions(tmp_path / "runs.db")) as store:
         store.save_result(documents.run(results=entries))
         (simple,) = store.aggregate("model", ["x"], statistics=["avg", "sum"])
         (both,) = store.aggregate("model", ["x"], statistics=["avg", "sum", "p50"])
@@ -196,7 +197,7 @@ def test_sums_beyond_a_double_do_not_depend_on_what_else_is_asked(tmp_path: Path
 
 def test_verify_finds_changed_documents_orphans_and_missing_digests(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
-    with SQLiteResultStore(path) as store:
+    with SQLiteResultStore(SQLiteOptions(path)) as store:
         changed, undigested = (store.save_result(documents.small(i)) for i in range(2))
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("UPDATE runs SET raw_json = raw_json || ' ' WHERE id = ?", (changed,))

@@ -95,7 +95,7 @@ def test_a_notice_is_no_damage(kitt: Kitt, document: Make) -> None:
     outcome = kitt("verify", "--format", "json")
     assert outcome.code == 0
     assert [(row["run_id"], row["severity"]) for row in outcome.json] == [(run_id, "notice")]
-    assert "total_benchmarks is 24, its results give 1" in outcome.json[0]["what"]
+    assert "total_benchmarks is 24, but the results give 1" in outcome.json[0]["what"]
 
 
 def test_damage_exits_with_1_and_names_the_run(kitt: Kitt, stored: list[str], tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_store_that_cannot_delete_says_so_before_it_looks(
     kitt: Kitt, stored: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from kitt_core.storage import Capability
-    from kitt_sqlite import SQLiteResultStore
+    from kitt_sqlite.store import SQLiteResultStore
 
     monkeypatch.setattr(SQLiteResultStore, "capabilities", SQLiteResultStore.capabilities - {Capability.DELETE})
     outcome = kitt("delete", "--yes", "nope-nope")

@@ -1,1 +1,1 @@
-"""The engine ``openai``: any server that speaks OpenAI's HTTP interface."""
+"""The engine ``openai``: any server with OpenAI's HTTP interface."""

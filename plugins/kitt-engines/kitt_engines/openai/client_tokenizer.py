@@ -1,4 +1,4 @@
-"""Counting tokens here, for servers that do not count."""
+"""Counting tokens on the client, for servers that do not count them."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Final
 
 from kitt_core.engine import Usage
 from kitt_core.errors import ConfigurationError, EngineError
-from kitt_engines.openai.wording import Wording
+from kitt_engines.openai.failures import Sanitizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 __all__ = ["ClientTokenizer", "load_tokenizer"]
 
-_IN_ONE_LINE: Final = Wording()
+_IN_ONE_LINE: Final = Sanitizer()
 
 
 class ClientTokenizer:
-    """Counts the tokens of texts as a model's tokenizer makes them, special tokens left out.
+    """Counts the tokens of a text with a model's tokenizer, without special tokens.
 
     Args:
-        tokenizer: Neither cuts texts off nor pads them.
-        identity: What says which one it is, for the document.
+        tokenizer: A tokenizer that neither truncates nor pads.
+        identity: What identifies it in the document.
     """
 
     def __init__(self, tokenizer: Tokenizer, identity: Mapping[str, str]) -> None:
@@ -33,7 +33,7 @@ class ClientTokenizer:
         self._tokenizer = tokenizer
 
     async def count(self, prompt: str, answer: str) -> Usage | None:
-        """Return the count; None for an answer without any token. Other requests go on meanwhile.
+        """Return the counts; None for an answer without tokens. Other requests go on in the meantime.
 
         Raises:
             EngineError: The tokenizer cannot read the text.
@@ -44,12 +44,12 @@ class ClientTokenizer:
         return Usage(prompt_tokens, completion_tokens, source="client_tokenizer")
 
     def _lengths(self, texts: list[str]) -> list[int]:
-        # Half a character of UTF-16, as some servers send it in two events, is no text that can be encoded.
+        # Some servers split a UTF-16 surrogate pair over two events, and a lone half cannot be encoded.
         whole = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
         try:
-            # Only a batch is encoded without the interpreter's lock, which the measurement needs.
+            # Only the batch call releases the interpreter lock, which the measurement needs.
             return [len(found) for found in self._tokenizer.encode_batch(whole, add_special_tokens=False)]
-        except Exception as error:  # the library raises nothing more exact
+        except Exception as error:  # the library raises plain exceptions
             raise EngineError(f"the tokenizer cannot read the text: {_IN_ONE_LINE(str(error))}") from error
 
 
@@ -57,7 +57,7 @@ def load_tokenizer(given: str) -> ClientTokenizer:
     """Read a file ``tokenizer.json``.
 
     Raises:
-        ConfigurationError: The package ``tokenizers`` or the file is missing, or it holds no tokenizer.
+        ConfigurationError: The package ``tokenizers`` or the file is missing, or it does not hold a tokenizer.
     """
     try:
         from tokenizers import Tokenizer
@@ -70,9 +70,9 @@ def load_tokenizer(given: str) -> ClientTokenizer:
         content = path.read_bytes()
         tokenizer = Tokenizer.from_str(content.decode())
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise _unusable(given, str(reason)) from error
-    except Exception as error:  # the library raises nothing more exact
+    except Exception as error:  # the library raises plain exceptions
         raise _unusable(given, str(error)) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -82,5 +82,5 @@ def load_tokenizer(given: str) -> ClientTokenizer:
 def _unusable(given: str, reason: str) -> ConfigurationError:
     return ConfigurationError(
         f"the tokenizer {given!r} cannot be used: {_IN_ONE_LINE(reason)}",
-        hint="give the file tokenizer.json of the model that is measured",
+        hint="give the tokenizer.json of the model that is measured",
     )

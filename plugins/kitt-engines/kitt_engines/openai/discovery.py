@@ -1,37 +1,31 @@
-"""Finding the server and the model, before anything is measured."""
+"""Finding the server and the model before anything is measured; which server and version it is."""
 
 from __future__ import annotations
 
 import asyncio
 import difflib
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from kitt_core.errors import ConfigurationError, EngineError
 from kitt_engines.openai.client_tokenizer import load_tokenizer
-from kitt_engines.openai.failures import Failures
+from kitt_engines.openai.connections import capped_body, open_connections, timeouts
+from kitt_engines.openai.failures import Failures, Sanitizer
 from kitt_engines.openai.options import OpenAIOptions
-from kitt_engines.openai.resolver import DaemonResolver
-from kitt_engines.openai.responses import capped_body
-from kitt_engines.openai.server_identity import ServerIdentity, identify
 from kitt_engines.openai.session import OpenAISession
-from kitt_engines.openai.wording import Wording
-from kitt_engines.own_version import own_version
 
-__all__ = ["open_session"]
+__all__ = ["ServerIdentity", "identify", "open_session"]
 
 _PATIENCE: Final = 9.0
-"""Seconds in which a server must be found; its user is promised an answer within ten."""
+"""Seconds in which a server must be found: the documentation promises a message within ten."""
 _LONGEST_CONNECT: Final = _PATIENCE - 1
-"""Seconds for the connection, whatever the options allow later: of the two limits this one knows the cause."""
+"""Seconds for the first connection, below the limit for everything: its error names the cause."""
 _LIST_LIMIT: Final = 4_194_304
-_KEPT_ALIVE: Final = 4.0
-"""Seconds for which an unused connection is kept. Many servers end it after five, and a request that is under way
-just then would be sent twice."""
 _NO_LIST: Final = (404, 405, 501)
 _NAMES_SHOWN: Final = 5
 _NAME_SHOWN: Final = 60
@@ -39,7 +33,7 @@ _NAME_SHOWN: Final = 60
 
 @frozen
 class _Listed:
-    """What ``/models`` says. ``models`` is None where there is no such list."""
+    """The answer to ``/models``; ``models`` is None if the server has no such list."""
 
     models: tuple[dict[str, Any], ...] | None
     header: str
@@ -49,60 +43,33 @@ async def open_session(options: OpenAIOptions) -> OpenAISession:
     """Find the server and the model.
 
     Raises:
-        EngineError: The server cannot be reached, refuses the key, does not have the model, or is none.
-        ConfigurationError: No model is named, and the server does not leave only one; or the tokenizer that is
-            named cannot be used.
+        EngineError: The server cannot be reached, refuses the key, does not have the model, or is not
+            an inference server.
+        ConfigurationError: No model is named, and the server does not have exactly one; or the named tokenizer
+            cannot be used.
     """
     tokenizer = load_tokenizer(options.tokenizer) if options.tokenizer else None
     parts = urlsplit(options.base_url)
     failures = Failures(
         server=f"{parts.scheme}://{parts.netloc}",
-        wording=Wording(options.api_key or ""),
+        sanitize=Sanitizer(options.api_key or ""),
         connect_timeout=options.connect_timeout,
         read_timeout=options.read_timeout,
     )
-    at_first = evolve(failures, connect_timeout=min(options.connect_timeout, _LONGEST_CONNECT))
-    http = _connections(options)
+    first_failures = evolve(failures, connect_timeout=min(options.connect_timeout, _LONGEST_CONNECT))
+    http = open_connections(options)
     try:
         try:
             async with asyncio.timeout(_PATIENCE):
-                listed = await _list_models(http, options, at_first)
+                listed = await _list_models(http, options, first_failures)
                 model = _choose(options, listed, failures)
         except TimeoutError as error:
             raise _silent(failures, _PATIENCE) from error
-        server = await identify(http, options.base_url, _identity(listed, model), failures.wording)
+        server = await identify(http, options.base_url, _identity(listed, model), failures.sanitize)
         return OpenAISession(http, options, model, server=server, failures=failures, tokenizer=tokenizer)
     except BaseException:
         await http.close()
         raise
-
-
-def _connections(options: OpenAIOptions) -> aiohttp.ClientSession:
-    headers = {
-        "Accept": "text/event-stream, application/json",
-        "Accept-Encoding": "identity",  # a proxy that compresses holds tokens back
-        "Content-Type": "application/json",
-        "User-Agent": f"kitt-engines/{own_version() or '0'}",
-    }
-    if options.api_key:
-        headers["Authorization"] = f"Bearer {options.api_key}"
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            limit=0,  # how many requests are in flight is the load's business
-            resolver=DaemonResolver(),
-            ttl_dns_cache=None,  # no look-up in the middle of a measurement
-            keepalive_timeout=_KEPT_ALIVE,
-        ),
-        headers=headers,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=_timeouts(options.connect_timeout, options.read_timeout),
-        trust_env=False,  # a proxy would be measured with the server
-        auto_decompress=True,
-    )
-
-
-def _timeouts(connect: float, read: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=None, connect=connect, sock_read=read)
 
 
 async def _list_models(http: aiohttp.ClientSession, options: OpenAIOptions, failures: Failures) -> _Listed:
@@ -110,10 +77,10 @@ async def _list_models(http: aiohttp.ClientSession, options: OpenAIOptions, fail
         response = await http.get(
             f"{options.base_url}/models",
             allow_redirects=False,
-            timeout=_timeouts(failures.connect_timeout, failures.read_timeout),
+            timeout=timeouts(failures.connect_timeout, failures.read_timeout),
         )
         body = await capped_body(response, _LIST_LIMIT)
-    except aiohttp.SocketTimeoutError as error:  # a read_timeout below the patience
+    except aiohttp.SocketTimeoutError as error:  # read_timeout is below _PATIENCE
         raise _silent(failures, failures.read_timeout) from error
     except (aiohttp.ClientError, OSError) as error:
         raise _unreachable(failures.of_connection(error), error) from error
@@ -128,21 +95,21 @@ async def _list_models(http: aiohttp.ClientSession, options: OpenAIOptions, fail
         models = [entry for entry in found["data"] if isinstance(entry["id"], str)]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise EngineError(
-            f"{failures.server} is no OpenAI-compatible server: what it has at /models is no list of models",
-            hint="--base-url names another server; its URL usually ends in /v1",
+            f"{failures.server} is not an OpenAI-compatible server: /models is not a list of models",
+            hint="check --base-url, it usually ends in /v1",
         ) from error
     return _Listed(tuple(models), header)
 
 
 def _silent(failures: Failures, seconds: float) -> EngineError:
     return EngineError(
-        f"{failures.server} takes a connection but does not answer within {seconds:g} s",
-        hint="is it an inference server, and is it idle? --base-url names another",
+        f"{failures.server} accepts a connection but does not answer within {seconds:g} s",
+        hint="is --base-url an inference server, and is it idle?",
     )
 
 
 def _unreachable(found: EngineError, error: BaseException) -> EngineError:
-    """Before the first request nothing is lost: the plain error ends the run without a result."""
+    """Return ``found`` as a plain error: before the first request there is no result to keep."""
     if isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)) and type(found) is EngineError:
         return EngineError(found.message, hint=found.hint or "does the server speak HTTP, or HTTPS?")
     return EngineError(found.message, hint=found.hint)
@@ -152,19 +119,19 @@ def _not_ready(response: aiohttp.ClientResponse, body: bytes, failures: Failures
     found = failures.of_status(response.status, body)
     hint = found.hint
     if 300 <= response.status < 400:
-        target = failures.wording(response.headers.get("Location", "elsewhere"))
-        return EngineError(f"{failures.server} redirects to {target}", hint="name that URL with --base-url")
+        target = failures.sanitize(response.headers.get("Location", "elsewhere"))
+        return EngineError(f"{failures.server} redirects to {target}", hint="give that URL with --base-url")
     if response.status in {429, 503}:
-        hint = "a server that is still loading its model is ready later"
+        hint = "if the server is still loading its model, try again later"
     elif response.status >= 500:
-        hint = "name the model with -m and give --engine-option check_model=false to do without the list"
+        hint = "name the model with -m, and do without the list with --engine-option check_model=false"
     return EngineError(f"{failures.server} does not list its models: {found.message}", hint=hint)
 
 
 def _choose(options: OpenAIOptions, listed: _Listed, failures: Failures) -> str:
     names = [] if listed.models is None else [model["id"] for model in listed.models]
     if options.model:
-        # Who lists nothing loads a model when it is asked for.
+        # A server with an empty list loads a model on request.
         if options.check_model and listed.models:
             _check(options.model, listed.models, failures)
         return options.model
@@ -178,7 +145,7 @@ def _choose(options: OpenAIOptions, listed: _Listed, failures: Failures) -> str:
             )
         raise ConfigurationError(f"{failures.server} has no model", hint="name the model with -m")
     raise ConfigurationError(
-        f"{failures.server} has {len(names)} models: {_shown(names, failures.wording)}",
+        f"{failures.server} has {len(names)} models: {_shown(names, failures.sanitize)}",
         hint="name one of them with -m",
     )
 
@@ -186,15 +153,15 @@ def _choose(options: OpenAIOptions, listed: _Listed, failures: Failures) -> str:
 def _check(model: str, models: tuple[dict[str, Any], ...], failures: Failures) -> None:
     names = [str(entry["id"]) for entry in models]
     known = {*names, *(alias for entry in models for alias in _aliases(entry))}
-    # Ollama takes a name without its tag for the newest.
+    # Ollama reads a name without a tag as the latest one.
     if model in known or f"{model}:latest" in known:
         return
     nearest = difflib.get_close_matches(model, names, n=1)
     raise EngineError(
-        f"{failures.server} has no model {failures.wording(model)[:_NAME_SHOWN]!r}; it has: "
-        f"{_shown(names, failures.wording)}",
-        hint=(f"did you mean {failures.wording(nearest[0])}? " if nearest else "")
-        + "--engine-option check_model=false asks for it all the same",
+        f"{failures.server} has no model {failures.sanitize(model)[:_NAME_SHOWN]!r}; it has: "
+        f"{_shown(names, failures.sanitize)}",
+        hint=(f"did you mean {failures.sanitize(nearest[0])}? " if nearest else "")
+        + "--engine-option check_model=false uses it anyway",
     )
 
 
@@ -203,8 +170,8 @@ def _aliases(entry: dict[str, Any]) -> list[str]:
     return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
 
 
-def _shown(names: list[str], wording: Wording) -> str:
-    shown = ", ".join(wording(name)[:_NAME_SHOWN] for name in names[:_NAMES_SHOWN])
+def _shown(names: list[str], sanitize: Sanitizer) -> str:
+    shown = ", ".join(sanitize(name)[:_NAME_SHOWN] for name in names[:_NAMES_SHOWN])
     return f"{shown} and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else shown
 
 
@@ -212,3 +179,99 @@ def _identity(listed: _Listed, model: str) -> ServerIdentity:
     models = listed.models or ()
     entry = next((entry for entry in models if entry["id"] == model), models[0] if models else {})
     return ServerIdentity(header=listed.header, entry=entry)
+
+
+_IDENTITY_PATIENCE: Final = 1.5
+"""Seconds for all version requests together."""
+_LIMIT: Final = 1_048_576
+
+
+@frozen
+class _Probe:
+    """Where a server reports its version; ``proof`` is a key that only this kind of server has in its answer."""
+
+    path: str
+    key: str = "version"
+    proof: str | None = None
+
+
+_PROBES: Final = {
+    "vllm": _Probe("/version"),
+    "sglang": _Probe("/get_server_info"),
+    "llama.cpp": _Probe("/props", key="build_info"),
+    "ollama": _Probe("/api/version"),
+    "tgi": _Probe("/info", proof="model_id"),
+}
+_SIGNATURES: Final = {
+    "vllm": "vllm",
+    "sglang": "sglang",
+    "llamacpp": "llama.cpp",
+    "library": "ollama",
+    "organization_owner": "lm-studio",
+}
+"""Servers by what they write into ``owned_by`` in their list of models."""
+_HEADERS: Final = {"llama.cpp": "llama.cpp", "ollama": "ollama"}
+"""Servers by the header ``Server``."""
+_COMMON: Final = ("vllm", "ollama", "tgi")
+"""The paths to try when nothing names the server. Others use vLLM's path as well, so it proves nothing."""
+
+
+@frozen
+class ServerIdentity:
+    """What the answer to ``/models`` says about the server. Nothing standardises this.
+
+    Attributes:
+        header: The header ``Server``.
+        entry: The model's entry in the list.
+    """
+
+    header: str = ""
+    entry: Mapping[str, Any] = field(factory=dict, repr=False)
+
+    @property
+    def name(self) -> str | None:
+        """The server's name, None if it does not give one."""
+        owner = self.entry.get("owned_by")
+        if isinstance(owner, str) and owner in _SIGNATURES:
+            return _SIGNATURES[owner]
+        return _HEADERS.get(self.header.partition("/")[0].strip().lower())
+
+
+async def identify(
+    http: aiohttp.ClientSession, base_url: str, identity: ServerIdentity, sanitize: Sanitizer
+) -> dict[str, Any]:
+    """Return what is known about the server: ``name``, ``version``, ``header``, ``max_model_len``; never fails."""
+    facts: dict[str, Any] = {}
+    name, version = identity.name, None
+    # No server has its version below /v1.
+    root = base_url.removesuffix("/v1")
+    candidates = [name] if name is not None else list(_COMMON)
+    probes = {each: _PROBES[each] for each in candidates if each in _PROBES}
+    answers = await asyncio.gather(*(_fetch_object(http, root + probe.path) for probe in probes.values()))
+    for (candidate, probe), answer in zip(probes.items(), answers, strict=True):
+        found = answer.get(probe.key)
+        if version is None and isinstance(found, str) and found and (probe.proof is None or probe.proof in answer):
+            version = sanitize(found)
+            name = name or (candidate if candidate != "vllm" else None)
+    if name is not None:
+        facts["name"] = name
+    if version is not None:
+        facts["version"] = version
+    if identity.header:
+        facts["header"] = sanitize(identity.header)
+    length = identity.entry.get("max_model_len")
+    if type(length) is int:
+        facts["max_model_len"] = length
+    return facts
+
+
+async def _fetch_object(http: aiohttp.ClientSession, url: str) -> dict[str, Any]:
+    """Return the JSON object at ``url``; an empty one if there is none."""
+    try:
+        async with asyncio.timeout(_IDENTITY_PATIENCE), http.get(url, allow_redirects=False) as response:
+            if response.status != 200:
+                return {}
+            found = json.loads(await capped_body(response, _LIMIT))
+    except (aiohttp.ClientError, OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

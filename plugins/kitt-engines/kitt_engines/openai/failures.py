@@ -1,35 +1,88 @@
-"""What went wrong between here and the server, in words."""
+"""Errors of the server and the connection, in words that can be shown."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import socket
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
-from attrs import frozen
+from attrs import field, frozen
 
 from kitt_core.errors import EngineError, EngineLostError
-from kitt_engines.openai.wording import Wording, message_in
+from kitt_core.redaction import REDACTED, without_secrets
 
-__all__ = ["Failures", "is_connection_failure"]
+__all__ = ["Failures", "Sanitizer", "is_connection_failure", "message_in"]
 
+_LONGEST: Final = 180
+_READ: Final = 4096
+"""Characters that are read: a server may send megabytes, and other requests are waiting."""
 _OURS: Final = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
-"""The system has nothing left for another connection: the server is not to blame and may well be there."""
-_IS_IT_RUNNING: Final = "is the server running? --base-url names another"
+"""This machine has run out of something that a connection needs: the server is not to blame."""
+_IS_IT_RUNNING: Final = "is the server running? use --base-url for another"
 _HINTS: Final = {
     401: "give the server's key in OPENAI_API_KEY",
     403: "give the server's key in OPENAI_API_KEY",
-    404: "the URL usually ends in /v1; -m names the model",
+    404: "check --base-url, it usually ends in /v1, and the model given with -m",
 }
+
+
+@frozen
+class Sanitizer:
+    """Makes a server's text fit to be shown: one line, short, without secrets.
+
+    Attributes:
+        api_key: Never shown; empty if there is none.
+    """
+
+    api_key: str = field(default="", repr=False)
+
+    def __call__(self, text: str) -> str:
+        """Return ``text`` as one line without secrets, of at most 180 characters."""
+        if self.api_key:
+            # Before anything is cut off: half a key is still a secret.
+            text = text.replace(self.api_key, REDACTED).replace(json.dumps(self.api_key)[1:-1], REDACTED)
+        shown = without_secrets(text[:_READ])
+        line = " ".join("".join(c if c.isprintable() else " " for c in shown).split())
+        return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+
+
+def message_in(body: bytes) -> str:
+    """Return the message in a server's error body: in OpenAI's form, in FastAPI's, or the text itself."""
+    text = body.decode("utf-8", "replace")
+    try:
+        return _message(json.loads(text)) or text
+    except (ValueError, RecursionError):
+        return text
+
+
+def _message(found: Any) -> str:
+    if isinstance(found, str):
+        return found
+    if isinstance(found, list):  # FastAPI lists errors, each with its location in the body
+        return "; ".join(filter(None, map(_message, found)))
+    if not isinstance(found, dict):
+        return ""
+    for key in ("error", "message", "detail", "msg"):
+        message = _message(found.get(key))
+        if message:
+            place = found.get("loc") if key == "msg" else found.get("param") if key == "message" else None
+            return _at(place, message)
+    return ""
+
+
+def _at(place: Any, message: str) -> str:
+    name = ".".join(map(str, place)) if isinstance(place, list) else place
+    return f"{name}: {message}" if isinstance(name, str) and name and name not in message else message
 
 
 def is_connection_failure(error: BaseException) -> bool:
     """Return whether the request may be sent again: the connection failed, not the answer.
 
-    Silence is none: who waited a minute for a first byte would wait for minutes more. Nor is a certificate, which
-    does not become better.
+    Silence does not count: whoever waited a minute for a first byte would wait for minutes more. Nor does a
+    certificate: it will be no better next time.
     """
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return True
@@ -40,22 +93,22 @@ def is_connection_failure(error: BaseException) -> bool:
 
 @frozen
 class Failures:
-    """Makes errors of what the HTTP library raises and what the server answers.
+    """Turns what the HTTP library raises and what the server answers into KITT's errors.
 
     Attributes:
         server: Scheme, host and port, for messages.
-        wording: Makes the server's texts presentable.
-        connect_timeout: In seconds.
-        read_timeout: In seconds.
+        sanitize: Makes the server's texts fit to be shown.
+        connect_timeout: Seconds.
+        read_timeout: Seconds.
     """
 
     server: str
-    wording: Wording
+    sanitize: Sanitizer
     connect_timeout: float
     read_timeout: float
 
     def of_connection(self, error: BaseException, *, answered: bool = False) -> EngineError:
-        """Return what ``error`` means; `EngineLostError` if no connection can be had.
+        """Return what ``error`` means; `EngineLostError` if the server cannot be reached.
 
         Args:
             error: What the library raised.
@@ -63,12 +116,12 @@ class Failures:
         """
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             return EngineLostError(
-                f"{self.server} accepts no connection within {self.connect_timeout:g} s", hint=_IS_IT_RUNNING
+                f"{self.server} did not accept a connection within {self.connect_timeout:g} s", hint=_IS_IT_RUNNING
             )
         if isinstance(error, TimeoutError):
             return EngineError(
                 f"{self.server} was silent for {self.read_timeout:g} s",
-                hint="--engine-option read_timeout=SECONDS waits longer",
+                hint="--engine-option read_timeout=SECONDS sets a longer limit",
             )
         if isinstance(error, aiohttp.ClientSSLError):
             return self._tls(error)
@@ -76,28 +129,28 @@ class Failures:
             return self._connector(error)
         if isinstance(error, (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, OSError)):
             when = "in mid-stream" if answered else "before it answered"
-            return EngineError(f"{self.server} broke the connection off {when}")
+            return EngineError(f"{self.server} dropped the connection {when}")
         if isinstance(error, aiohttp.ClientResponseError):
-            return EngineError(f"{self.server} does not speak HTTP", hint="--base-url names another server")
+            return EngineError(f"{self.server} does not speak HTTP", hint="does --base-url name the right port?")
         return EngineError(f"{self.server}: the request failed with {type(error).__name__}")
 
     def of_status(self, status: int, body: bytes) -> EngineError:
-        """Return what an answer means that is no success."""
-        said = self.wording(message_in(body))
+        """Return what an unsuccessful answer means."""
+        said = self.sanitize(message_in(body))
         return EngineError(f"HTTP {status}" + (f": {said}" if said else ""), hint=_HINTS.get(status))
 
     def _connector(self, error: aiohttp.ClientConnectorError) -> EngineError:
         cause = error.os_error
         if isinstance(cause, socket.gaierror):
             return EngineLostError(
-                f"{self.server}: no address is known for {error.host}", hint="check the name in --base-url"
+                f"{self.server}: the name {error.host} cannot be resolved", hint="check the name in --base-url"
             )
         if cause.errno in _OURS:
             return EngineError(
                 f"this machine cannot open another connection: {os.strerror(cause.errno)}",
                 hint="raise `ulimit -n` or measure with fewer requests in flight",
             )
-        # Several addresses that failed in several ways have no number in common.
+        # When several addresses fail, only the text holds their error numbers.
         if cause.errno == errno.ECONNREFUSED or f"[Errno {errno.ECONNREFUSED}]" in str(cause):
             return EngineLostError(f"{self.server} refuses the connection", hint=_IS_IT_RUNNING)
         reason = f": {os.strerror(cause.errno)}" if cause.errno else ""
@@ -107,8 +160,8 @@ class Failures:
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             return EngineError(
                 f"the certificate of {self.server} is not trusted",
-                hint="the variable SSL_CERT_FILE can name a file with the authority's certificate",
+                hint="set SSL_CERT_FILE to a file with the certificate of its authority",
             )
         return EngineError(
-            f"no TLS connection to {self.server}", hint="a server without TLS has a URL that begins with http://"
+            f"no TLS connection to {self.server}", hint="for a server without TLS, begin the URL with http://"
         )

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from importlib.metadata import version
 from typing import Any, Final
 
 import aiohttp
 
 from kitt_core.engine import Chunk, EngineSession, GenerationRequest
 from kitt_core.errors import EngineError, EngineLostError
-from kitt_engines.openai.answer import Answer
-from kitt_engines.openai.body import RequestBodies
 from kitt_engines.openai.client_tokenizer import ClientTokenizer
-from kitt_engines.openai.failures import Failures, is_connection_failure
-from kitt_engines.openai.happenings import BROKEN, Happenings
+from kitt_engines.openai.connections import ConnectionReuse, capped_body
+from kitt_engines.openai.failures import Failures, Sanitizer, is_connection_failure, message_in
+from kitt_engines.openai.notices import BROKEN_CONNECTION, Notices
 from kitt_engines.openai.options import OpenAIOptions
-from kitt_engines.openai.pauses import pause_seconds
-from kitt_engines.openai.responses import Goodbyes, capped_body
-from kitt_engines.openai.wording import Wording, message_in
-from kitt_engines.own_version import own_version
+from kitt_engines.openai.requests import RequestBodies, pause_seconds
+from kitt_engines.openai.stream import Answer
 
 __all__ = ["OpenAISession"]
 
@@ -31,14 +29,14 @@ _BODY_LIMIT: Final = 65_536
 
 
 class OpenAISession(EngineSession):
-    """A server that was found, with a model that it has.
+    """A session with a server that was found to have the model.
 
     Args:
-        http: The connections; closed with the session.
+        http: The HTTP client; closed with the session.
         options: The engine's options.
         model: The model's name.
         server: What is known of the server.
-        failures: Puts errors into words.
+        failures: Turns failures into errors.
         tokenizer: Counts the tokens where the server does not.
     """
 
@@ -63,29 +61,29 @@ class OpenAISession(EngineSession):
         self._server = dict(server)
         self._failures = failures
         self._tokenizer = tokenizer
-        self._wording: Wording = failures.wording
+        self._sanitize: Sanitizer = failures.sanitize
         self._bodies = RequestBodies(options, model)
-        self._goodbyes = Goodbyes()
-        self._happenings = Happenings()
+        self._reuse = ConnectionReuse()
+        self._notices = Notices()
         self._signs_of_life = 0
 
     async def stream(self, request: GenerationRequest) -> AsyncIterator[Chunk]:
-        """Send the request, and give a chunk for each event with text and a last one with the count.
+        """Send the request; yield a chunk for each event with text and a last one with the token counts.
 
-        Sent again, at most twice and only before anything of an answer has come: after a connection failure, and
-        where the server says that it is busy (429, 503). The time of that is part of the request.
+        The request is sent again, at most twice and only before any part of an answer has arrived, after a
+        connection failure and when the server says that it is busy (429, 503). That time is part of the request.
 
         Raises:
             EngineError: The request failed.
-            EngineLostError: No connection to the server can be had any more.
+            EngineLostError: The server can no longer be reached.
         """
         response = await self._send(request)
-        whole = False
+        reusable = False
         try:
             await self._check_stream(response)
-            answer = Answer(self._wording, request.max_tokens)
+            answer = Answer(self._sanitize, request.max_tokens)
             clock = asyncio.get_running_loop().time
-            heard, events = clock(), 0
+            last_event, events = clock(), 0
             texts: list[str] = []
             while not answer.complete:
                 received = await self._receive(response)
@@ -94,9 +92,9 @@ class OpenAISession(EngineSession):
                     if self._tokenizer is not None:
                         texts.append(text)
                 if answer.events > events:
-                    heard, events = clock(), answer.events
-                elif clock() - heard > self._options.read_timeout:
-                    # Comments keep a connection alive for ever, but say nothing.
+                    last_event, events = clock(), answer.events
+                elif clock() - last_event > self._options.read_timeout:
+                    # Comments can keep a connection alive forever, but are not an answer.
                     raise self._failures.of_connection(TimeoutError())
             answer.check_content()
             usage = answer.usage
@@ -104,20 +102,20 @@ class OpenAISession(EngineSession):
                 usage = await self._tokenizer.count(request.prompt, "".join(texts))
             if usage is not None:
                 yield Chunk(text="", usage=usage)
-            self._happenings.ended(request, answer)
-            whole = await self._goodbyes.ended(response)
+            self._notices.answered(request, answer)
+            reusable = await self._reuse.possible(response)
         finally:
-            # A connection on which something may still come must not serve the next request.
-            if whole:
+            # A connection on which more may arrive must not serve the next request.
+            if reusable:
                 response.release()
             else:
                 response.close()
 
     def describe(self) -> Mapping[str, Any]:
-        """Return what was measured, and what became of the requests that has an influence on it."""
+        """Return what was measured, and what happened to requests that affects the figures."""
         return {
             "name": "openai",
-            "version": own_version(),
+            "version": version("kitt-engines"),
             "base_url": self._options.base_url,
             "api": self._options.api,
             "streaming": True,
@@ -126,14 +124,14 @@ class OpenAISession(EngineSession):
             "extra_body": self._options.extra,
             "tokenizer": None if self._tokenizer is None else self._tokenizer.identity,
             "refused_fields": sorted(self._bodies.refused),
-            "answers_ended_early": self._happenings.ended_early,
-            "retries": self._happenings.retries,
+            "answers_ended_early": self._notices.ended_early,
+            "retries": self._notices.retries,
             "http_client": f"aiohttp {aiohttp.__version__}",
         }
 
     def notices(self) -> Sequence[str]:
-        """Return what has happened since the last call that a reader of the figures must know, a line each."""
-        return self._happenings.told()
+        """Return what has happened since the last call that affects the figures, one line each."""
+        return self._notices.take()
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -146,22 +144,24 @@ class OpenAISession(EngineSession):
         while True:
             body = self._bodies.make(request, without=without)
             try:
-                async with asyncio.timeout(self._head_timeout):  # a head that comes drop by drop is silence, too
+                async with asyncio.timeout(
+                    self._head_timeout
+                ):  # a response head that trickles in counts as silence
                     response = await self._http.post(
                         self._url, data=self._bodies.encode(body), allow_redirects=False
                     )
             except (aiohttp.ClientError, OSError) as error:
                 if len(reasons) == _RETRIES or not is_connection_failure(error):
                     raise self._failed(error, signs_of_life) from error
-                # At once the first time: a connection that was kept may have been ended by the server just now.
+                # No wait the first time: the server may just have closed a connection that was kept open.
                 await self._pause(len(reasons))
-                reasons.append(BROKEN)
+                reasons.append(BROKEN_CONNECTION)
                 continue
             self._signs_of_life += 1
             if response.status == 200:
                 self._accept(body, without, reasons)
                 return response
-            said = await self._reason(response)
+            said = await self._refusal(response)
             if dispensable := self._dispensable(response.status, said, body) - without:
                 without |= dispensable
                 continue
@@ -173,21 +173,21 @@ class OpenAISession(EngineSession):
     def _accept(self, body: dict[str, Any], without: frozenset[str], reasons: list[str]) -> None:
         self._bodies.accept(body, without)
         if reasons:
-            self._happenings.sent_again(reasons)
+            self._notices.retried(reasons)
         if without:
-            self._happenings.asked_without(without)
+            self._notices.fields_refused(without)
 
     def _failed(self, error: BaseException, signs_of_life: int) -> EngineError:
-        """Say what ``error`` means: a server that has said something in the meantime, to whomever, is not lost."""
+        """Return what ``error`` means: a server that has answered any request in the meantime is not lost."""
         found = self._failures.of_connection(error)
         if isinstance(found, EngineLostError) and self._signs_of_life != signs_of_life:
             return EngineError(found.message, hint=found.hint)
         return found
 
-    async def _reason(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _refusal(self, response: aiohttp.ClientResponse) -> bytes:
         try:
             return await capped_body(response, _BODY_LIMIT)
-        except (aiohttp.ClientError, OSError):  # the status has been said, and says more than the lost body
+        except (aiohttp.ClientError, OSError):  # the status says more than the lost body would
             return b""
 
     def _dispensable(self, status: int, said: bytes, body: dict[str, Any]) -> frozenset[str]:
@@ -196,7 +196,7 @@ class OpenAISession(EngineSession):
         return self._bodies.dispensable(status, message_in(said), body)
 
     async def _pause(self, times: int, retry_after: str | None = None) -> None:
-        self._happenings.retries += 1
+        self._notices.retries += 1
         await asyncio.sleep(pause_seconds(times, retry_after))
 
     async def _check_stream(self, response: aiohttp.ClientResponse) -> None:
@@ -213,9 +213,9 @@ class OpenAISession(EngineSession):
             )
         if b'"choices"' in said:
             raise EngineError(
-                "the server does not stream: it answers at once, and no token's time can be measured"
+                "the server does not stream: the whole answer arrives at once, so no token can be timed"
             )
-        raise EngineError(f"the server answers with no stream: {self._wording(message_in(said))}")
+        raise EngineError(f"the server does not answer with a stream: {self._sanitize(message_in(said))}")
 
     async def _receive(self, response: aiohttp.ClientResponse) -> bytes:
         try:

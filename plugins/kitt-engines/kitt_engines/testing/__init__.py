@@ -1,11 +1,11 @@
-"""An OpenAI-compatible server that does what it is told, for tests and for trying things out.
+"""An OpenAI-compatible server that follows a script, for tests and for trying things out.
 
-It has no model: it sends words at the times that it was given, and fails in the ways that it was asked for. So
-what a client measures can be compared with what the server did::
+It has no model: it sends words at set times and fails in set ways, so what a client measures can be compared with
+what the server did::
 
     with RunningServer(Behaviour(ttft=0.05, gap=0.01)) as server:
         measure(server.url)
-        server.requests()   # what it was asked
+        server.requests()   # what it received
 
 ``python -m kitt_engines.testing.server --help`` starts one by hand.
 """

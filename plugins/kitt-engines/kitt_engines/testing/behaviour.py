@@ -1,4 +1,4 @@
-"""What the test server does: times, tokens, refusals and faults."""
+"""The script of the test server: times, tokens, refusals and faults."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Behaviour", "Fault", "fault_for"]
 
 
 class Fault(StrEnum):
-    """A way to fail. Those that begin with ``mid-`` come after some chunks of the answer."""
+    """A way to fail. Those whose name begins with ``mid-`` come after some chunks of the answer."""
 
     UNAUTHORIZED = "401"
     NO_MODEL = "404"
@@ -23,30 +23,30 @@ class Fault(StrEnum):
     RESET = "reset"
     """The connection is reset before anything is answered."""
     NEVER = "never"
-    """Nothing is ever answered."""
+    """There is never an answer."""
     NOT_STREAMED = "not-streamed"
     """The whole answer as one JSON object."""
     NOT_STREAMED_ERROR = "not-streamed-error"
-    """Success, and an error as one JSON object."""
+    """Status 200 with an error as one JSON object."""
     WEB_PAGE = "web-page"
     EMPTY = "empty"
     """A stream without any event."""
     DONE_ONLY = "done-only"
-    """A stream with nothing but its end."""
+    """A stream with nothing but ``[DONE]``."""
     MID_ERROR = "mid-error"
     """An event that reports an error."""
     MID_500 = "mid-500"
-    """The text that a failing web framework writes, then the end of the response."""
+    """The plain text of a failing web framework, then the end of the response."""
     MID_MALFORMED = "mid-malformed"
-    """An event that is no JSON."""
+    """An event that is not JSON."""
     MID_RESET = "mid-reset"
     MID_SILENCE = "mid-silence"
     MID_COMMENTS = "mid-comments"
-    """No further event, but a comment again and again, as proxies send them."""
+    """No further event, but endless comments, as proxies send them."""
     MID_ENDLESS = "mid-endless"
-    """The same token again and again."""
+    """The same token, endlessly."""
     MID_CUT = "mid-cut"
-    """The response ends properly, the answer does not."""
+    """The response ends properly, but before the answer does."""
 
 
 def _as_tuple(values: Iterable[str]) -> tuple[str, ...]:
@@ -63,26 +63,27 @@ class Behaviour:
 
     Attributes:
         ttft: Seconds from the arrival of a request to the first token.
-        gap: Seconds between two chunks, by a schedule that is fixed when the request arrives: what comes late
-            does not delay what comes after it, and what is late together is sent together.
-        tokens: Length of an answer, unless ``max_tokens`` is less or ``ignore_eos`` is set.
+        gap: Seconds between two chunks. The schedule is fixed when the request arrives: a late chunk does not
+            delay later ones, and chunks that are overdue are sent together.
+        tokens: Length of an answer in tokens, unless ``max_tokens`` is less or ``ignore_eos`` is set.
         tokens_per_chunk: Tokens in each chunk.
-        usage: Where the count of tokens stands, if the request asks for it: ``final`` (a chunk of its own at the
-            end), ``every`` (in every chunk) or ``none``.
-        reasoning: So many of the first tokens are reasoning.
-        models: The models that it has.
+        usage: Where the token counts are, if requested: ``final`` (in a chunk of their own at the end), ``every``
+            (in every chunk) or ``none``.
+        reasoning: Number of tokens at the beginning that are reasoning.
+        models: The models that the server has.
         no_model_list: Whether ``/v1/models`` is missing.
-        api_key: The key that requests must have; empty for none.
-        refuse: Fields of a request that are refused.
-        refusal: How: ``openai`` (400 that names the field), ``fastapi`` (422) or ``plain`` (400 without a reason).
-        faults: Each ``WHEN=WHAT``: a request's number from 1, a text in its prompt or ``*``, and a `Fault`.
-        fault_after: Chunks before a fault in mid-stream.
+        api_key: The key that requests must carry; empty for none.
+        refuse: Request fields that are refused.
+        refusal: How they are refused: ``openai`` (400 that names the field), ``fastapi`` (422) or ``plain`` (400
+            without a reason).
+        faults: Each is ``WHEN=WHAT``: a request's number (from 1), a text in its prompt or ``*``; and a `Fault`.
+        fault_after: Number of chunks before a fault in mid-stream.
         retry_after: Seconds in the header ``Retry-After`` of 429 and 503.
         linger: Seconds for which a response stays open after ``[DONE]``.
-        identity: The server that it says it is: ``vllm``, ``sglang``, ``llama.cpp``, ``ollama``, ``tgi``.
-        version: The version that it says it has.
+        identity: The server that it claims to be: ``vllm``, ``sglang``, ``llama.cpp``, ``ollama``, ``tgi``.
+        version: The version that it claims to have.
         line_end: ``lf``, ``cr`` or ``crlf``.
-        record: Whether what is received is kept for ``/control/requests``.
+        record: Whether requests are kept for ``/control/requests``.
     """
 
     ttft: float = field(default=0.0, validator=validators.ge(0), metadata=_options("seconds to the first token"))
@@ -92,28 +93,28 @@ class Behaviour:
     usage: str = field(
         default="final",
         validator=validators.in_({"final", "every", "none"}),
-        metadata=_options("where the count of tokens stands: final, every or none"),
+        metadata=_options("where the token counts are: final, every or none"),
     )
     reasoning: int = field(
-        default=0, validator=validators.ge(0), metadata=_options("first tokens that are reasoning")
+        default=0, validator=validators.ge(0), metadata=_options("tokens at the beginning that are reasoning")
     )
     models: tuple[str, ...] = field(
-        default=("test-model",), converter=_as_tuple, metadata=_options("a model that it has; repeatable")
+        default=("test-model",), converter=_as_tuple, metadata=_options("a model that the server has; repeatable")
     )
     no_model_list: bool = field(default=False, metadata=_options("/v1/models is missing"))
-    api_key: str = field(default="", metadata=_options("the key that requests must have"))
+    api_key: str = field(default="", metadata=_options("the key that requests must carry"))
     refuse: tuple[str, ...] = field(
-        default=(), converter=_as_tuple, metadata=_options("a field of requests that is refused; repeatable")
+        default=(), converter=_as_tuple, metadata=_options("a request field to refuse; repeatable")
     )
     refusal: str = field(
         default="openai",
         validator=validators.in_({"openai", "fastapi", "plain"}),
-        metadata=_options("how it is refused: openai, fastapi or plain"),
+        metadata=_options("how fields are refused: openai, fastapi or plain"),
     )
     faults: tuple[str, ...] = field(
         default=(),
         converter=_as_tuple,
-        metadata=_options("WHEN=WHAT, a request's number, a text in its prompt or *, and a fault; repeatable"),
+        metadata=_options("WHEN=WHAT: a request's number, a text in its prompt or *; and a fault; repeatable"),
     )
     fault_after: int = field(
         default=3, validator=validators.ge(0), metadata=_options("chunks before a fault in mid-stream")
@@ -124,39 +125,38 @@ class Behaviour:
     linger: float = field(
         default=0.0,
         validator=validators.ge(0),
-        metadata=_options("seconds for which a response stays open after [DONE]"),
+        metadata=_options("seconds that a response stays open after [DONE]"),
     )
     identity: str = field(
         default="",
         validator=validators.in_({"", "vllm", "sglang", "llama.cpp", "ollama", "tgi"}),
-        metadata=_options("the server that it says it is"),
+        metadata=_options("the server that it claims to be"),
     )
-    version: str = field(default="1.2.3", metadata=_options("the version that it says it has"))
+    version: str = field(default="1.2.3", metadata=_options("the version that it claims to have"))
     line_end: str = field(
         default="lf", validator=validators.in_({"lf", "cr", "crlf"}), metadata=_options("lf, cr or crlf")
     )
-    record: bool = field(default=True, metadata=_options("keep what is received"))
+    record: bool = field(default=True, metadata=_options("keep requests for /control/requests"))
 
     @faults.validator
-    def _check_faults(self, attribute: object, value: tuple[str, ...]) -> None:
-        del attribute
+    def _check_faults(self, _: object, value: tuple[str, ...]) -> None:
         for fault in value:
             when, _, what = fault.rpartition("=")
             if not when or what not in set(Fault):
                 raise ValueError(f"fault {fault!r}, expected WHEN=WHAT with one of: {', '.join(Fault)}")
 
     def changed(self, changes: Mapping[str, Any]) -> Behaviour:
-        """Return this behaviour with some fields changed.
+        """Return a copy with some fields changed.
 
         Raises:
             TypeError: There is no such field.
-            ValueError: A value cannot be used.
+            ValueError: A value is not allowed.
         """
         return attrs.evolve(self, **changes)
 
 
 def fault_for(behaviour: Behaviour, number: int, prompt: str) -> Fault | None:
-    """Return the fault of a request: the first that was asked for its number, its prompt or all."""
+    """Return the first fault that applies to the request with this number and prompt, if any."""
     for fault in behaviour.faults:
         when, _, what = fault.rpartition("=")
         if when == "*" or (when.isdigit() and int(when) == number) or (not when.isdigit() and when in prompt):

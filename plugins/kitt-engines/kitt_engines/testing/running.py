@@ -1,4 +1,4 @@
-"""The test server as a process of its own."""
+"""The test server in a process of its own."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _PATIENCE: Final = 60.0
 
 
 class RunningServer:
-    """A test server that runs as long as the context; it also ends with this process, however that ends.
+    """A context manager that runs a test server; the server also ends with this process, however that ends.
 
     Args:
-        behaviour: What it does at first.
+        behaviour: Its initial behaviour.
 
     Attributes:
-        behaviour: What it did at first.
+        behaviour: Its initial behaviour.
         url: Its base URL, with ``/v1``.
         process: The process.
     """
@@ -44,7 +44,7 @@ class RunningServer:
             stdout=subprocess.PIPE,
             text=True,
         )
-        # A server that says nothing is ended, so that the read ends too.
+        # Ends a server that prints nothing, and with it the read.
         watch = threading.Timer(_PATIENCE, self.process.kill)
         watch.start()
         try:
@@ -53,7 +53,7 @@ class RunningServer:
             watch.cancel()
         if not line:
             self.stop()
-            raise RuntimeError("the test server did not start; what it wrote to standard error says why")
+            raise RuntimeError("the test server did not start; see its standard error")
         self.url = line.strip()
         self.configure(**attrs.asdict(self.behaviour))
         return self
@@ -69,30 +69,29 @@ class RunningServer:
         return self.url.removesuffix("/v1")
 
     def configure(self, **changes: Any) -> None:
-        """Change fields of its `Behaviour`; requests are counted from 1 again, and the records are empty."""
+        """Change fields of its `Behaviour`, count requests from 1 again and forget the recorded ones."""
         self._call("/control/behaviour", changes)
 
     def reset(self) -> None:
-        """Make it behave as at first."""
+        """Restore its initial behaviour."""
         self.configure(**attrs.asdict(self.behaviour))
 
     def requests(self) -> list[dict[str, Any]]:
-        """Return what it was asked: ``number path headers has_key body outcome``."""
+        """Return the requests it received: ``number path headers has_key body outcome``."""
         found: list[dict[str, Any]] = self._call("/control/requests")
         return found
 
     def state(self) -> dict[str, int]:
-        """Return how many ``requests`` have come and how many are ``in_flight``."""
+        """Return how many ``requests`` have arrived and how many are ``in_flight``."""
         found: dict[str, int] = self._call("/control/state")
         return found
 
     def stop(self) -> None:
-        """End the process; may be called twice."""
+        """End the process, if it runs."""
         if self.process is None:
             return
         self.process.kill()
-        # Closes the pipes as well.
-        self.process.communicate()
+        self.process.communicate()  # also closes the pipes
 
     def _call(self, path: str, changes: dict[str, Any] | None = None) -> Any:
         data = None if changes is None else json.dumps(changes).encode()

@@ -1,6 +1,6 @@
 """The test server: ``python -m kitt_engines.testing.server --port 0 --ttft 0.05 --gap 0.01``.
 
-The first line that it prints is its URL. Besides the endpoints of OpenAI's interface it has ``/control/requests``
+The first line that it prints is its URL. In addition to OpenAI's endpoints it has ``/control/requests``
 (what it received), ``/control/state`` and ``/control/behaviour`` (a JSON object of fields to change).
 """
 
@@ -26,7 +26,7 @@ from kitt_engines.testing.wire_format import AnswerBytes, error_body, prompt_of,
 __all__ = ["ScriptedServer", "main"]
 
 _STATUSES: Final = {Fault.UNAUTHORIZED, Fault.NO_MODEL, Fault.BUSY, Fault.ERROR, Fault.UNAVAILABLE}
-_FOR_EVER: Final = 86_400.0
+_FOREVER: Final = 86_400.0
 _COMMENT_EVERY: Final = 0.02
 _KEPT: Final = 10_000
 _OWNERS: Final = {"vllm": "vllm", "sglang": "sglang", "llama.cpp": "llamacpp", "ollama": "library"}
@@ -44,7 +44,7 @@ class ScriptedServer:
     """The server's state and handlers.
 
     Args:
-        behaviour: What it does until it is told otherwise.
+        behaviour: Its initial behaviour.
     """
 
     def __init__(self, behaviour: Behaviour) -> None:
@@ -54,7 +54,7 @@ class ScriptedServer:
         self._in_flight = 0
 
     def application(self) -> web.Application:
-        """Return what is to be served."""
+        """Return the web application to serve."""
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/v1/chat/completions", self._generate)
@@ -66,12 +66,10 @@ class ScriptedServer:
             app.router.add_get(path, self._version)
         return app
 
-    async def _requests(self, request: web.Request) -> web.Response:
-        del request
+    async def _requests(self, _: web.Request) -> web.Response:
         return web.json_response(self._records)
 
-    async def _state(self, request: web.Request) -> web.Response:
-        del request
+    async def _state(self, _: web.Request) -> web.Response:
         return web.json_response({"requests": self._count, "in_flight": self._in_flight})
 
     async def _change(self, request: web.Request) -> web.Response:
@@ -106,7 +104,7 @@ class ScriptedServer:
         given = request.headers.get("Authorization", "")
         if not self._behaviour.api_key or given == f"Bearer {self._behaviour.api_key}":
             return None
-        # Real servers quote the key, and a client must not repeat it.
+        # Real servers quote the key; a client must not show it.
         return web.json_response(error_body(f"Incorrect API key provided: {given[7:]}", 401), status=401)
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
@@ -143,10 +141,10 @@ class ScriptedServer:
     ) -> web.StreamResponse:
         fault = fault_for(behaviour, number, prompt_of(body))
         for refused in (self._unauthorized(request), _refused(behaviour, body), _failed(behaviour, fault)):
-            if refused is not None:  # a response of an older aiohttp is false when it holds nothing of the user's
+            if refused is not None:  # in older versions of aiohttp an empty response is falsy
                 return refused
         if fault is Fault.NEVER:
-            await asyncio.sleep(_FOR_EVER)
+            await asyncio.sleep(_FOREVER)
         if fault is Fault.RESET:
             _reset(request)
             return web.Response()
@@ -238,7 +236,7 @@ async def _fail_in_mid_stream(request: web.Request, response: web.StreamResponse
     elif fault is Fault.MID_RESET:
         _reset(request)
     elif fault is Fault.MID_SILENCE:
-        await asyncio.sleep(_FOR_EVER)
+        await asyncio.sleep(_FOREVER)
     elif fault is Fault.MID_COMMENTS:
         while True:
             await asyncio.sleep(_COMMENT_EVERY)
@@ -252,7 +250,7 @@ async def _until(moment: float) -> None:
 
 
 def _reset(request: web.Request) -> None:
-    """Close the connection so that the other side gets a reset."""
+    """Close the connection in such a way that the client sees a reset."""
     transport = request.transport
     if transport is not None:
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -285,7 +283,7 @@ async def _serve(behaviour: Behaviour, host: str, port: int, *, until_input_ends
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m kitt_engines.testing.server",
-        description="An OpenAI-compatible server without a model: it sends words at the times that it is given.",
+        description="An OpenAI-compatible server without a model: it sends words at set times.",
         epilog=f"Faults: {', '.join(Fault)}.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on [127.0.0.1]")

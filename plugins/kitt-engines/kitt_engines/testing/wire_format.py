@@ -1,7 +1,6 @@
 """The bytes of answers, as OpenAI-compatible servers send them.
 
-Made once for each request and not for each token: the client is what is measured, and the server shares the
-machine with it.
+They are made once per request rather than per token: the client is measured, and the server shares its machine.
 """
 
 from __future__ import annotations
@@ -40,9 +39,9 @@ class AnswerBytes:
     """The events of one streamed answer.
 
     Attributes:
-        opening: Sent at once: the role, without any text.
+        opening: Sent at once: the role, without text.
         chunks: One for each chunk of tokens.
-        closing: Sent with the last: the reason for the end, the count, the end.
+        closing: Sent with the last chunk: the finish reason, the token counts and ``[DONE]``.
     """
 
     opening: bytes
@@ -117,7 +116,7 @@ class _Events:
 
 
 def answer_length(behaviour: Behaviour, body: Mapping[str, Any]) -> tuple[int, str]:
-    """Return the tokens of the answer and why it ends there."""
+    """Return the length of the answer in tokens and its finish reason."""
     most = int(body.get("max_tokens") or behaviour.tokens)
     if body.get("ignore_eos") or most <= behaviour.tokens:
         return most, "length"
@@ -125,7 +124,7 @@ def answer_length(behaviour: Behaviour, body: Mapping[str, Any]) -> tuple[int, s
 
 
 def prompt_of(body: Mapping[str, Any]) -> str:
-    """Return the text that is to be answered."""
+    """Return the prompt of a request."""
     messages = body.get("messages")
     if isinstance(messages, list):
         return "\n".join(str(message.get("content", "")) for message in messages)
@@ -133,7 +132,7 @@ def prompt_of(body: Mapping[str, Any]) -> str:
 
 
 def count_words(text: str) -> int:
-    """Return how many tokens the server takes a prompt for."""
+    """Return the number of tokens that the server counts in ``text``: its words, at least one."""
     return max(1, len(text.split()))
 
 
@@ -162,7 +161,7 @@ def error_body(message: str, status: int) -> dict[str, Any]:
 
 
 def refusal_body(behaviour: Behaviour, name: str) -> tuple[int, dict[str, Any]]:
-    """Return status and body with which the field ``name`` is refused."""
+    """Return the status and body that refuse the field ``name``."""
     if behaviour.refusal == "fastapi":
         found = {"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs are not permitted"}
         return 422, {"detail": [found]}

@@ -1,24 +1,25 @@
-"""The order of an adoption's steps."""
+"""The order of an adoption's steps, and the report of what could not be kept as it was."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from kitt_core.errors import MigrationError
 from kitt_core.runs import Progress
 from kitt_sql.adoption.documents import carry_runs
+from kitt_sql.adoption.kitt1_schema import ADOPTED_VERSION
 from kitt_sql.adoption.old_tables import OldTables
 from kitt_sql.adoption.operations import carry_operations, link_results
-from kitt_sql.adoption.published import ADOPTED_VERSION
 from kitt_sql.adoption.recognition import Legacy
-from kitt_sql.adoption.report import Report
 
-__all__ = ["Apply", "adopt"]
+__all__ = ["Apply", "Report", "adopt"]
 
 Apply = Callable[[int, Progress | None], object]
 """Applies the migrations up to a version."""
 
+_NAMED: Final = 3
+"""Culprits of a kind that are named."""
 _NUMBERED: Final = (
     "benchmarks",
     "metrics",
@@ -29,6 +30,27 @@ _NUMBERED: Final = (
     "campaign_logs",
     "agent_engines",
 )
+
+
+class Report:
+    """What an adoption did and what it could not keep: a line for each kind, however many runs there are."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, list[str]] = {}
+        self._counts: dict[str, int] = {}
+
+    def remark(self, kind: str, culprit: object) -> None:
+        """Note that ``culprit`` is one of those that ``kind`` describes."""
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        named = self._kinds.setdefault(kind, [])
+        if len(named) < _NAMED:
+            named.append(str(culprit))
+
+    def lines(self) -> Iterator[str]:
+        """Yield a line per kind: what they are, how many, and the first of them."""
+        for kind, named in self._kinds.items():
+            count = self._counts[kind]
+            yield f"{kind}: {count} ({', '.join(named)}{', …' if count > len(named) else ''})"
 
 
 def adopt(old: OldTables, legacy: Legacy, newest: int, apply: Apply, progress: Progress | None) -> Report:
@@ -51,10 +73,10 @@ def adopt(old: OldTables, legacy: Legacy, newest: int, apply: Apply, progress: P
     old.set_aside(legacy.columns)
     apply(ADOPTED_VERSION, step)
     old.continue_numbers(name for name in _NUMBERED if legacy.has(name))
-    carry_operations(old, legacy, report)
+    carry_operations(old, legacy, report.remark)
     apply(newest, step)
     if legacy.has("runs"):
-        carry_runs(old, legacy, report, progress, before=newest)
+        carry_runs(old, legacy, report.remark, progress, before=newest)
         link_results(old, legacy)
         arrived = old.count("runs")
         if arrived != total:

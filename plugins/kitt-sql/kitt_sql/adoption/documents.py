@@ -10,10 +10,9 @@ from attrs import evolve
 
 from kitt_core.errors import InvalidDocumentError
 from kitt_core.runs import Progress, RunRows, codec, derive_rows, new_run_id
-from kitt_sql.adoption.old_tables import ASIDE, AdoptedRun, OldRun, OldTables
+from kitt_sql.adoption.kitt1_schema import instant
+from kitt_sql.adoption.old_tables import ASIDE, AdoptedRun, OldRun, OldTables, Remark
 from kitt_sql.adoption.recognition import Legacy
-from kitt_sql.adoption.report import Report
-from kitt_sql.adoption.times import instant
 
 __all__ = ["carry_runs"]
 
@@ -34,13 +33,13 @@ _CPU: Final = {"cpu_model": "model", "cpu_cores": "cores"}
 _SYSTEM: Final = ("ram_gb", "environment_type", "fingerprint")
 
 
-def carry_runs(old: OldTables, legacy: Legacy, report: Report, progress: Progress | None, *, before: int) -> int:
+def carry_runs(old: OldTables, legacy: Legacy, remark: Remark, progress: Progress | None, *, before: int) -> int:
     """Move all runs and return how many they are.
 
     Args:
         old: The tables.
         legacy: What is in them.
-        report: Told what is odd.
+        remark: Told what is odd.
         progress: Called after each portion.
         before: How much was done before, of all that is counted.
     """
@@ -48,41 +47,41 @@ def carry_runs(old: OldTables, legacy: Legacy, report: Report, progress: Progres
     total = old.count(f"{ASIDE}runs")
     done = 0
     for portion in old.runs(columns):
-        old.write_runs([_adopted(run, old, legacy, report) for run in portion])
+        old.write_runs([_adopted(run, old, legacy, remark) for run in portion])
         done += len(portion)
         if progress is not None:
             progress(before + done, before + total)
     return total
 
 
-def _adopted(run: OldRun, old: OldTables, legacy: Legacy, report: Report) -> AdoptedRun:
+def _adopted(run: OldRun, old: OldTables, legacy: Legacy, remark: Remark) -> AdoptedRun:
     run_id = run.id or new_run_id()
     if not run.id:
-        report.remark("runs without an id, which have one now", run_id)
-    rows = _rows(run, run_id, old, legacy, report)
+        remark("runs without an id, which have one now", run_id)
+    rows = _rows(run, run_id, old, legacy, remark)
     try:
         created_at = instant(run.columns.get("created_at"))
     except ValueError:
         created_at = None
     if created_at is None:
-        report.remark("runs whose time of saving cannot be read, and is that of the upgrade now", run_id)
+        remark("runs whose time of saving cannot be read, and is that of the upgrade now", run_id)
         # Nothing of what it was is kept, so that no text takes its place.
         run = evolve(run, columns={**run.columns, "created_at": None})
     sha256 = None if run.document is None else codec.digest(run.document)
     return AdoptedRun(run, run_id, created_at or datetime.now(UTC), sha256, rows)
 
 
-def _rows(run: OldRun, run_id: str, old: OldTables, legacy: Legacy, report: Report) -> RunRows:
+def _rows(run: OldRun, run_id: str, old: OldTables, legacy: Legacy, remark: Remark) -> RunRows:
     try:
         document = codec.parse(run.document or b"")
     except InvalidDocumentError:
-        report.remark("runs whose document cannot be read; their rows are kept", run_id)
+        remark("runs whose document cannot be read; their rows are kept", run_id)
         return derive_rows(_remains(run, old, legacy), strict=False)
     if not document:
-        report.remark("runs with an empty document", run_id)
+        remark("runs with an empty document", run_id)
     rows = derive_rows(document, strict=False)
     if rows.problems:
-        report.remark("runs with fields that fit no column and are NULL there", run_id)
+        remark("runs with fields that fit no column and are NULL there", run_id)
     return rows
 
 

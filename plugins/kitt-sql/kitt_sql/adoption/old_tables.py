@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
@@ -11,10 +11,13 @@ from attrs import field, frozen
 
 from kitt_core.runs import RunRows
 
-__all__ = ["ASIDE", "AdoptedRun", "OldRun", "OldTables"]
+__all__ = ["ASIDE", "AdoptedRun", "OldRun", "OldTables", "Remark"]
 
 ASIDE: Final = "_kitt1_"
 """What the name of an old table begins with while the new one is filled."""
+
+Remark = Callable[[str, object], None]
+"""Notes that something is one of those that a sentence describes: the sentence, then which one."""
 
 
 @frozen

@@ -7,8 +7,8 @@ from typing import Any
 
 from attrs import frozen
 
-from kitt_sql.adoption.published import COLUMNS_SINCE, TABLES
-from kitt_sql.tables import metadata
+from kitt_sql.adoption.kitt1_schema import COLUMNS_SINCE, TABLES
+from kitt_sql.schema.tables import metadata
 
 __all__ = ["Legacy", "Read", "oddities", "recognise"]
 

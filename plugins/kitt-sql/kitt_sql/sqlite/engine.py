@@ -11,18 +11,13 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
-from urllib.parse import quote
 
 from attrs import frozen
 from sqlalchemy import Connection, Engine, create_engine, event, pool
 
-from kitt_sql.pooling import forbid_inheriting
-
-__all__ = ["SQLiteFile", "Synchronous", "make_engine", "saving", "writing"]
+__all__ = ["BEGIN_WRITE", "SQLiteFile", "Synchronous", "make_engine", "writing"]
 
 Synchronous = Literal["FULL", "NORMAL", "EXTRA", "OFF"]
 
@@ -90,8 +85,7 @@ class SQLiteFile:
         return connection
 
     def _uri(self, read_only: bool) -> str:
-        # A relative "file:" URI may not begin with two slashes; an absolute path has no such trouble.
-        uri = f"file:{quote(str(self.path.absolute()))}?mode={'ro' if read_only else 'rw'}"
+        uri = f"{self.path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
         # Where neither file nor directory can be written, SQLite can't make the shared memory that WAL needs.
         if read_only and not os.access(self.path.parent, os.W_OK) and not _sibling(self.path, "-wal").exists():
             uri += "&immutable=1"
@@ -123,28 +117,12 @@ def make_engine(file: SQLiteFile) -> Engine:
         "sqlite://", creator=file.connect, poolclass=pool.QueuePool, pool_size=5, max_overflow=-1
     )
     event.listen(engine, "begin", _begin)
-    forbid_inheriting(engine)
     return engine
 
 
 def writing(engine: Engine) -> Engine:
     """Return the same engine, its transactions beginning as writes."""
     return engine.execution_options(**{_BEGIN: BEGIN_WRITE})
-
-
-@contextmanager
-def saving(engine: Engine) -> Iterator[sqlite3.Connection]:
-    """Lend the driver's connection inside a write: a save is six statements, and SQLAlchemy adds to each."""
-    with closing(engine.raw_connection()) as pooled:
-        driver = pooled.driver_connection
-        assert isinstance(driver, sqlite3.Connection)
-        driver.execute(BEGIN_WRITE)
-        try:
-            yield driver
-            driver.commit()
-        except BaseException:
-            driver.rollback()
-            raise
 
 
 def _begin(connection: Connection) -> None:

@@ -8,20 +8,11 @@ from contextlib import closing
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
-
 from kitt_core.runs import format_utc
+from kitt_sql.adoption.kitt1_schema import as_text
 from kitt_sql.adoption.old_tables import ASIDE, AdoptedRun, OldRun, OldTables
-from kitt_sql.adoption.times import as_text
-from kitt_sql.records import (
-    RunRecords,
-    columns_of,
-    derived_records,
-    insert_statement,
-    run_columns,
-    with_benchmark_ids,
-)
-from kitt_sql.tables import benchmarks, hardware, metrics, run_documents, run_labels, runs
+from kitt_sql.schema.tables import benchmarks, runs
+from kitt_sql.sqlite.writing import RunRecords, columns_of, derived_records, insert_derived, run_columns
 
 __all__ = ["SQLiteOldTables"]
 
@@ -30,7 +21,6 @@ _BYTES: Final = 16 * 1024 * 1024
 _ZEROS: Final = 16 * 1024 * 1024
 _CACHE: Final = 64 * 1024
 """KiB of pages that are kept in memory: what doesn't fit is written more than once."""
-_DIALECT: Final = SQLiteDialect_pysqlite()
 
 
 class SQLiteOldTables(OldTables):
@@ -139,17 +129,7 @@ class SQLiteOldTables(OldTables):
             f"INSERT INTO runs ({', '.join(names)}) SELECT {', '.join(values)} FROM {ASIDE}runs WHERE rowid = ?",  # noqa: S608  # ours
             [(*record.run, run.old.place) for record, run in zip(records, given, strict=True)],
         )
-        numbered, measured = with_benchmark_ids(records, self._next_benchmark)
-        self._next_benchmark += len(numbered)
-        for table, rows in (
-            (benchmarks, numbered),
-            (metrics, measured),
-            (hardware, [row for record in records for row in record.hardware]),
-            (run_documents, [record.document for record in records if record.document[1] is not None]),
-            (run_labels, [row for record in records for row in record.labels]),
-        ):
-            if rows:
-                self.execute_many(insert_statement(table, _DIALECT), rows)
+        self._next_benchmark = insert_derived(self._connection, records, self._next_benchmark)
         self.execute(f"DELETE FROM {ASIDE}runs WHERE rowid <= ?", [given[-1].old.place])  # noqa: S608  # ours
 
     def _records(self, run: AdoptedRun) -> RunRecords:
@@ -157,7 +137,7 @@ class SQLiteOldTables(OldTables):
         return RunRecords(
             run=(run.id, *run_columns(run.rows), created_at),
             **derived_records(run.id, run.rows, created_at),
-            document=(run.id, run.sha256, None),
+            document=None if run.sha256 is None else (run.id, run.sha256, None),
         )
 
     def discard(self, tables: Iterable[str]) -> None:

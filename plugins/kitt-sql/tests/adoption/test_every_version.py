@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 from kitt_core.runs import SchemaState, Severity
-from kitt_sql.adoption.published import DEFAULT_SETTINGS, LAST_VERSION, TABLES
-from kitt_sql.released import MIGRATIONS
-from kitt_sql.sqlite import SQLiteStore
-from kitt_sql.sqlite.engine import SQLiteFile
-from kitt_sql.tables import SCHEMA_VERSION
+from kitt_sql.adoption.kitt1_schema import DEFAULT_SETTINGS, LAST_VERSION, TABLES
+from kitt_sql.schema.released import MIGRATIONS
+from kitt_sql.schema.tables import SCHEMA_VERSION
+from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
 from kitt_sql.testing import TOKEN, legacy_runs
 
 VERSIONS = range(1, LAST_VERSION + 1)
@@ -35,7 +34,7 @@ def _rows(path: Path, statement: str) -> list[Any]:
 
 def test_an_old_database_is_recognised_and_refused_until_it_is_migrated(path: Path, version: int) -> None:
     before = path.read_bytes()
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         status = store.schema_status()
         assert (status.state, status.version) == (SchemaState.OLD, version)
         assert status.pending == MIGRATIONS[version:]
@@ -48,7 +47,7 @@ def test_an_old_database_is_recognised_and_refused_until_it_is_migrated(path: Pa
 
 
 def test_it_becomes_what_a_new_database_is(path: Path, version: int, new_schema: Any, schema_of: Any) -> None:
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         assert store.migrate() == list(MIGRATIONS[version:])
         assert store.migrate() == []
         assert store.schema_status().state is SchemaState.CURRENT
@@ -63,7 +62,7 @@ def test_it_becomes_what_a_new_database_is(path: Path, version: int, new_schema:
 
 
 def test_every_run_is_kept_with_its_bytes_and_new_rows(path: Path, version: int) -> None:
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         store.migrate()
         runs = legacy_runs()
         assert [(run.id, run.document.decode()) for run in store.scan()] == [(run.id, run.text) for run in runs]
@@ -83,7 +82,7 @@ def test_every_run_is_kept_with_its_bytes_and_new_rows(path: Path, version: int)
 
 
 def test_pages_by_the_time_of_saving_hold_every_run_once(path: Path, version: int) -> None:
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         store.migrate()
         store.save_result({"model": "m", "engine": "e"}, run_id="new")
         for order in ("created_at", "-created_at"):
@@ -101,7 +100,7 @@ def test_pages_by_the_time_of_saving_hold_every_run_once(path: Path, version: in
 def test_operations_keep_their_rows(path: Path, version: int) -> None:
     tables = [table.name for table in TABLES.values() if 2 <= table.since <= version]
     before = {table: _rows(path, f"SELECT count(*) FROM {table}") for table in tables}
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         store.migrate()
     agents = 2 if version >= 2 else 0
     before["agent_settings"] = [(agents * len(DEFAULT_SETTINGS),)]
@@ -133,7 +132,7 @@ def test_no_byte_of_a_token_is_left(path: Path, version: int) -> None:
         connection.execute("CREATE TABLE scrap (secret TEXT)")
         connection.executemany("INSERT INTO scrap VALUES (?)", [(f"{TOKEN}" * 40,)] * 40)
         connection.execute("DROP TABLE scrap")
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         store.migrate(backup=False)
         found = [file.name for file in path.parent.glob("old.db*") if TOKEN.encode() in file.read_bytes()]
         assert found == []

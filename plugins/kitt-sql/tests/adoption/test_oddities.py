@@ -12,9 +12,8 @@ from typing import Any, Final
 import pytest
 
 from kitt_core.runs import SchemaState, Severity
-from kitt_sql.sqlite import SQLiteStore
-from kitt_sql.sqlite.engine import SQLiteFile
-from kitt_sql.tables import SCHEMA_VERSION
+from kitt_sql.schema.tables import SCHEMA_VERSION
+from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
 from kitt_sql.testing import TOKEN, legacy_runs
 
 _SECOND_VERSION_TABLE: Final = "DROP TABLE schema_version; CREATE TABLE schema_version (version INTEGER NOT NULL);"
@@ -139,7 +138,7 @@ def test_without_a_version_no_table_is_early_or_missing(
     make_old(10)
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(script)
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         status = store.schema_status()
     assert (status.version, len(status.pending)) == (None, SCHEMA_VERSION)
     notes = " ".join(status.notes)
@@ -152,7 +151,7 @@ def test_without_a_version_no_table_is_early_or_missing(
 def test_an_odd_database_becomes_what_a_new_one_is(
     path: Path, odd: str | None, new_schema: Any, schema_of: Any
 ) -> None:
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         status = store.schema_status()
         assert status.state is SchemaState.OLD
         assert odd is None or odd in status.notes
@@ -175,7 +174,7 @@ def _changed(path: Path, version: int, make_old: Callable[[int], None], *scripts
     with closing(sqlite3.connect(path)) as connection:
         for script in scripts:
             connection.executescript(script)
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         store.migrate()
     return sqlite3.connect(path)
 
@@ -213,7 +212,7 @@ def test_texts_in_other_columns_of_time_become_none_and_are_named(
         assert connection.execute("SELECT last_heartbeat FROM agents WHERE id = 'agent1'").fetchone() == (None,)
     assert "rows with a time that cannot be read: 1 (agents agent1)" in caplog.text
     assert "runs whose time of saving cannot be read, and is that of the upgrade now: 1 (zulu0" in caplog.text
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         assert [f for f in store.verify() if f.severity is Severity.DAMAGE] == []
 
 
@@ -236,7 +235,7 @@ def test_a_run_whose_document_is_damaged_keeps_its_text_and_its_rows(
         assert rows[:2] == [("latency", 1, "avg_tps", 40.25), ("latency", 1, "is_ok", 1.0)]
         machine = "SELECT gpu_model, cpu_cores FROM hardware WHERE run_id = 'regular000000000'"
         assert connection.execute(machine).fetchall() == [("NVIDIA GB10", 20)]
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         damaged = [f.run_id for f in store.verify() if f.severity is Severity.DAMAGE]
     assert damaged == ["regular000000000"]
 
@@ -254,7 +253,7 @@ def test_an_installation_that_was_killed_in_its_first_moments_is_finished(
 ) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE schema_version (version INTEGER NOT NULL, applied_at TEXT)")
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         assert store.schema_status().state is SchemaState.OLD
         store.migrate()
         store.save_result({"model": "m", "engine": "e"})
@@ -282,7 +281,7 @@ def test_a_log_that_kitt_1_left_beside_the_file_is_part_of_it(path: Path, make_o
         writer.execute("UPDATE web_settings SET value = 'http://late:1'")
         writer.commit()
         assert path.with_name("old.db-wal").stat().st_size > 0
-        with SQLiteStore(SQLiteFile(path)) as store:
+        with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
             store.migrate()
         (copy,) = path.parent.glob("*.bak")
         for file in (path, copy):

@@ -12,8 +12,7 @@ import pytest
 
 from kitt_core.errors import SchemaTooNewError, SchemaTooOldError
 from kitt_core.runs import SchemaState
-from kitt_sql.sqlite import SQLiteStore
-from kitt_sql.sqlite.engine import SQLiteFile
+from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
 
 DOCUMENT: Final = {"model": "m", "engine": "e"}
 
@@ -35,7 +34,7 @@ def test_the_database_of_somebody_else_is_refused_and_left_untouched(path: Path,
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(script)
     before = path.read_bytes()
-    with SQLiteStore(SQLiteFile(path), auto_migrate=True) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path), auto_migrate=True)) as store:
         assert store.schema_status().state is SchemaState.FOREIGN
         for call in (store.count, store.migrate, store.initialize, lambda: store.save_result(DOCUMENT)):
             with pytest.raises(SchemaTooOldError):
@@ -54,7 +53,7 @@ FUTURE: Final = {
 
 @pytest.mark.parametrize("script", FUTURE.values(), ids=FUTURE)
 def test_a_database_of_the_future_is_refused_and_left_untouched(path: Path, script: str) -> None:
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         store.initialize()
         store.save_result(DOCUMENT)
     with closing(sqlite3.connect(path)) as connection:
@@ -75,7 +74,7 @@ def test_a_kitt_1_database_with_a_version_that_never_was_is_of_the_future(
 
 def _assert_refused_as_new(path: Path) -> None:
     before = path.read_bytes()
-    with SQLiteStore(SQLiteFile(path), auto_migrate=True) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path), auto_migrate=True)) as store:
         assert store.schema_status().state is SchemaState.NEW
         for call in (
             store.count,
@@ -94,23 +93,23 @@ def _assert_refused_as_new(path: Path) -> None:
 
 
 def test_another_tool_may_keep_its_migrations_beside_ours(path: Path) -> None:
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         store.initialize()
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
             "INSERT INTO _yoyo_migration (migration_hash, migration_id) VALUES ('h', 'theirs-0001')"
         )
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         assert store.schema_status().state is SchemaState.CURRENT
         store.save_result(DOCUMENT)
 
 
 def test_a_database_that_lost_its_history_is_damaged_not_adopted(path: Path) -> None:
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         store.initialize()
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DELETE FROM _yoyo_migration")
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         status = store.schema_status()
         assert status.state is SchemaState.FOREIGN
         assert "no migration of it is recorded" in status.notes[0]

@@ -14,9 +14,8 @@ from typing import Any, Final
 import pytest
 
 from kitt_core.runs import SchemaState, Severity
-from kitt_sql.sqlite import SQLiteStore
-from kitt_sql.sqlite.engine import SQLiteFile
-from kitt_sql.tables import SCHEMA_VERSION
+from kitt_sql.schema.tables import SCHEMA_VERSION
+from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
 
 LEGACY: Final = Path(__file__).parents[5] / "shared/legacy"
 FILES: Final = ("v1", "v3", "v7", "v10", "v10_from_v3", "v10_awkward", "v11")
@@ -66,7 +65,7 @@ class Adopted:
         self.path = folder / f"{name}.db"
         shutil.copyfile(self.source, self.path)
         self.before = sqlite3.connect(f"file:{self.source}?mode=ro&immutable=1", uri=True)
-        with SQLiteStore(SQLiteFile(self.path)) as store:
+        with SQLiteStore(SQLiteDatabase(SQLiteFile(self.path))) as store:
             assert store.schema_status().state is SchemaState.OLD
             self.names = store.migrate()
         self.after = sqlite3.connect(self.path)
@@ -75,7 +74,7 @@ class Adopted:
         return self.after.execute(statement).fetchall()
 
     def store(self) -> SQLiteStore:
-        return SQLiteStore(SQLiteFile(self.path))
+        return SQLiteStore(SQLiteDatabase(SQLiteFile(self.path)))
 
     def close(self) -> None:
         self.before.close()
@@ -225,7 +224,7 @@ def test_a_run_that_a_quick_test_names_can_be_deleted(adopted: Adopted) -> None:
         pytest.skip("no quick test names a run of this file")
     path = adopted.path.with_name("deleted.db")
     shutil.copyfile(adopted.path, path)
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         assert store.delete_result(RESULTS[adopted.name])
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT DISTINCT result_id FROM quick_tests").fetchall() == [(None,)]
@@ -304,5 +303,5 @@ def test_the_awkward_ones(adopt: Callable[[str], Adopted]) -> None:
         assert store.get_result("255797b344e3480f") == {}
         said = [f"{finding.run_id}: {finding.what}" for finding in store.verify()]
         assert "a25036cc26e94937: the document is the same as that of run c75996c3024e4bee" in said
-        assert any("total_benchmarks is 24, its results give 2" in line for line in said)
+        assert any("total_benchmarks is 24, but the results give 2" in line for line in said)
         assert store.count({"passed": True}) == 3

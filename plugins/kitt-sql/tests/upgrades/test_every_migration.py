@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 
 from kitt_core.runs import SchemaState
-from kitt_sql import migrate as migrations
 from kitt_sql.dialect import SQLiteDialect
-from kitt_sql.released import MIGRATIONS
-from kitt_sql.sqlite import SQLiteStore
-from kitt_sql.sqlite.engine import SQLiteFile
+from kitt_sql.schema import migrate as migrations
+from kitt_sql.schema.released import MIGRATIONS
+from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
 from kitt_sql.testing import ColumnFacts, own_rows
 
 VERSIONS = range(1, len(MIGRATIONS))
@@ -76,7 +75,7 @@ def test_an_upgrade_from_any_version_keeps_every_row(
     path: Path, make_own: Callable[[int], Contents], version: int, new_schema: Any, schema_of: Any
 ) -> None:
     before = make_own(version)
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         status = store.schema_status()
         assert (status.state, status.version) == (SchemaState.OLD, version)
         assert store.migrate(dry_run=True) == list(MIGRATIONS[version:])
@@ -121,7 +120,7 @@ def test_a_failure_at_any_statement_from_any_version_changes_nothing(
 
     monkeypatch.setattr(migrations, "_ExpandingCursor", Failing)
     before = make_own(version)
-    with SQLiteStore(SQLiteFile(path, synchronous="OFF")) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path, synchronous="OFF"))) as store:
         Failing.executed = 0
         store.migrate(dry_run=True)
         for fail_at in range(1, Failing.executed + 1):
@@ -151,7 +150,7 @@ def test_a_parent_that_is_rebuilt_keeps_its_children(
         return ["rebuilt"]
 
     monkeypatch.setattr(migrations, "apply_pending", apply)
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         assert store.migrate() == ["rebuilt"]
     assert _contents(path) == before
     with closing(sqlite3.connect(path)) as connection:

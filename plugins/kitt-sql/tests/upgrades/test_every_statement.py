@@ -12,8 +12,7 @@ import pytest
 
 from kitt_core.errors import KittError
 from kitt_core.runs import SchemaState, Severity
-from kitt_sql.sqlite import SQLiteStore
-from kitt_sql.sqlite.engine import SQLiteFile
+from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
 from kitt_sql.testing import legacy_runs
 
 
@@ -60,7 +59,7 @@ def attempt(monkeypatch: pytest.MonkeyPatch, path: Path) -> Callable[[int], bool
     def attempt(fail_at: int) -> bool:
         _Cursor.executed, _Cursor.fail_at, _Cursor.counting = 0, fail_at, True
         try:
-            with SQLiteStore(SQLiteFile(path, synchronous="OFF")) as store:
+            with SQLiteStore(SQLiteDatabase(SQLiteFile(path, synchronous="OFF"))) as store:
                 store.migrate()
         except KittError:
             return False
@@ -91,7 +90,7 @@ def _fail_everywhere(path: Path, attempt: Callable[[int], bool]) -> int:
 def test_from_an_empty_database(path: Path, attempt: Callable[[int], bool]) -> None:
     path.touch()
     assert _fail_everywhere(path, attempt) > 60
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         assert store.schema_status().state is SchemaState.CURRENT
         store.save_result({"model": "m", "engine": "e"})
 
@@ -101,7 +100,7 @@ def test_from_version_3_with_data(
 ) -> None:
     make_old(3)
     assert _fail_everywhere(path, attempt) > 90
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         assert [run.id for run in store.scan()] == [run.id for run in legacy_runs()]
         assert [f for f in store.verify() if f.severity is Severity.DAMAGE] == []
     assert len(list(path.parent.glob("*.bak"))) == 1

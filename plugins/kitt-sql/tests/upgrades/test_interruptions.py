@@ -17,10 +17,9 @@ import pytest
 
 from kitt_core.errors import StoreUnavailableError
 from kitt_core.runs import SchemaState, Severity
-from kitt_sql.sqlite import SQLiteStore
-from kitt_sql.sqlite import store as sqlite_store
-from kitt_sql.sqlite.engine import SQLiteFile
-from kitt_sql.tables import SCHEMA_VERSION
+from kitt_sql.schema.tables import SCHEMA_VERSION
+from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
+from kitt_sql.sqlite import database as sqlite_database
 from kitt_sql.testing import LegacyRun, insert_run, legacy_runs
 
 RUNS: Final = 120
@@ -29,14 +28,13 @@ _MIGRATE: Final = """
 import resource, sys
 from pathlib import Path
 from kitt_core.errors import KittError
-import kitt_sql.migrate, kitt_sql.adoption.adopting, kitt_sql.sqlite.old_tables
-from kitt_sql.sqlite import SQLiteStore
-from kitt_sql.sqlite.engine import SQLiteFile
+import kitt_sql.schema.migrate, kitt_sql.adoption.adopting, kitt_sql.sqlite.old_tables
+from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
 print("ready", flush=True)
 if sys.argv[2:]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 try:
-    with SQLiteStore(SQLiteFile(Path(sys.argv[1]))) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(Path(sys.argv[1])))) as store:
         store.migrate()
 except KittError as error:
     print(error)
@@ -45,8 +43,9 @@ except KittError as error:
 
 _SAVE: Final = """
 import sys
-from kitt_sqlite import SQLiteResultStore
-with SQLiteResultStore() as store:
+from kitt_sqlite.options import SQLiteOptions
+from kitt_sqlite.store import SQLiteResultStore
+with SQLiteResultStore(SQLiteOptions()) as store:
     print("ready", flush=True)
     sys.stdin.readline()
     store.save_result({"model": "m", "engine": sys.argv[1]}, run_id=f"new{sys.argv[1]}")
@@ -77,7 +76,7 @@ def _assert_whole(path: Path) -> SchemaState:
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert connection.execute("SELECT count(*) FROM runs").fetchone() == (RUNS + 7,)
-    with SQLiteStore(SQLiteFile(path)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         status = store.schema_status()
         assert (status.state, status.version) in {(SchemaState.OLD, 3), (SchemaState.CURRENT, SCHEMA_VERSION)}
         return status.state
@@ -104,12 +103,12 @@ def test_kills_at_random_moments_leave_the_old_or_the_new_database(
         process.kill()
         process.communicate()
         states.append(_assert_whole(large))
-        with SQLiteStore(SQLiteFile(large)) as store:
+        with SQLiteStore(SQLiteDatabase(SQLiteFile(large))) as store:
             store.migrate()
             assert store.count() == RUNS + 7
         assert list(tmp_path.glob("*.part*")) == []
     assert states.count(SchemaState.OLD) >= kills // 4, "the kills came too late"
-    with SQLiteStore(SQLiteFile(large)) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(large))) as store:
         assert [f for f in store.verify() if f.severity is Severity.DAMAGE] == []
 
 
@@ -133,7 +132,7 @@ def test_readers_may_go_on_reading_what_they_saw(large: Path) -> None:
     with closing(sqlite3.connect(large)) as reader:
         reader.execute("BEGIN")
         seen = reader.execute("SELECT count(*) FROM metrics").fetchone()
-        with SQLiteStore(SQLiteFile(large)) as store:
+        with SQLiteStore(SQLiteDatabase(SQLiteFile(large))) as store:
             store.migrate()
             assert store.count() == RUNS + 7
         assert reader.execute("SELECT count(*) FROM metrics").fetchone() == seen
@@ -144,11 +143,11 @@ def test_readers_may_go_on_reading_what_they_saw(large: Path) -> None:
 def test_who_holds_the_file_for_writing_is_waited_for_only_so_long(
     large: Path, journal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_store, "PATIENCE", 0.2)
+    monkeypatch.setattr(sqlite_database, "PATIENCE", 0.2)
     with closing(sqlite3.connect(large, isolation_level=None)) as other:
         other.execute(f"PRAGMA journal_mode = {journal}")
         other.execute("BEGIN IMMEDIATE")
-        with SQLiteStore(SQLiteFile(large, busy_timeout=0.1)) as store:
+        with SQLiteStore(SQLiteDatabase(SQLiteFile(large, busy_timeout=0.1))) as store:
             with pytest.raises(StoreUnavailableError, match="locked by another process"):
                 store.migrate()
             other.execute("COMMIT")
@@ -179,7 +178,7 @@ def test_processes_that_save_into_an_old_default_database_upgrade_it_once(
         process.communicate(timeout=120)
     assert [process.returncode for process in processes] == [0] * 8
     assert len(list(tmp_path.glob("kitt.db.v1-*.bak"))) == 1
-    with SQLiteStore(SQLiteFile(tmp_path / "kitt.db")) as store:
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(tmp_path / "kitt.db"))) as store:
         ids = {line.id for line in store.list_results()}
         assert ids == {run.id for run in legacy_runs()} | {f"new{n}" for n in range(8)}
         assert [f for f in store.verify() if f.severity is Severity.DAMAGE] == []

@@ -21,10 +21,9 @@ from yoyo.backends.base import DatabaseBackend
 
 from kitt_core.errors import MigrationError
 from kitt_core.runs import Progress, format_utc
-from kitt_sql.ddl import expand
 from kitt_sql.dialect import QueryDialect
-from kitt_sql.released import MIGRATIONS
-from kitt_sql.tables import SCHEMA_VERSION
+from kitt_sql.schema.released import MIGRATIONS, expand
+from kitt_sql.schema.tables import SCHEMA_VERSION
 
 __all__ = ["apply_pending", "migration_names"]
 
@@ -39,7 +38,7 @@ def migration_names() -> list[str]:
     Raises:
         MigrationError: The package is damaged: the files are not those of `MIGRATIONS`.
     """
-    folder = resources.files("kitt_sql").joinpath(_FOLDER)
+    folder = resources.files("kitt_sql.schema").joinpath(_FOLDER)
     names = sorted(file.name.removesuffix(".sql") for file in folder.iterdir() if file.name.endswith(".sql"))
     if names != list(MIGRATIONS) or [int(name.split("-")[1]) for name in names] != list(range(1, len(names) + 1)):
         raise MigrationError(
@@ -71,7 +70,7 @@ def apply_pending(
     """
     names = migration_names()
     backend = _BorrowedBackend(connection, driver, dialect)
-    with resources.as_file(resources.files("kitt_sql").joinpath(_FOLDER)) as folder:
+    with resources.as_file(resources.files("kitt_sql.schema").joinpath(_FOLDER)) as folder:
         pending = [
             migration
             for migration in backend.to_apply(read_migrations(str(folder)))

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.types import REAL, TypeEngine
 
 from kitt_core.runs import format_utc
-from kitt_sql.released import MIGRATIONS
+from kitt_sql.schema.released import MIGRATIONS
 
 __all__ = [
     "SCHEMA_VERSION",

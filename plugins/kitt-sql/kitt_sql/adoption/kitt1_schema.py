@@ -1,4 +1,4 @@
-"""What KITT 1.x databases hold beside runs, as data: this does not change any more.
+"""What KITT 1.x databases hold beside runs, as data, and how they spell times: this does not change any more.
 
 Facts about released versions; where the two databases differ, `times` and `json` name what is meant, not what a
 column's type says (KITT 1.x keeps many times as text in PostgreSQL, too).
@@ -6,11 +6,15 @@ column's type says (KITT 1.x keeps many times as text in PostgreSQL, too).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
 
 from attrs import frozen
+
+from kitt_core.runs import format_utc, parse_timestamp
 
 __all__ = [
     "ADOPTED_VERSION",
@@ -20,6 +24,8 @@ __all__ = [
     "OPERATIONS",
     "TABLES",
     "Published",
+    "as_text",
+    "instant",
 ]
 
 LAST_VERSION: Final = 11
@@ -166,3 +172,31 @@ DEFAULT_SETTINGS: Final[Mapping[str, str]] = {
     "kitt_image": "",
 }
 """What version 8 gives every agent that lacks it."""
+
+_KEPT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:]{8}(?:\.[0-9]{6}(?:\+00:00)?)?")
+"""What `SQLiteDialect.instant` makes sortable."""
+
+
+def instant(value: Any) -> datetime | None:
+    """Return the instant that a time of KITT 1.x is, None for an empty one.
+
+    It may have an offset or none, or be SQLite's ``datetime('now')``; without an offset it is UTC.
+
+    Raises:
+        ValueError: It cannot be read as a time.
+    """
+    if value is None or value == "":
+        return None
+    return parse_timestamp(value if isinstance(value, datetime) else str(value))
+
+
+def as_text(value: Any, moment: datetime | None) -> str:
+    """Return what SQLite keeps of a ``created_at``: the text itself where its kind sorts, else one that does.
+
+    Args:
+        value: What the old column held.
+        moment: The instant that it is, None if it is none: then it is now.
+    """
+    if moment is None:
+        return format_utc(datetime.now(UTC))
+    return value if isinstance(value, str) and _KEPT.fullmatch(value) else format_utc(moment)

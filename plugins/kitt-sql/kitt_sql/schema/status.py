@@ -8,11 +8,11 @@ from typing import Final
 from attrs import frozen
 
 from kitt_core.runs import SchemaState, SchemaStatus
-from kitt_sql.adoption.published import LAST_VERSION
+from kitt_sql.adoption.kitt1_schema import LAST_VERSION
 from kitt_sql.adoption.recognition import Legacy, Read, oddities, recognise
 from kitt_sql.dialect import QueryDialect
-from kitt_sql.released import MIGRATIONS
-from kitt_sql.tables import SCHEMA_VERSION, metadata, schema_version
+from kitt_sql.schema.released import MIGRATIONS
+from kitt_sql.schema.tables import SCHEMA_VERSION, metadata, schema_version
 
 __all__ = ["Found", "examine", "missing"]
 

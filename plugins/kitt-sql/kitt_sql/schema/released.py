@@ -1,6 +1,7 @@
-"""The macros of the migrations: one text for both databases, the type table of the schema reference as data.
+"""The migrations by name, in order, and the macros that their texts are written with.
 
-A statement that begins with ``{sqlite}`` or ``{postgresql}`` is for that database alone.
+The names stand beside the files, so that a store can tell a migration that it does not know without importing
+yoyo. `kitt_sql.schema.migrate` refuses to work where folder and list differ.
 """
 
 from __future__ import annotations
@@ -8,7 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["POSTGRESQL_MACROS", "SQLITE_MACROS", "expand"]
+__all__ = ["MIGRATIONS", "POSTGRESQL_MACROS", "SQLITE_MACROS", "expand"]
+
+MIGRATIONS: Final = (
+    "kitt-0001-results",
+    "kitt-0002-operations",
+    "kitt-0003-web-settings",
+    "kitt-0004-agent-token-hash",
+    "kitt-0005-agent-hardware",
+    "kitt-0006-quick-test-command",
+    "kitt-0007-quick-test-logs",
+    "kitt-0008-agent-settings",
+    "kitt-0009-agent-architecture",
+    "kitt-0010-campaign-logs",
+    "kitt-0011-engine-profiles",
+    "kitt-0012-documents-and-labels",
+)
+"""The n-th makes version n."""
 
 _NOT_HERE: Final = "\0"
 
@@ -46,7 +63,8 @@ POSTGRESQL_MACROS: Final[Mapping[str, str]] = {
 def expand(statement: str, macros: Mapping[str, str]) -> str | None:
     """Return ``statement`` with ``{macro}`` replaced, None if it is for the other database.
 
-    A brace of the statement's own is written twice.
+    A statement that begins with ``{sqlite}`` or ``{postgresql}`` is for that database alone. A brace of the
+    statement's own is written twice.
     """
     expanded = statement.format_map(macros) if "{" in statement else statement
     return None if _NOT_HERE in expanded else expanded

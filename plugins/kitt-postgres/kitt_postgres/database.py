@@ -1,0 +1,152 @@
+"""A PostgreSQL database: its connections, its migration in one transaction, and writes that outlive a restart."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from typing import ClassVar, Final, TypeVar
+
+import psycopg
+from attrs import evolve
+from psycopg import sql
+from sqlalchemy.exc import SQLAlchemyError
+
+from kitt_core.runs import SchemaStatus
+from kitt_postgres.dialect import PostgresDialect
+from kitt_postgres.errors import is_lost, translated
+from kitt_postgres.options import PostgresOptions
+from kitt_postgres.server import Driver, PostgresServer, make_engine, writing
+from kitt_sql.adoption.old_tables import OldTables
+from kitt_sql.database import SqlDatabase
+from kitt_sql.schema.tables import metadata
+
+__all__ = ["PostgresDatabase"]
+
+T = TypeVar("T")
+
+_MIGRATION_LOCK: Final = 0x4B495454_00000001
+_SIZE: Final = """SELECT sum(pg_catalog.pg_total_relation_size(oid))::bigint FROM pg_catalog.pg_class
+    WHERE relname = ANY(%s) AND pg_catalog.pg_table_is_visible(oid)"""
+
+
+class PostgresDatabase(SqlDatabase):
+    """A database on a PostgreSQL server, with KITT's tables.
+
+    Tables in somebody's database are made when they are asked for, not by the first write.
+
+    Args:
+        options: The server, and how it is connected to.
+
+    Raises:
+        ConfigurationError: libpq can't read the DSN.
+    """
+
+    driver: ClassVar[str] = "psycopg"
+
+    def __init__(self, options: PostgresOptions) -> None:
+        self._server = PostgresServer(options)
+        self._server.check()
+        engine = make_engine(self._server)
+        super().__init__(engine, writing(engine, self._server), PostgresDialect())
+
+    @property
+    def location(self) -> str:
+        """Server and database, without user and password."""
+        return self._server.location
+
+    def translated(self) -> AbstractContextManager[None]:
+        """Return a context that raises the errors of server, driver and pool as KITT's."""
+        return translated(self.location)
+
+    # The driver's own connection. Its errors are not translated here: `repeated` has to see them.
+
+    @contextmanager
+    def raw_connection(self) -> Iterator[Driver]:
+        """Lend the driver's connection outside of any transaction: each statement is one.
+
+        Raises:
+            psycopg.Error: Whatever the server refuses.
+        """
+        with closing(self.engine.raw_connection()) as pooled:
+            driver = pooled.driver_connection
+            assert isinstance(driver, psycopg.Connection)
+            try:
+                yield driver
+            except BaseException as error:
+                if driver.closed:
+                    pooled.invalidate(error)
+                raise
+
+    @contextmanager
+    def raw_writing(self, *, keep: bool = True) -> Iterator[Driver]:
+        """Lend the driver's connection inside a transaction; without ``keep`` it is rolled back in the end.
+
+        Raises:
+            psycopg.Error: Whatever the server refuses.
+        """
+        with self.raw_connection() as driver:
+            driver.execute(self._server.begin_write(), prepare=False)
+            yield driver
+            if keep:
+                driver.commit()
+            else:
+                driver.rollback()
+
+    def single_statement(self) -> AbstractContextManager[Driver]:
+        """Lend the driver's connection for a single statement that writes; it is a transaction where it can be."""
+        return self.raw_writing() if self._server.has_settings else self.raw_connection()
+
+    def repeated(self, write: Callable[[bool], T]) -> T:
+        """Call ``write`` again while its connection is lost, for ``connect_timeout`` seconds.
+
+        Args:
+            write: Told whether it was called before; what it did then may have been stored.
+
+        Raises:
+            SchemaError: The schema is not the current one.
+        """
+        self.require_schema(for_writing=True)
+        deadline = None
+        with self.translated():
+            while True:
+                try:
+                    return write(deadline is not None)
+                except (SQLAlchemyError, psycopg.Error) as error:
+                    now = time.monotonic()
+                    deadline = deadline or now + self._server.options.connect_timeout
+                    if now > deadline or not is_lost(error):
+                        raise
+                # Not all at the same moment: many clients may have lost the same server.
+                time.sleep(random.uniform(0.02, 0.2))  # noqa: S311  # no secret
+
+    # The schema.
+
+    def schema_status(self) -> SchemaStatus:
+        """Return the schema's version and state, and the bytes of its tables and indexes."""
+        status = super().schema_status()
+        with self.translated(), self.engine.connect() as connection:
+            size = connection.exec_driver_sql(_SIZE, (list(metadata.tables),)).scalar()
+        return evolve(status, size_bytes=size or 0)
+
+    @contextmanager
+    def migrating(self, *, dry_run: bool) -> Iterator[Driver]:
+        """Lend a connection inside the one transaction that a migration is, one migrator at a time."""
+        with self.translated(), self.raw_writing(keep=not dry_run) as driver:
+            driver.execute("SET LOCAL statement_timeout = 0")
+            driver.execute("SELECT pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])
+            self._create_schema(driver)
+            yield driver
+
+    def _create_schema(self, driver: Driver) -> None:
+        # Asked first: IF NOT EXISTS wants the permission to create even where there is nothing to do.
+        name = self._server.options.schema
+        if name and not driver.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [name]).fetchone():
+            driver.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
+
+    def old_tables(self, connection: Driver) -> OldTables:
+        """Return the tables of KITT 1.x."""
+        from kitt_postgres.old_tables import PostgresOldTables  # only an adoption needs it
+
+        return PostgresOldTables(connection)

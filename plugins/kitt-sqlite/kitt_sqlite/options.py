@@ -1,0 +1,44 @@
+"""What the backend ``sqlite`` can do and how it is opened: known without its driver."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Literal
+
+from attrs import field, frozen
+
+from kitt_core.storage import Capability
+
+__all__ = ["CAPABILITIES", "SQLiteOptions"]
+
+CAPABILITIES: Final = frozenset(
+    {Capability.DELETE, Capability.ATOMIC_BATCH, Capability.MIGRATE, Capability.CONCURRENT}
+)
+
+
+@frozen
+class SQLiteOptions:
+    """Options of the backend ``sqlite``; what each means stands in its ``help``."""
+
+    path: Path | None = field(
+        default=None,
+        metadata={
+            "help": "The database file; kitt.db in KITT_HOME without it.",
+            "env": "KITT_DB_PATH",
+            "target": "path",
+        },
+    )
+    synchronous: Literal["FULL", "NORMAL", "EXTRA", "OFF"] = field(
+        default="FULL",
+        metadata={"help": "FULL survives a power cut; NORMAL is faster and may lose the last saves then."},
+    )
+    busy_timeout: float = field(default=5.0, metadata={"help": "Seconds to wait while another process writes."})
+    auto_migrate: bool | None = field(
+        default=None,
+        metadata={"help": "Upgrade an older database before the first write; without it only the default one is."},
+    )
+
+    @busy_timeout.validator
+    def _check_timeout(self, _: object, value: float) -> None:
+        if not 0 <= value <= 86_400:
+            raise ValueError(f"busy_timeout is {value}, expected seconds between 0 and 86400")
