@@ -1,9 +1,9 @@
-"""Real PostgreSQL servers for tests, each started when the first test asks for one.
+"""What all tests share: processes that end with their test, PostgreSQL servers, and where the time went.
 
-A test that uses `postgres_server`, `postgres_databases` or `new_database` runs on the newest server that is
-installed; marked ``each_postgres``, it runs on each, on the older ones as a ``long`` test unless
-``each_postgres(always=True)`` says otherwise. With ``KITT_TEST_DSN`` the databases are schemas in the
-database that it names.
+A server is started when the first test asks for one. A test that uses `postgres_server`, `postgres_databases` or
+`new_database` runs on the newest server that is installed; marked ``each_postgres``, it runs on each, on the
+older ones as a ``long`` test unless ``each_postgres(always=True)`` says otherwise. With ``KITT_TEST_DSN`` the
+databases are schemas in the database that it names.
 
 Nothing of a plugin is imported before a test asks: `tox -e core` has the core alone.
 """
@@ -11,9 +11,14 @@ Nothing of a plugin is imported before a test asks: `tox -e core` has the core a
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
+import signal
+import subprocess
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -26,8 +31,78 @@ _MISSING: Final = "missing"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Make the marker known and begin to add up seconds."""
     config.addinivalue_line("markers", "each_postgres(always): runs on each PostgreSQL version that is installed")
+    config.pluginmanager.register(_SecondsPerDirectory(), "seconds-per-directory")
+
+
+class _SecondsPerDirectory:
+    """Says at the end how many tests of each directory ran and what they took; with xdist, in the controller."""
+
+    def __init__(self) -> None:
+        self._tests: Counter[str] = Counter()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Add one phase of a test; with xdist both processes add up at the same time."""
+        directory = "/".join(report.nodeid.split("::")[0].split("/")[:-1][:2])
+        self._tests[directory] += report.when == "call"
+        self._seconds[directory] += report.duration
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the table; where the environment names a file, append it there for the end of `tox`."""
+        if not sum(self._tests.values()):
+            return
+        lines = [
+            f"{seconds:8.1f} s {self._tests[directory]:6} tests  {directory}"
+            for directory, seconds in sorted(self._seconds.items(), key=lambda item: -item[1])
+        ]
+        lines.append(f"{sum(self._seconds.values()):8.1f} s {sum(self._tests.values()):6} tests")
+        terminalreporter.section("seconds per directory")
+        for line in lines:
+            terminalreporter.write_line(line)
+        if path := os.environ.get("KITT_TEST_SUMMARY"):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.writelines(f"{Path(path).name:8}{line}\n" for line in lines)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _usual_interrupt() -> None:
+    """Let Ctrl-C be what it is at a terminal; a shell's ``&`` leaves it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrations_parsed_once() -> Iterator[None]:
+    """Parse each migration once per process: a thousand tests make the tables, and parsing was half of that."""
+    try:
+        sqlparse: Any = importlib.import_module("sqlparse")
+    except ImportError:
+        yield
+        return
+    split = functools.cache(sqlparse.split)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlparse, "split", lambda text: list(split(text)))
+        yield
+
+
+@pytest.fixture
+def spawn() -> Iterator[Callable[..., subprocess.Popen[Any]]]:
+    """Start processes, called like `subprocess.Popen`; whatever becomes of the test, none survives it.
+
+    A process or a pipe that a failing test left behind would be found when its object is collected, and fail
+    another test.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments: Any, **options: Any) -> subprocess.Popen[Any]:
+            process = stack.enter_context(subprocess.Popen(*arguments, **options))  # noqa: S603  # what a test gives
+            stack.callback(process.kill)
+            return process
+
+        yield start
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,9 @@ with open_store(target, **json.loads(options)) as store:
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "json", "postgres"])
-def test_every_file_becomes_one_run(tmp_path: Path, request: pytest.FixtureRequest, backend: str) -> None:
+def test_every_file_becomes_one_run(
+    tmp_path: Path, request: pytest.FixtureRequest, spawn: Callable[..., subprocess.Popen[str]], backend: str
+) -> None:
     options: Mapping[str, Any] = {}
     if backend == "postgres":
         database = request.getfixturevalue("new_database")()
@@ -59,8 +61,7 @@ def test_every_file_becomes_one_run(tmp_path: Path, request: pytest.FixtureReque
         threads = [threading.Thread(target=work) for _ in range(THREADS)]
         command = [sys.executable, "-c", IMPORTING, target, json.dumps(dict(options)), str(files)]
         processes = [
-            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            for _ in range(PROCESSES)
+            spawn(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(PROCESSES)
         ]
         for thread in threads:
             thread.start()
@@ -72,7 +73,7 @@ def test_every_file_becomes_one_run(tmp_path: Path, request: pytest.FixtureReque
             assert process.stdin is not None
             process.stdin.write("go\n")
             process.stdin.flush()
-        answers = [process.communicate(timeout=60)[0] for process in processes]
+        answers = [process.communicate(timeout=180)[0] for process in processes]
         for thread in threads:
             thread.join()
         counts = [tuple(map(int, answer.split())) for answer in answers]

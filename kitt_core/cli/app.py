@@ -21,7 +21,7 @@ from kitt_core.cli.invocation import State, complete_backend
 from kitt_core.cli.lazy import HintedUsageError, LazyCommand, LazyGroup
 from kitt_core.cli.messages import logging_to_stderr, say_error
 from kitt_core.cli.streams import forget, prepare_streams, works
-from kitt_core.errors import ConfigurationError, KittError
+from kitt_core.errors import ConfigurationError, KittError, PluginError
 
 __all__ = ["cli", "main"]
 
@@ -47,21 +47,22 @@ _COMMANDS: Final = {
 class _Root(LazyGroup):
     """KITT's own commands, followed by those of plugins."""
 
-    def summaries(self, ctx: click.Context) -> dict[str, str]:
-        own = super().summaries(ctx)
-        declared = _state(ctx).declared_commands
-        if declared is not None:
-            return own | {name: _about(found) for name, found in declared.items() if name not in own}
-        from kitt_core.plugins.loading import COMMANDS
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().summaries(ctx), *self._added(ctx)]
 
-        plugins = _state(ctx).plugins
-        names = [name for name in plugins.names(COMMANDS) if name not in own]
-        found = {
-            status.name: status.distribution
-            for status in plugins.statuses(load=False)
-            if status.kind == COMMANDS.name
-        }
-        return own | {name: _about(found.get(name, "the application")) for name in names}
+    def summaries(self, ctx: click.Context) -> dict[str, str]:
+        # A summary is known only once its plugin is imported, so a help page imports those that declare commands.
+        return super().summaries(ctx) | {name: _summary(_state(ctx), name) for name in self._added(ctx)}
+
+    def _added(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands that plugins add."""
+        own, state = super().summaries(ctx), _state(ctx)
+        names = state.declared_commands
+        if names is None:
+            from kitt_core.plugins.loading import COMMANDS
+
+            names = state.plugins.names(COMMANDS)
+        return [name for name in names if name not in own]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         found = super().get_command(ctx, cmd_name)
@@ -76,15 +77,14 @@ class _Root(LazyGroup):
         return command
 
 
-def _about(distribution: str) -> str:
-    """Return what a distribution says about itself; a command's own summary would have to be imported."""
-    from importlib.metadata import PackageNotFoundError, metadata
+def _summary(state: State, name: str) -> str:
+    from kitt_core.plugins.loading import COMMANDS
 
     try:
-        fields = metadata(distribution)
-    except PackageNotFoundError:
-        return f"From {distribution}."
-    return f"{fields['Summary'].rstrip('.')} ({distribution})" if "Summary" in fields else f"From {distribution}."
+        summary = state.plugins.find(COMMANDS, name).summary
+        return summary or f"From {state.plugins.owner(COMMANDS, name)}."
+    except PluginError as error:
+        return f"Not available: {error.message}."
 
 
 def _state(ctx: click.Context) -> State:

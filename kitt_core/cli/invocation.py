@@ -56,17 +56,16 @@ class State:
         return PluginManager()
 
     @property
-    def declared_commands(self) -> dict[str, str] | None:
-        """The commands that plugins declare, with their distributions; None if only the plugin manager knows.
+    def declared_commands(self) -> list[str] | None:
+        """The names of the commands that plugins declare, sorted; None if only the plugin manager knows.
 
-        Help pages do without the manager, whose import takes a while.
+        The manager takes a while to import, which is not needed to find that there are none.
         """
         if "plugins" in vars(self) or os.environ.get(_DISABLED):
             return None
         from importlib.metadata import entry_points
 
-        declared = sorted(entry_points(group=_COMMANDS), key=lambda entry: entry.name)
-        return {entry.name: entry.dist.name if entry.dist else "an unknown distribution" for entry in declared}
+        return sorted({entry.name for entry in entry_points(group=_COMMANDS)})
 
     @cached_property
     def configuration(self) -> Configuration:

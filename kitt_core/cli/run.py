@@ -48,7 +48,7 @@ def _complete_engine(ctx: click.Context, _parameter: click.Parameter, incomplete
 def _directory(ctx: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
     if path is not None and "://" in path:  # it would be taken for the name of a directory
         raise click.BadParameter(
-            "it is a URL, expected a directory; push the repository with git afterwards", ctx, parameter
+            "a URL is not a directory; name one, and `git push` its repository to the URL later", ctx, parameter
         )
     return path
 

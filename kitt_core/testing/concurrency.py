@@ -10,31 +10,28 @@ A third party's test file is a subclass and one fixture, which says how *another
         def target(self, tmp_path):
             return f"shelf:///{tmp_path}/runs"  # or StoreTarget("kitt_shelf.store:ShelfStore", {"path": …})
 
-The other processes are ``python -m kitt_core.testing.worker``. A few kills are tried by default, fifty by the
-tests marked ``long``.
+The other processes do the jobs of `kitt_core.testing.worker`. Ten kills are tried by default, fifty in each test
+that is marked ``long``.
 """
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any, Final
 
 import pytest
 
 from kitt_core.runs.model import CheckedRun, Severity
 from kitt_core.storage.contract import Capability, ResultStore
+from kitt_core.testing._processes import Worker, started
 from kitt_core.testing.documents import STANDARD, small
 from kitt_core.testing.worker import StoreTarget, batch, single
 
 __all__ = ["StoreConcurrencyContract", "assert_whole", "together"]
 
-_PATIENCE: Final = 300  # seconds after which a process that hangs is a failure and not a hang of the tests
 _PROCESSES: Final = 4
 _RUNS: Final = 12
 _KILLS: Final = pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.long)])
@@ -137,11 +134,11 @@ class StoreConcurrencyContract:
     def test_every_acknowledged_run_survives_kill_9_at_any_moment(self, place: StoreTarget, kills: int) -> None:
         acknowledged: list[str] = []
         for n in range(kills):
-            with _started(place, "save_for_ever", f"k{n}") as worker:
+            with started(place, "save_for_ever", f"k{n}") as worker:
                 # Another moment each time: after the first acknowledgement, the second, the third …
                 lines = [_line(worker) for _ in range(1 + n % 5)]
                 worker.kill()
-                lines += _rest(worker)
+                lines += worker.finish()
             acknowledged += lines
         with place.open() as store:
             stored = {run.id: run.document for run in store.scan()}
@@ -222,76 +219,46 @@ class StoreConcurrencyContract:
             assert_whole(store)
 
 
-Worker = subprocess.Popen[str]
-
-
-@contextmanager
-def _started(place: StoreTarget, job: str, *texts: str) -> Iterator[Worker]:
-    """Start a worker; whatever happens, it has ended afterwards."""
-    command = [sys.executable, "-m", "kitt_core.testing.worker", job, place.encode(), *texts]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with subprocess.Popen(  # noqa: S603  # this interpreter and our own module
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as worker:
-        try:
-            yield worker
-        finally:
-            worker.kill()
-
-
 def together(place: StoreTarget, jobs: Sequence[tuple[str, ...]]) -> list[list[str]]:
     """Let workers begin at the same moment and return what each of them said."""
     with ExitStack() as stack:
-        workers = [stack.enter_context(_started(place, *job)) for job in jobs]
+        workers = [stack.enter_context(started(place, *job)) for job in jobs]
         for worker in workers:
             assert _line(worker) == "ready"
         for worker in workers:
-            assert worker.stdin is not None
-            worker.stdin.write("go\n")
-            worker.stdin.flush()
+            worker.go()
         with ThreadPoolExecutor(len(workers)) as pool:  # a pipe that nobody reads would stop its writer
             return list(pool.map(_finished, workers))
 
 
 def _finished(worker: Worker) -> list[str]:
-    said, complaint = worker.communicate(timeout=_PATIENCE)
-    assert worker.returncode == 0, complaint
-    return said.splitlines()
+    said = worker.finish()
+    assert worker.returncode == 0, worker.complaint()
+    return said
 
 
 def _line(worker: Worker) -> str:
-    assert worker.stdout is not None
-    line = worker.stdout.readline()
+    line = worker.said.readline()
     if not line.endswith("\n"):
-        _, complaint = worker.communicate(timeout=_PATIENCE)
-        pytest.fail(f"a worker ended with code {worker.returncode}: {complaint}")
+        worker.finish()
+        pytest.fail(f"a worker ended with code {worker.returncode}: {worker.complaint()}")
     return line.strip()
-
-
-def _rest(worker: Worker) -> list[str]:
-    """Return the lines that a killed worker had finished."""
-    assert worker.stdout is not None
-    return [line.strip() for line in worker.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
 
 
 def _killed_inside(place: StoreTarget, job: str, kills: int) -> Iterator[int]:
     """Kill a worker at ``kills`` points of its job, from the first to the last; yield the number of each."""
-    points = int(_finished_alone(place, job, "0", "0")[-1].removeprefix("points "))
+    with started(place, job, "0", "0") as worker:
+        points = int(_finished(worker)[-1].removeprefix("points "))
     assert points >= 1, "the operation calls nothing that could be interrupted"
     killed = 0
     for n in range(1, kills + 1):
-        with _started(place, job, str(n), str(1 + (n - 1) * points // kills)) as worker:
-            said, complaint = worker.communicate(timeout=_PATIENCE)
-            assert said.splitlines()[:1] == [f"before-{n}"], complaint
+        with started(place, job, str(n), str(1 + (n - 1) * points // kills)) as worker:
+            said = worker.finish()
+            assert said[:1] == [f"before-{n}"], worker.complaint()
             killed += worker.returncode == -signal.SIGKILL
         yield n
     # An operation may be shorter the second time, so that the last points lie behind its end.
     assert 2 * killed >= kills, "the operation has no fixed points to be killed at"
-
-
-def _finished_alone(place: StoreTarget, job: str, *texts: str) -> list[str]:
-    with _started(place, job, *texts) as worker:
-        return _finished(worker)
 
 
 def _assert_all_or_nothing(store: ResultStore, runs: Sequence[CheckedRun]) -> None:

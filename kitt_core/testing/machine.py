@@ -13,7 +13,7 @@ happened before. A third party's test is::
 
     TestShelfMachine = ShelfMachine.TestCase
 
-``TestCase`` has two tests. The first runs the same few hundred operations each time, so that nothing fails by
+``TestCase`` has two tests. The first runs the same hundred operations each time, so that nothing fails by
 chance. The second is marked ``long``: it draws new sequences for ``KITT_TEST_MINUTES`` minutes, 10 without it.
 A failure prints the shortest program that shows it.
 """
@@ -66,7 +66,7 @@ _ANY_SPEED: Final = settings(
     print_blob=True,
     report_multiple_bugs=False,
 )
-_SHORT: Final = settings(_ANY_SPEED, derandomize=True, max_examples=15, stateful_step_count=30)
+_SHORT: Final = settings(_ANY_SPEED, derandomize=True, max_examples=5, stateful_step_count=20)
 _LONG: Final = settings(_ANY_SPEED, derandomize=False, max_examples=50, stateful_step_count=60)
 
 

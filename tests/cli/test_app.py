@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from kitt_core.cli import app
 from kitt_core.cli.lazy import LazyCommand
-from kitt_core.errors import KittError, StoreUnavailableError
+from kitt_core.errors import KittError, PluginError, StoreUnavailableError
 from kitt_core.hookspecs import hookimpl
 from kitt_core.plugins import Command, PluginManager, Registry
 
@@ -51,10 +52,15 @@ def loaded_by(*arguments: str) -> set[str]:
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("-h",), ("--version",), ("storage", "--help")])
-def test_help_imports_no_plugin_and_nothing_heavy(arguments: tuple[str, ...]) -> None:
+def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
     loaded = loaded_by(*arguments)
     assert loaded.isdisjoint(HEAVY)
-    assert not [name for name in loaded if name.startswith("kitt_") and not name.startswith("kitt_core")]
+    # The page that lists the commands of plugins imports what describes them, and nothing else of a plugin.
+    declared = entry_points(group="kitt.commands") if arguments in {("--help",), ("-h",)} else ()
+    declaring = {entry.module for entry in declared}
+    packages = {name.partition(".")[0] for name in declaring}
+    ours = {name for name in loaded if name.startswith("kitt_") and not name.startswith("kitt_core")}
+    assert ours <= declaring | packages
 
 
 def test_help_imports_no_command() -> None:
@@ -185,9 +191,33 @@ def test_commands_of_plugins_are_listed_by_name_and_never_hide_ours(kitt: Kitt, 
     brings(plugins, lambda: 0, "probe")
     brings(plugins, raising(RuntimeError("imported")), "doctor")
     answer = kitt("--help")
-    assert "  probe        From the application.\n" in answer.out
+    assert "  probe        From kitt-probe.\n" in answer.out
     assert answer.out.count("\n  doctor") == 1
     assert kitt("doctor", "--help").code == 0
+
+
+def test_a_command_of_a_plugin_says_in_the_list_what_it_is(kitt: Kitt, plugins: PluginManager) -> None:
+    class Plugin:
+        @hookimpl
+        def kitt_register_commands(self, registry: Registry[Command]) -> None:
+            load = raising(AssertionError("the page needs no command"))
+            registry.add(Command(name="shelf", load=load, summary="Tidies the shelf."))
+
+    plugins.register(Plugin(), "kitt-shelf")
+    assert "  shelf        Tidies the shelf.\n" in kitt("--help").out
+
+
+def test_a_plugin_that_cannot_be_imported_costs_the_list_one_line(
+    kitt: Kitt, plugins: PluginManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(kind: object, name: str) -> Command:
+        raise PluginError(f"command {name} of kitt-shelf failed to load: ImportError: no shelf")
+
+    monkeypatch.setattr(plugins, "names", lambda kind: ["shelf"])
+    monkeypatch.setattr(plugins, "find", broken)
+    answer = kitt("--help")
+    assert answer.code == 0
+    assert "shelf        Not available: command shelf of kitt-shelf failed to load" in answer.out
 
 
 def test_a_plugin_command_that_does_not_load_is_an_error(kitt: Kitt) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -31,8 +32,10 @@ class Plugin:
     def kitt_register_commands(self, registry):
         registry.add(Command(name="sleep", load=lambda: click.command("sleep")(sleep)))
 
-if "ignore" in sys.argv:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+# Whatever the tests were started by: `nohup` and `&` leave signals ignored, and children inherit that.
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+    signal.signal(number, signal.SIG_IGN if number.name in sys.argv else usual)
 state = State()
 state.plugins = PluginManager(autoload=False)
 state.plugins.register(Plugin())
@@ -41,36 +44,37 @@ sys.exit(main(["sleep"], state=state))
 
 
 @pytest.mark.parametrize(
-    ("number", "extra", "code"),
+    ("number", "ignored", "code"),
     [
         (signal.SIGINT, "", 130),
         (signal.SIGTERM, "", 143),
-        (signal.SIGTERM, "ignore", 143),
+        (signal.SIGTERM, "SIGINT", 143),
         (signal.SIGHUP, "", 129),
     ],
 )
-def test_signals_end_a_command_with_their_exit_code(number: signal.Signals, extra: str, code: int) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", SLEEPER, extra], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+def test_signals_end_a_command_with_their_exit_code(
+    spawn: Callable[..., subprocess.Popen[str]], number: signal.Signals, ignored: str, code: int
+) -> None:
+    process = spawn(
+        [sys.executable, "-c", SLEEPER, ignored], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=180)
     assert (process.returncode, err.strip()) == (code, "error: interrupted")
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_reader_that_goes_away_is_no_error(unbuffered: str) -> None:
+def test_a_reader_that_goes_away_is_no_error(spawn: Callable[..., subprocess.Popen[str]], unbuffered: str) -> None:
     command = [sys.executable, "-m", "kitt_core", "plugins", "list"]
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    process = spawn(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     process.stdout.close()
     assert process.stderr is not None
     assert process.stderr.read() == ""
-    process.stderr.close()
-    assert process.wait(timeout=30) == 141
+    assert process.wait(timeout=180) == 141
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
@@ -101,29 +105,31 @@ def test_a_full_disk_behind_a_help_page_is_one_line(unbuffered: str, what: str) 
     assert "Traceback" not in done.stderr
 
 
+LIST = ["plugins", "list"]
+INIT = ["--backend=sqlite:///runs.db", "storage", "init"]
+IMPORT = ["--backend=memory:", "storage", "import", "-"]
+NO_OUTPUT = "error: standard output cannot be written: Bad file descriptor"
+
+
 @pytest.mark.parametrize(
-    ("closed", "arguments", "code", "error"),
+    ("closed", "arguments", "code", "error", "unbuffered"),
     [
-        (">&-", ["--help"], 2, "error: standard output cannot be written: Bad file descriptor"),
-        (">&-", ["plugins", "list"], 2, "error: standard output cannot be written: Bad file descriptor"),
-        (">&-", ["nothing"], 2, "error: no such command: 'nothing'"),
-        (">&-", ["--backend=sqlite:///runs.db", "storage", "init"], 0, "runs.db is ready, schema version 12"),
-        ("2>&-", ["plugins", "list"], 0, None),
-        ("2>&-", ["nothing"], 2, None),
-        ("2>&-", ["--backend=sqlite:///runs.db", "storage", "init"], 0, None),
-        ("2>/dev/full", ["nothing"], 2, None),
-        (
-            "<&-",
-            ["--backend=memory:", "storage", "import", "-"],
-            5,
-            "error: -: cannot be read: Bad file descriptor",
-        ),
-        ("<&-", ["plugins", "list"], 0, None),
-        (">&- 2>&- <&-", ["plugins", "list"], 2, None),
-        (">&- 2>&- <&-", ["--backend=sqlite:///runs.db", "storage", "init"], 0, None),
+        (">&-", ["--help"], 2, NO_OUTPUT, ""),
+        (">&-", LIST, 2, NO_OUTPUT, ""),
+        (">&-", LIST, 2, NO_OUTPUT, "1"),
+        (">&-", ["nothing"], 2, "error: no such command: 'nothing'", ""),
+        (">&-", INIT, 0, "runs.db is ready, schema version 12", ""),
+        ("2>&-", LIST, 0, None, ""),
+        ("2>&-", ["nothing"], 2, None, ""),
+        ("2>&-", ["nothing"], 2, None, "1"),
+        ("2>&-", INIT, 0, None, "1"),
+        ("2>/dev/full", ["nothing"], 2, None, ""),
+        ("<&-", IMPORT, 5, "error: -: cannot be read: Bad file descriptor", ""),
+        ("<&-", LIST, 0, None, ""),
+        (">&- 2>&- <&-", LIST, 2, None, "1"),
+        (">&- 2>&- <&-", INIT, 0, None, ""),
     ],
-)
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+)  # fmt: skip
 def test_closed_streams(closed: str, arguments: list[str], code: int, error: str | None, unbuffered: str) -> None:
     if "sqlite:///runs.db" in "".join(arguments):
         pytest.importorskip("kitt_sqlite")

@@ -440,7 +440,7 @@ def test_no_option_runs_on_a_fresh_machine(home: Path) -> None:
     pytest.importorskip("kitt_engines")
     pytest.importorskip("kitt_sqlite")
     command = [sys.executable, "-m", "kitt_core", "run", "--format", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     assert (done.returncode, done.stderr) == (0, "")
     shown = json.loads(done.stdout)
     assert shown["location"].endswith(str(home / "kitt.db"))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import pytest
 from kitt_core import open_store
 
 pytest.importorskip("kitt_sqlite")
+
+PATIENCE = 180  # seconds: only a process that hangs takes them, however busy the machine is
 
 PROGRAM = """
 import asyncio, os, resource, signal, sys, time
@@ -104,8 +107,10 @@ if mode in {"saving", "stuck"}:
     ResultStore.save_checked = slowly(ResultStore.save_checked, "saving", 1.5 if mode == "saving" else 60)
 if mode == "writing":
     rundir.write_run = slowly(rundir.write_run, "writing", 1.5)
-if os.environ.get("IN_BACKGROUND"):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+# Whatever the tests were started by: `nohup` and `&` leave signals ignored, and children inherit that.
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+    signal.signal(number, signal.SIG_IGN if number.name in os.environ.get("IGNORED", "") else usual)
 state = State()
 state.plugins = PluginManager()
 state.plugins.register(Plugin())
@@ -114,9 +119,9 @@ sys.exit(main(["run", "-e", "probe", *arguments], state=state))
 
 
 @pytest.fixture
-def start(home: Path) -> Callable[..., subprocess.Popen[str]]:
+def start(home: Path, spawn: Callable[..., subprocess.Popen[str]]) -> Callable[..., subprocess.Popen[str]]:
     def begin(mode: str, *arguments: str, prefix: Sequence[str] = (), **variables: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        return spawn(
             [*prefix, sys.executable, "-c", PROGRAM, mode, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -128,13 +133,23 @@ def start(home: Path) -> Callable[..., subprocess.Popen[str]]:
 
 
 def wait_for(mark: str, times: int = 1) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     marks = Path("marks")
     while time.monotonic() < deadline:
         if marks.exists() and marks.read_text().splitlines().count(mark) >= times:
             return
         time.sleep(0.02)
     raise AssertionError(f"the process never came to {mark}")
+
+
+def interrupt_again(process: subprocess.Popen[str]) -> str:
+    """Press Ctrl-C until the process ends, and return what it said: two signals at once are one to the system."""
+    for _ in range(PATIENCE // 10):
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=10)[1]
+    raise AssertionError("the process does not end")
 
 
 def stored(home: Path) -> list[dict[str, Any]]:
@@ -155,15 +170,16 @@ def passed(document: dict[str, Any]) -> dict[str, bool]:
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
 
-@pytest.mark.parametrize(("number", "code"), SIGNALS)
-@pytest.mark.parametrize("mode", ["opening", "first"])
+@pytest.mark.parametrize(
+    ("mode", "number", "code"), [("opening", *SIGNALS[0]), ("first", *SIGNALS[1]), ("first", *SIGNALS[2])]
+)
 def test_before_the_first_answer_nothing_is_stored(
     start: Callable[..., subprocess.Popen[str]], home: Path, mode: str, number: signal.Signals, code: int
 ) -> None:
     process = start(mode)
     wait_for("asked")
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out, err) == (code, "", "error: interrupted\n")
     assert (stored(home), kept()) == ([], [])
 
@@ -174,10 +190,10 @@ def test_before_the_first_answer_nothing_is_stored(
 def test_in_the_middle_of_a_benchmark_the_others_are_stored(
     start: Callable[..., subprocess.Popen[str]], home: Path, number: signal.Signals, code: int, background: bool
 ) -> None:
-    process = start("middle", **({"IN_BACKGROUND": "1"} if background else {}))
+    process = start("middle", **({"IGNORED": "SIGINT"} if background else {}))
     wait_for("asked", 4)
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code
     assert err.splitlines()[0] == "error: interrupted; what was measured until then is stored"
     (document,) = stored(home)
@@ -187,11 +203,23 @@ def test_in_the_middle_of_a_benchmark_the_others_are_stored(
     assert document["results"][0]["metrics"]["cold_latency_ms"] > 0
 
 
+def test_a_lost_terminal_ends_no_run_that_was_started_with_nohup(
+    start: Callable[..., subprocess.Popen[str]], home: Path
+) -> None:
+    process = start("writing", IGNORED="SIGHUP")
+    wait_for("writing")
+    process.send_signal(signal.SIGHUP)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, err) == (0, "")
+    assert kept() == stored(home)
+    assert [document["passed"] for document in kept()] == [True]
+
+
 def test_between_benchmarks_those_before_are_whole(
     start: Callable[..., subprocess.Popen[str]], home: Path
 ) -> None:
     process = start("between")
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143, err
     (document,) = stored(home)
     assert passed(document) == {"warmup_analysis": True, "throughput": True, "latency": True, "memory": False}
@@ -204,23 +232,22 @@ def test_an_engine_that_blocks_is_left_at_the_second_signal(
     process = start("blocking", "--concurrency", "1")
     wait_for("asked")
     process.send_signal(signal.SIGINT)
-    time.sleep(0.3)  # two signals at once are one to the system
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    interrupt_again(process)
     assert process.returncode == 130
     (document,) = stored(home)
     assert passed(document) == {"warmup_analysis": True, "throughput": False}
 
 
-@pytest.mark.parametrize("mode", ["saving", "writing"])
-@pytest.mark.parametrize(("number", "code"), SIGNALS)
+@pytest.mark.parametrize(
+    ("mode", "number", "code"), [("saving", *SIGNALS[0]), ("writing", *SIGNALS[1]), ("saving", *SIGNALS[2])]
+)
 def test_while_storing_a_signal_waits(
     start: Callable[..., subprocess.Popen[str]], home: Path, mode: str, number: signal.Signals, code: int
 ) -> None:
     process = start(mode)
     wait_for(mode)
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code
     assert err.splitlines()[0] == "error: interrupted; the run is complete and stored"
     (document,) = stored(home)
@@ -234,7 +261,7 @@ def test_a_second_ctrl_c_while_storing_loses_nothing(
     process = start("closing")
     wait_for("closing")
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert err.splitlines()[0] == "warning: engine probe was interrupted while it closed"
     assert [document["passed"] for document in stored(home)] == [True]
@@ -246,7 +273,7 @@ def test_files_are_written_whatever_is_pressed(start: Callable[..., subprocess.P
     for _ in range(4):
         process.send_signal(signal.SIGINT)
         time.sleep(0.1)
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert kept() == stored(home)
     assert len(kept()) == 1
@@ -258,16 +285,14 @@ def test_a_store_that_does_not_answer_is_left_at_the_second_signal(
     process = start("stuck")
     wait_for("saving")
     process.send_signal(signal.SIGINT)
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    err = interrupt_again(process)
     warning, error = err.splitlines()
     assert process.returncode == 130
     assert error == "error: interrupted"
     (directory,) = {path.parent for path in Path("kitt-results").rglob("metrics.json")}
     assert f"`kitt storage import {directory}` stores it later" in warning
     command = [sys.executable, "-m", "kitt_core", "storage", "import", str(directory)]
-    assert subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+    assert subprocess.run(command, capture_output=True, timeout=PATIENCE).returncode == 0
     assert stored(home) == kept()
 
 
@@ -275,7 +300,7 @@ def test_a_lost_engine_ends_the_run_with_its_reason(
     start: Callable[..., subprocess.Popen[str]], home: Path
 ) -> None:
     process = start("lost")
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert err.splitlines()[0] == "error: the run ended early: the server went away for good"
     (document,) = stored(home)
@@ -288,7 +313,7 @@ def test_an_engine_lost_before_it_answered_leaves_nothing(
     start: Callable[..., subprocess.Popen[str]], home: Path
 ) -> None:
     process = start("lost at once")
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out, err) == (1, "", "error: there was nobody\nhint: start it\n")
     assert (stored(home), kept()) == ([], [])
 
@@ -297,7 +322,7 @@ def test_a_server_that_refuses_everything_is_soon_given_up(
     start: Callable[..., subprocess.Popen[str]], home: Path
 ) -> None:
     process = start("refusing", "--requests", "1000")
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert err.startswith("error: the run ended early: throughput: no request was answered; ")
     assert "HTTP 503" in err
@@ -342,7 +367,7 @@ def test_a_disk_too_full_for_the_files_leaves_the_run_in_the_store(
     start: Callable[..., subprocess.Popen[str]], home: Path
 ) -> None:
     process = start("", "--results-dir", "small/results", prefix=on_a_small_disk(196))
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 4
     assert "but its files could not be written" in err.splitlines()[0]
     assert "No space left on device" in err.splitlines()[0]
@@ -354,7 +379,7 @@ def test_a_disk_too_full_for_the_store_leaves_the_files(
     start: Callable[..., subprocess.Popen[str]], home: Path
 ) -> None:
     process = start("", prefix=on_a_small_disk(150), KITT_HOME="small/home")
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 4
     assert err.startswith("error: the run was measured but is not stored: ")
     (document,) = kept()
@@ -365,7 +390,7 @@ def test_a_disk_too_full_for_samples_costs_them_alone(
     start: Callable[..., subprocess.Popen[str]], home: Path
 ) -> None:
     process = start("", "--requests", "2000", prefix=on_a_small_disk(196), TMPDIR="small")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     (warning,) = err.splitlines()
     assert warning.startswith("warning: the requests' samples can't be written to ")
@@ -378,7 +403,7 @@ def test_no_room_anywhere_is_one_line(start: Callable[..., subprocess.Popen[str]
     with open_store("sqlite", path=home / "kitt.db") as store:
         store.initialize()
     process = start("no room")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (4, "")
     error = err.splitlines()[-2]
     assert error.startswith("error: the run was measured but could not be stored: ")

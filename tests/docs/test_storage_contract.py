@@ -9,6 +9,7 @@ from inspect import Parameter, signature
 from pathlib import Path
 
 import attrs
+import pytest
 
 from kitt_core.plugins import STORAGE, PluginManager
 from kitt_core.runs import GROUP_FIELDS, ORDER_FIELDS, STATISTICS, RunFilter, model
@@ -60,12 +61,30 @@ def test_every_filter_order_group_statistic_and_value_is_documented() -> None:
         assert {attribute.name for attribute in attrs.fields(getattr(model, name))} <= set(documented)
 
 
-def test_the_documented_store_passes_the_documented_tests(tmp_path: Path) -> None:
+SOME = "a_second_handle or a_deleted_run_is_gone or an_id_that_several_processes_want"
+
+
+@pytest.mark.parametrize(
+    "chosen", [SOME, pytest.param("test", marks=pytest.mark.long)], ids=["some of them", "all"]
+)
+def test_the_documented_store_passes_the_documented_tests(tmp_path: Path, chosen: str) -> None:
     install_documented(tmp_path)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = long\n", encoding="utf-8")
     # Forcing every file to the disk would take most of the time, and shows nothing here.
     (tmp_path / "conftest.py").write_text("import os\nos.fsync = lambda file: None\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not long", "tests"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        "not long",
+        "-k",
+        chosen,
+        "tests",
+    ]
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "PYTEST_ADDOPTS": ""}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 0, done.stdout[-3000:]

@@ -30,7 +30,7 @@ def test_examples_of_code_run(example: str, fresh: Path) -> None:
     # yoyo reads its migrations, which are ASCII, without naming an encoding.
     warnings = ["-W", "error", "-W", "ignore::EncodingWarning:yoyo.migrations"]
     command = [sys.executable, *warnings, "example.py"]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=180)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -263,8 +263,8 @@ for number in range(10):
 """
 
 
-def test_processes_lose_and_tear_nothing(root: Path) -> None:
-    workers = [subprocess.Popen([sys.executable, "-c", SAVING, str(root), str(n)]) for n in range(4)]
+def test_processes_lose_and_tear_nothing(root: Path, spawn: Callable[..., subprocess.Popen[str]]) -> None:
+    workers = [spawn([sys.executable, "-c", SAVING, str(root), str(n)]) for n in range(4)]
     while any(worker.poll() is None for worker in workers):
         for run in find_runs(root):
             stored = run.read()

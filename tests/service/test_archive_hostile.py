@@ -13,6 +13,7 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kitt_core.archive import members
 from kitt_core.archive.members import Limits
 from kitt_core.errors import InvalidArchiveError
 from kitt_core.testing.documents import MINIMAL
@@ -257,17 +258,23 @@ def test_sums_that_do_not_fit() -> None:
 # Bombs.
 
 
+@pytest.fixture
+def _little_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the archives small whose size is refused."""
+    monkeypatch.setattr(members, "_ALWAYS", 1 << 20)
+
+
+@pytest.mark.usefixtures("_little_always")
 def test_an_archive_that_unpacks_to_too_much_is_left_early(tmp_path: Path) -> None:
-    document = b'{"model": "' + b"x" * (300 << 20) + b'"}'
+    document = b'{"model": "' + b"x" * (5 << 20) + b'"}'
     data = written((stored("a", document), []))
-    assert len(data) < 400_000
+    assert len(data) < 10_000
     # Told by the header: nothing of it is unpacked.
     refused(data, "more than 250 times its size", limits=Limits(document_mib=1024))
     path = tmp_path / "zeros.gz"
     with gzip.open(path, "wb") as file:
         file.write(UNPACKED.rstrip(b"\0") + bytes(512 + 1024))
-        for _ in range(300):
-            file.write(bytes(1 << 20))
+        file.write(bytes(5 << 20))
     refused(path.read_bytes())
 
 
@@ -284,11 +291,12 @@ def test_a_document_that_is_announced_too_large_is_not_read() -> None:
     assert "--max-ratio 1100" in (error.hint or "")
 
 
+@pytest.mark.usefixtures("_little_always")
 def test_the_limit_can_be_raised() -> None:
-    document = b'{"a": "' + b"x" * (80 << 20) + b'"}'
+    document = b'{"a": "' + b"x" * (3 << 20) + b'"}'
     data = written((stored("a", document), []))
-    refused(data, "more than 1 times its size", limits=Limits(ratio=1, document_mib=128))
-    assert read(data, limits=Limits(ratio=1000, document_mib=128))[0].document == document
+    refused(data, "more than 1 times its size", limits=Limits(ratio=1, document_mib=4))
+    assert read(data, limits=Limits(ratio=1000, document_mib=4))[0].document == document
 
 
 # Damage anywhere.

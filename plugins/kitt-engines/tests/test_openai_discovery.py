@@ -35,7 +35,7 @@ def refused(with_session: With, **options: Any) -> KittError:
     started = time.monotonic()
     with pytest.raises(KittError) as caught:
         with_session(the_model, **options)
-    assert time.monotonic() - started < PATIENCE
+    assert time.monotonic() - started < 60, "ten seconds on an idle machine"
     assert "\n" not in str(caught.value)
     return caught.value
 

@@ -145,4 +145,3 @@ def test_the_quick_suite_passes_on_the_default_size() -> None:
     assert len(result.entries) == 4
     latency = next(entry for entry in result.entries if entry["test_name"] == "latency")
     assert {"ttft_ms", "tpot_ms", "itl_ms", "e2e_latency_ms"} <= set(latency["metrics"])
-    assert result.total_time_seconds < 120

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from kitt_engines.testing import Behaviour, Fault
 from kitt_engines.testing.behaviour import fault_for
-from kitt_engines.testing.server import ScriptedServer, main
+from kitt_engines.testing.server import ScriptedServer
 
 T = TypeVar("T")
 BODY: dict[str, Any] = {
@@ -100,36 +100,6 @@ def test_a_completion_has_text_and_the_count_in_every_chunk() -> None:
         ({"max_tokens": None}, 5, "length"),
     ],
 )
-def test_an_answer_has_its_natural_length_or_the_one_that_was_asked_for(
-    changes: dict[str, Any], length: int, reason: str
-) -> None:
-    _, streamed = answer(Behaviour(tokens=5), stream_options=None, **changes)
-    *_, end = events(streamed)
-    assert (len(events(streamed)), end["choices"][0]["finish_reason"]) == (length + 2, reason)
-    _, whole = answer(Behaviour(tokens=5), stream=False, **changes)
-    found = json.loads(whole)
-    assert found["usage"]["completion_tokens"] == length
-    assert found["choices"][0]["finish_reason"] == reason
-
-
-def test_what_comes_late_does_not_delay_the_rest() -> None:
-    async def elapsed(http: aiohttp.ClientSession, root: str) -> float:
-        clock = asyncio.get_running_loop().time
-        started = clock()
-        async with http.post(f"{root}/v1/chat/completions", json=BODY | {"max_tokens": 30}) as response:
-            await response.read()
-        return clock() - started
-
-    assert serving(Behaviour(ttft=0.05, gap=0.005), elapsed) >= 0.05 + 29 * 0.005 - 1e-6
-
-
-@pytest.mark.parametrize("fault", [Fault(name) for name in ("401", "404", "429", "500", "503")])
-def test_a_status_is_an_answer_in_openais_form(fault: Fault) -> None:
-    status, body = answer(Behaviour(faults=[f"*={fault}"]))
-    assert status == int(fault)
-    assert json.loads(body)["error"]["message"] == f"asked to answer {fault}"
-
-
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
@@ -153,28 +123,6 @@ def test_a_fault_is_sent_as_described(fault: Fault, expected: bytes, monkeypatch
     assert status == 200
     assert expected in body
     assert (b"[DONE]" in body) == (fault is Fault.DONE_ONLY)
-
-
-@pytest.mark.parametrize("fault", [Fault.RESET, Fault.NEVER])
-def test_a_fault_may_be_no_answer(fault: Fault) -> None:
-    with pytest.raises((aiohttp.ClientError, TimeoutError)):
-        answer(Behaviour(faults=[f"1={fault}"]))
-
-
-def test_an_empty_stream_is_empty() -> None:
-    assert answer(Behaviour(faults=["*=empty"])) == (200, b"")
-
-
-@pytest.mark.parametrize(("refusal", "status"), [("openai", 400), ("plain", 400), ("fastapi", 422)])
-def test_a_field_is_refused(refusal: str, status: int) -> None:
-    found, body = answer(Behaviour(refuse=["stream_options"], refusal=refusal))
-    assert found == status
-    assert (b"stream_options" in body) == (refusal != "plain")
-
-
-def test_a_model_that_it_does_not_have() -> None:
-    status, body = answer(Behaviour(models=["a"]))
-    assert (status, b"does not exist" in body) == (404, True)
 
 
 def test_keys_lists_versions_and_control() -> None:
@@ -216,15 +164,3 @@ def test_a_fault_is_for_a_number_a_text_or_all() -> None:
 def test_a_fault_that_does_not_exist_is_refused(fault: str) -> None:
     with pytest.raises(ValueError, match="expected WHEN=WHAT"):
         Behaviour(faults=[fault])
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["--usage", "often"], ["--ttft", "-1"], ["--colour", "red"]])
-def test_the_command_line_explains_itself(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == (0 if arguments == ["--help"] else 2)
-    out, err = capsys.readouterr()
-    assert "kitt_engines.testing.server" in out + err
-    if not err:
-        assert "--tokens-per-chunk" in out
-        assert "mid-error" in out

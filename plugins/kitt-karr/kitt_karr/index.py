@@ -7,53 +7,61 @@ from git by the id that is noted, so that git's bytes are the only ones there ar
 
 from __future__ import annotations
 
+import logging
+import os
+import shutil
 import sqlite3
+import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from attrs import frozen
+from attrs import define, frozen
 from sqlalchemy import Connection
 
 from kitt_core.errors import InvalidDocumentError, SchemaError, StoreUnavailableError
 from kitt_core.rundir import Identity
 from kitt_core.runs import CheckedRun, RunRows, clean_text, codec, derive_rows, format_utc, parse_timestamp
-from kitt_karr.history import times_of_arrival
-from kitt_karr.objects import Commit
-from kitt_karr.repository import Repository
-from kitt_karr.runs import Place, RunTree, changed_runs, identify
+from kitt_karr.git.repository import Head, Repository
+from kitt_karr.git.trees import Place
+from kitt_karr.runs import RunTree, changed_runs, identify, times_of_arrival
 from kitt_sql.schema.tables import SCHEMA_VERSION
 from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
 from kitt_sql.sqlite.writing import insert_runs, records_of
 
-__all__ = ["INDEX_NAME", "IndexedRun", "RunIndex", "is_damaged"]
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
-_LAYOUT: Final = 1
+_LAYOUT: Final = 2
 INDEX_NAME: Final = f"index-{SCHEMA_VERSION}.{_LAYOUT}.db"
 """Another KITT with another schema has a file of its own, and neither upgrades the other's."""
 
 _BATCH: Final = 100
 _PATIENCE_SECONDS: Final = 300.0  # a whole rebuild by another process
-_COLUMNS: Final = "place, run_id, tree, document, identity, sha256, created_at, problem, readable"
-_PLACES: Final = """
-CREATE TABLE IF NOT EXISTS karr_runs (
-    place BLOB PRIMARY KEY, run_id TEXT NOT NULL, tree TEXT NOT NULL, document TEXT NOT NULL, identity TEXT,
-    sha256 TEXT NOT NULL, created_at TEXT NOT NULL, problem TEXT, readable INTEGER NOT NULL
-) WITHOUT ROWID
-"""
+_MOST_RENEWALS: Final = 3
 _TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS karr_state (id INTEGER PRIMARY KEY CHECK (id = 1), tip TEXT NOT NULL)",
-    _PLACES,
+    """CREATE TABLE IF NOT EXISTS karr_runs (
+        place BLOB PRIMARY KEY, run_id TEXT NOT NULL, tree TEXT NOT NULL, document TEXT NOT NULL, identity TEXT,
+        sha256 TEXT NOT NULL, created_at TEXT NOT NULL, problem TEXT,
+        readable INTEGER NOT NULL, unread INTEGER NOT NULL) WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS karr_runs_run_id ON karr_runs (run_id)",
     "CREATE INDEX IF NOT EXISTS karr_runs_sha256 ON karr_runs (sha256)",
+    "CREATE INDEX IF NOT EXISTS karr_runs_unread ON karr_runs (unread) WHERE unread",
 )
 # Those below ``runs`` by name, too: rows of runs that somebody took out by hand would stay.
-_DERIVED: Final = (
-    *("karr_state", "karr_runs", "metrics", "benchmarks", "hardware"),
-    *("run_documents", "run_labels", "runs"),
+_ALL: Final = (
+    "karr_state",
+    "karr_runs",
+    "metrics",
+    "benchmarks",
+    "hardware",
+    "run_documents",
+    "run_labels",
+    "runs",
 )
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 
@@ -63,221 +71,245 @@ class IndexedRun:
     """What the index knows of a directory that is a run.
 
     Attributes:
-        run: The directory.
-        identity: Who it says it is.
         readable: Whether its document can be parsed; those that can't are not listed.
+        unread: Whether its document or ``run.json`` could not be read. That says nothing of what is there, so it
+            is tried again with every question.
     """
 
     run: RunTree
     identity: Identity
     readable: bool
+    unread: bool = False
+
+
+@define
+class IndexChange:
+    """The index inside one transaction: it stands at ``head``, later at the ``commit`` that was taken over."""
+
+    head: Head
+    _driver: sqlite3.Connection
+    commit: str | None = None
+
+    def find(self, run_id: str) -> list[IndexedRun]:
+        """Return the directories that say they are this run."""
+        return _select(self._driver, "run_id = ?", clean_text(run_id))
+
+    def ids_by_digest(self, runs: Iterable[CheckedRun]) -> dict[str, str]:
+        """Return the ids of the runs that have the same bytes as some others, by digest."""
+        found = ((run.sha256, _select(self._driver, "sha256 = ?", run.sha256, limit=1)) for run in runs)
+        return {digest: same[0].identity.id for digest, same in found if same}
+
+    def holds_runs(self) -> bool:
+        """Whether there is any run."""
+        return bool(_select(self._driver, "readable", limit=1))
+
+    def holds_below(self, place: Place) -> bool:
+        """Whether other runs are in the directory of a run."""
+        start = b"/".join(place) + b"/"
+        return bool(_select(self._driver, "place >= ? AND place < ?", start, start[:-1] + b"0", limit=1))
+
+    def add(self, runs: Sequence[tuple[RunTree, CheckedRun]], commit: str) -> None:
+        """Take over a commit that added runs."""
+        self.commit = commit
+        for tree, run in runs:
+            identity = Identity(run.id, run.created_at, run.sha256)
+            _add_place(self._driver, IndexedRun(tree, identity, readable=True))
+        _add_rows(self._driver, [(r.id, r.created_at, r.sha256, r.rows) for _, r in runs])
+        _set_tip(self._driver, commit)
+
+    def remove(self, run_id: str, commit: str) -> None:
+        """Take over a commit that removed a run."""
+        self.commit = commit
+        self._driver.execute("DELETE FROM karr_runs WHERE run_id = ?", (run_id,))
+        self._driver.execute("DELETE FROM runs WHERE id = ?", (run_id,))
+        _set_tip(self._driver, commit)
 
 
 class RunIndex(SQLiteStore):
     """The rows of the runs at the tip of a repository's branch.
 
-    Args:
-        path: The database file.
-        repository: What it is made from.
+    What it answers as a store is what it holds; `at_tip` brings it up first. For a repository that may only be
+    read it is in a temporary directory, and made anew each time.
     """
 
-    def __init__(self, path: Path, repository: Repository) -> None:
-        # A power cut may take back the last changes, never tear one: then the commit that it knows is older.
-        super().__init__(SQLiteDatabase(SQLiteFile(path, synchronous="NORMAL", busy_timeout=_PATIENCE_SECONDS)))
+    def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self._tables_made = False
-        self._making = threading.Lock()
+        with suppress(OSError):
+            repository.own.mkdir(exist_ok=True)
+        writable = os.access(repository.own, os.W_OK)
+        self._directory = repository.own if writable else Path(tempfile.mkdtemp(prefix="kitt-karr-"))
+        # A power cut may take back the last changes, never tear one: then the commit that it knows is older.
+        path = self._directory / INDEX_NAME
+        self._file = SQLiteFile(path, synchronous="NORMAL", busy_timeout=_PATIENCE_SECONDS)
+        self._preparing = threading.Lock()
+        self._renewals = 0
+        self._has_tables = False
+        super().__init__(SQLiteDatabase(self._file))
 
-    # Following the branch.
+    def close(self) -> None:
+        """Close the file; one in a temporary directory is removed."""
+        super().close()
+        if self._directory != self._repository.own:
+            shutil.rmtree(self._directory, ignore_errors=True)
 
-    def follow(self) -> str | None:
-        """Bring the index to the branch's tip and return that commit, None if there is none yet."""
-        tip = self._repository.head().tip
-        if self.tip() != tip:
-            with self._changing() as driver:
-                # Again: only under the write lock, so that nobody moves the index back to an older tip.
-                tip = self._repository.head().tip
-                known = _tip(driver)
-                if known != tip:
-                    self._move(driver, known, tip)
-        return tip
+    def at_tip(self, question: Callable[[], T]) -> T:
+        """Answer a question when the index is at the branch's tip; a damaged file is made anew first."""
+        database = self.database
+        try:
+            self._follow()
+            return question()
+        except (SchemaError, StoreUnavailableError) as error:
+            self._renew(database, error)
+        self._follow()
+        return question()
 
-    def tip(self) -> str | None:
-        """Return the commit that the index was made from, None if it is empty."""
-        self._make_tables()
-        with self.database.raw_connection() as driver:
-            return _tip(driver)
+    @contextmanager
+    def changing(self) -> Iterator[IndexChange]:
+        """Lend the index at the branch's tip for one save or deletion; the caller holds the repository's lock.
 
-    def note_saved(self, before: str | None, commit: str, runs: Sequence[tuple[RunTree, CheckedRun]]) -> None:
-        """Take over what a commit of ours added, if the index stands where that began."""
-        with self._changing() as driver:
-            if _tip(driver) != before:
-                return  # others were faster; the next reader brings it up
-            indexed = [
-                IndexedRun(tree, Identity(run.id, run.created_at, run.sha256), readable=True) for tree, run in runs
-            ]
-            _add_places(driver, indexed)
-            self._add_rows(driver, [(run.id, run.created_at, run.sha256, run.rows) for _, run in runs])
-            _set_tip(driver, commit)
-
-    def note_deleted(self, before: str | None, commit: str, run_id: str) -> None:
-        """Take over that a commit of ours removed a run."""
-        with self._changing() as driver:
-            if _tip(driver) == before:
-                driver.execute("DELETE FROM karr_runs WHERE run_id = ?", (run_id,))
-                driver.execute("DELETE FROM runs WHERE id = ?", (run_id,))
-                _set_tip(driver, commit)
+        What fails after a commit was taken over is not the save's concern: the commit is there, and the next
+        question brings the index up to it. A file that turns out to be damaged before is made anew without an
+        error, and ``commit`` stays None.
+        """
+        self.at_tip(self.count)
+        database = self.database
+        change: IndexChange | None = None
+        try:
+            with database.raw_writing() as driver:
+                head = self._repository.head(for_writing=True)
+                self._move(driver, head.tip)
+                change = IndexChange(head, driver)
+                yield change
+        except (SchemaError, StoreUnavailableError) as error:
+            if change is None:
+                raise
+            if change.commit is None:
+                self._renew(database, error)
+            else:
+                logger.debug("the index of %s is behind: %s", self._repository.path, error)
 
     def rebuild(self) -> None:
         """Forget everything and read the whole tree anew."""
-        with self._changing() as driver:
-            self._move(driver, None, self._repository.head().tip)
+        with self.database.raw_writing() as driver:
+            self._move(driver, self._repository.head().tip, anew=True)
 
-    # What a store asks besides rows.
+    def _follow(self) -> None:
+        tip = self._repository.head().tip
+        if not self._has_tables:
+            with self._preparing, self.database.raw_writing() as driver:
+                for statement in _TABLES:
+                    driver.execute(statement)
+            self._has_tables = True
+        with self.database.raw_connection() as driver:
+            known, unread = _tip(driver), _select(driver, "unread")
+        if known != tip or not all(self._is_unread(indexed.run) for indexed in unread):
+            with self.database.raw_writing() as driver:
+                # Only under the write lock, so that nobody moves the index back to an older tip.
+                self._move(driver, self._repository.head().tip)
+
+    def _renew(self, database: SQLiteDatabase, error: Exception) -> None:
+        """Begin with an empty file if that is the cure for an error; raise it otherwise."""
+        if not _is_damaged(error) or self._renewals >= _MOST_RENEWALS:
+            raise error
+        with self._preparing:
+            if self.database is database:  # no other thread was faster
+                logger.warning("the index of %s is damaged and is made anew", self._repository.path)
+                self._renewals += 1
+                database.close()
+                for path in database.paths:
+                    path.unlink(missing_ok=True)
+                self.database, self._has_tables = SQLiteDatabase(self._file), False
 
     def find(self, run_id: str) -> list[IndexedRun]:
         """Return the directories that say they are this run; the first one counts, the others are copies."""
-        return self._select("run_id = ?", (clean_text(run_id),))
+        with self.database.raw_connection() as driver:
+            return _select(driver, "run_id = ?", clean_text(run_id))
 
-    def find_any(self, run_ids: Iterable[str]) -> str | None:
-        """Return one of the ids that is there."""
-        return next((run_id for run_id in run_ids if self.find(run_id)), None)
-
-    def ids_by_digest(self, digests: Iterable[str]) -> dict[str, str]:
-        """Return the ids of runs that have the digests."""
-        found = ((digest, self._select("sha256 = ?", (digest,))) for digest in digests)
-        return {digest: runs[0].identity.id for digest, runs in found if runs}
-
-    def all_places(self) -> Iterator[IndexedRun]:
-        """Yield all directories that are runs, copies and unreadable ones too, in the order of their paths."""
-        last = b""
-        page = self._select("place >= ? ", (last,), _BATCH)
-        while page:
-            yield from page
-            page = self._select("place > ?", (_joined(page[-1].run.place),), _BATCH)
-
-    def holds_below(self, place: Place) -> bool:
-        """Whether other runs are in the directory of a run."""
-        start = _joined(place) + b"/"
-        return bool(self._select("place >= ? AND place < ?", (start, start[:-1] + b"0"), 1))
+    def contents(self) -> tuple[str | None, list[IndexedRun]]:
+        """Return the commit that is known, and its directories that are runs, in the order of their paths."""
+        with self.database.raw_connection() as driver:
+            return _tip(driver), _select(driver, "1")
 
     def document_of(self, _: Connection, run_id: str) -> bytes | None:
         """Return the verbatim bytes from git: the index has no documents."""
         found = self.find(run_id)
         return self._repository.blob(found[0].run.document) if found else None
 
-    def _select(self, condition: str, values: tuple[Any, ...], limit: int = -1) -> list[IndexedRun]:
-        self._make_tables()
-        statement = f"SELECT {_COLUMNS} FROM karr_runs WHERE {condition} ORDER BY place LIMIT {limit}"  # noqa: S608  # ours
-        with self.database.raw_connection() as driver:
-            return [_indexed(row) for row in driver.execute(statement, values)]
-
-    # Changing.
-
-    def _make_tables(self) -> None:
-        if self._tables_made:
+    def _move(self, driver: sqlite3.Connection, tip: str | None, *, anew: bool = False) -> None:
+        """Bring the rows to a commit, and read again what could not be read before."""
+        known = None if anew else _tip(driver)
+        changes: dict[Place, RunTree | None] = {found.run.place: found.run for found in _select(driver, "unread")}
+        if known == tip and not changes:
             return
-        with self._making, self.database.raw_writing() as driver:
-            for statement in _TABLES:
-                driver.execute(statement)
-        self._tables_made = True
-
-    @contextmanager
-    def _changing(self) -> Iterator[sqlite3.Connection]:
-        self._make_tables()
-        with self.database.raw_writing() as driver:
-            yield driver
-
-    def _move(self, driver: sqlite3.Connection, known: str | None, tip: str | None) -> None:
-        """Change the rows from those of one commit to those of another."""
         old = None
         if known is not None and tip is not None and self._repository.has(known):
             old = self._repository.commit(known).tree
-        if old is None:
-            for table in _DERIVED:
+        else:
+            changes = {}
+            for table in _ALL:
                 driver.execute(f"DELETE FROM {table}")  # noqa: S608  # ours
         if tip is None:
-            driver.execute("DELETE FROM karr_state")
             return
         commit = self._repository.commit(tip)
-        changes = list(changed_runs(self._repository, old, commit.tree))
-        without = [run.place for _, run in changes if run is not None and run.identity is None]
-        arrived = times_of_arrival(self._repository, commit, without)
-        for start in range(0, len(changes), _BATCH):
-            self._apply(driver, commit, changes[start : start + _BATCH], arrived)
+        changes |= dict(changed_runs(self._repository, old, commit.tree))
+        undated = [place for place, run in changes.items() if run is not None and run.identity is None]
+        arrived = times_of_arrival(self._repository, commit, undated)
+        items = list(changes.items())
+        for start in range(0, len(items), _BATCH):
+            batch = items[start : start + _BATCH]
+            read = [self._read(run, arrived.get(place, commit.time)) for place, run in batch if run is not None]
+            self._apply(driver, [b"/".join(place) for place, _ in batch], read)
         _set_tip(driver, tip)
 
-    def _apply(
-        self,
-        driver: sqlite3.Connection,
-        commit: Commit,
-        changes: Sequence[tuple[Place, RunTree | None]],
-        arrived: Mapping[Place, datetime],
-    ) -> None:
-        """Replace what is known of some places, and the rows of all runs that are or were there."""
-        places = [(_joined(place),) for place, _ in changes]
-        affected: set[str] = set()
-        for place in places:
-            affected |= {row[0] for row in driver.execute("SELECT run_id FROM karr_runs WHERE place = ?", place)}
-        driver.executemany("DELETE FROM karr_runs WHERE place = ?", places)
-        read: dict[Place, RunRows] = {}
-        for _, run in changes:
-            if run is not None:
-                indexed, rows = self._read_run(run, commit, arrived)
-                _add_places(driver, [indexed])
-                affected.add(indexed.identity.id)
-                if rows is not None:
-                    read[run.place] = rows
-        self._renew_rows(driver, affected, read)
-
-    def _read_run(
-        self, run: RunTree, commit: Commit, arrived: Mapping[Place, datetime]
-    ) -> tuple[IndexedRun, RunRows | None]:
-        rows = None
-        try:
+    def _read(self, run: RunTree, arrived: datetime) -> tuple[IndexedRun, RunRows | None]:
+        document, rows = b"", None
+        with suppress(InvalidDocumentError, StoreUnavailableError):  # `verify` says what is wrong with it
             document = self._repository.blob(run.document)
             rows = derive_rows(codec.parse(document), strict=False)
-        except InvalidDocumentError:  # not listed; `verify` says what is wrong with it
-            pass
+        identity = identify(self._repository, run, document, arrived)
+        return IndexedRun(run, identity, rows is not None, self._is_unread(run)), rows
+
+    def _is_unread(self, run: RunTree) -> bool:
+        try:
+            for blob in filter(None, (run.document, run.identity)):
+                self._repository.blob(blob)
         except StoreUnavailableError:
-            document = b""
-        identity = identify(self._repository, run, document, arrived.get(run.place, commit.time))
-        return IndexedRun(run, identity, readable=rows is not None), rows
-
-    def _renew_rows(self, driver: sqlite3.Connection, affected: set[str], read: dict[Place, RunRows]) -> None:
-        """Make the rows of some ids those of the first directory that has each."""
-        new = []
-        for run_id in affected:
-            driver.execute("DELETE FROM runs WHERE id = ?", (run_id,))
-            statement = f"SELECT {_COLUMNS} FROM karr_runs WHERE run_id = ? ORDER BY place LIMIT 1"  # noqa: S608  # ours
-            found = driver.execute(statement, (run_id,)).fetchone()
-            if found is None or not (first := _indexed(found)).readable:
-                continue
-            rows = read.get(first.run.place)
-            if rows is None:
-                rows = derive_rows(codec.parse(self._repository.blob(first.run.document)), strict=False)
-            new.append((run_id, first.identity.created_at, first.identity.sha256, rows))
-        self._add_rows(driver, new)
-
-    def _add_rows(self, driver: sqlite3.Connection, runs: Sequence[tuple[str, datetime, str, RunRows]]) -> None:
-        # Without the document: git has it.
-        records = [
-            records_of(CheckedRun(run_id, b"", moment, digest, rows)) for run_id, moment, digest, rows in runs
-        ]
-        insert_runs(driver, records, self.location)
-
-
-def is_damaged(error: BaseException) -> bool:
-    """Whether an error says that the file is no sound database, so that making it anew is the cure."""
-    link: BaseException | None = error
-    while link is not None:
-        if isinstance(link, SchemaError) or getattr(link, "sqlite_errorcode", -1) & 0xFF in _DAMAGE:
             return True
-        link = link.__cause__ or link.__context__ or getattr(link, "orig", None)
+        return False
+
+    def _apply(
+        self, driver: sqlite3.Connection, places: Iterable[bytes], read: list[tuple[IndexedRun, RunRows | None]]
+    ) -> None:
+        """Replace what is known of some places, and the rows of all runs that are or were there."""
+        affected = {indexed.identity.id for indexed, _ in read}
+        for place in places:
+            affected |= {found.identity.id for found in _select(driver, "place = ?", place)}
+            driver.execute("DELETE FROM karr_runs WHERE place = ?", (place,))
+        for indexed, _ in read:
+            _add_place(driver, indexed)
+        derived = {indexed.run.place: rows for indexed, rows in read}
+        new = []
+        for run_id in affected:  # its rows are those of the first directory that has it
+            driver.execute("DELETE FROM runs WHERE id = ?", (run_id,))
+            for first in _select(driver, "run_id = ?", run_id, limit=1):
+                rows = derived.get(first.run.place)
+                if rows is None and first.readable:
+                    rows = derive_rows(codec.parse(self._repository.blob(first.run.document)), strict=False)
+                if rows is not None:
+                    new.append((run_id, first.identity.created_at, first.identity.sha256, rows))
+        _add_rows(driver, new)
+
+
+def _is_damaged(error: BaseException | None) -> bool:
+    """Whether an error says that the file is no sound database, so that making it anew is the cure."""
+    while error is not None:
+        if isinstance(error, SchemaError) or getattr(error, "sqlite_errorcode", -1) & 0xFF in _DAMAGE:
+            return True
+        error = error.__cause__ or error.__context__ or getattr(error, "orig", None)
     return False
 
 
-def _tip(driver: Any) -> str | None:
+def _tip(driver: sqlite3.Connection) -> str | None:
     row = driver.execute("SELECT tip FROM karr_state").fetchone()
     return None if row is None else str(row[0])
 
@@ -286,32 +318,26 @@ def _set_tip(driver: sqlite3.Connection, tip: str) -> None:
     driver.execute("INSERT OR REPLACE INTO karr_state (id, tip) VALUES (1, ?)", (tip,))
 
 
-def _add_places(driver: sqlite3.Connection, runs: Iterable[IndexedRun]) -> None:
-    marks = ", ".join("?" * len(_COLUMNS.split(",")))
-    driver.executemany(
-        f"INSERT INTO karr_runs ({_COLUMNS}) VALUES ({marks})",  # noqa: S608  # ours
-        (
-            (
-                _joined(indexed.run.place),
-                indexed.identity.id,
-                indexed.run.tree,
-                indexed.run.document,
-                indexed.run.identity,
-                indexed.identity.sha256,
-                format_utc(indexed.identity.created_at),
-                indexed.identity.problem,
-                int(indexed.readable),
-            )
-            for indexed in runs
-        ),
-    )
+def _select(driver: sqlite3.Connection, where: str, *values: Any, limit: int = -1) -> list[IndexedRun]:
+    found = []
+    statement = f"SELECT * FROM karr_runs WHERE {where} ORDER BY place LIMIT {limit}"  # noqa: S608  # ours
+    for place, run_id, tree, document, noted, sha256, created, problem, *flags in driver.execute(
+        statement, values
+    ):
+        run = RunTree(tuple(place.split(b"/")) if place else (), tree, document, noted)
+        identity = Identity(run_id, parse_timestamp(created), sha256, problem)
+        found.append(IndexedRun(run, identity, *map(bool, flags)))
+    return found
 
 
-def _indexed(row: Sequence[Any]) -> IndexedRun:
-    place, run_id, tree, document, identity, sha256, created_at, problem, readable = row
-    run = RunTree(tuple(place.split(b"/")) if place else (), tree, document, identity)
-    return IndexedRun(run, Identity(run_id, parse_timestamp(created_at), sha256, problem), readable=bool(readable))
+def _add_place(driver: sqlite3.Connection, indexed: IndexedRun) -> None:
+    run, known = indexed.run, indexed.identity
+    where = (b"/".join(run.place), known.id, run.tree, run.document, run.identity)
+    facts = (known.sha256, format_utc(known.created_at), known.problem, indexed.readable, indexed.unread)
+    driver.execute("INSERT INTO karr_runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", where + facts)
 
 
-def _joined(place: Place) -> bytes:
-    return b"/".join(place)
+def _add_rows(driver: sqlite3.Connection, runs: Iterable[tuple[Any, ...]]) -> None:
+    # Without the document: git has it.
+    records = [records_of(CheckedRun(run_id, b"", moment, digest, rows)) for run_id, moment, digest, rows in runs]
+    insert_runs(driver, records, "the index")

@@ -9,24 +9,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
-from typing import Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from kitt_core.rundir import IDENTITY, is_regular, path_of, render_files, safe_name
-from kitt_core.runs import CheckedRun
 
-__all__ = [
-    "ATTRIBUTES",
-    "FINGERPRINT",
-    "ROOT_ATTRIBUTES",
-    "directory_of",
-    "files_of",
-    "is_gits_own",
-    "message_of",
-    "root_files",
-    "run_attributes",
-]
+if TYPE_CHECKING:
+    from kitt_core.runs import CheckedRun
 
+
+OWN_DIRECTORY: Final = "kitt"
+"""KITT's directory inside the git directory: its lock and the index; never part of what is pushed."""
 ATTRIBUTES: Final = ".gitattributes"
 FINGERPRINT: Final = "hardware_fingerprint.txt"
 """Its presence at the root says that a repository is KARR's."""
@@ -41,7 +34,7 @@ ROOT_ATTRIBUTES: Final = b"""\
 # An older KITT's attributes (`text`, `-diff`, lfs for every .gz) reach into runs that are added to its repository.
 _RUN_DEFAULTS: Final = b"* -text !diff !filter !merge\n"
 _LFS: Final = b"filter=lfs diff=lfs merge=lfs -text"
-_README: Final = b"""\
+README: Final = b"""\
 # KARR: results of AI inference benchmarks
 
 Each directory `{model}/{engine}/{timestamp}_{id}/` is a run: `metrics.json` is its document, `summary.md` says it
@@ -55,70 +48,54 @@ _HFS_IGNORES: Final = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff
 _GITS_OWN: Final = re.compile(r"\.git|gi[a-z0-9]{0,6}~\d", re.IGNORECASE)
 
 
+def recognises(path: Path) -> bool:
+    """Whether ``path`` is a repository that KITT made or cloned: a name is enough for a guess."""
+    try:
+        bare = (path / "HEAD").is_file() and (path / "objects").is_dir()
+        if bare and not (path / ".git").exists():
+            return path.name.startswith("karr") or (path / OWN_DIRECTORY).is_dir()
+        return (path / ".git").exists() and (path / FINGERPRINT).is_file()
+    except OSError:
+        return False
+
+
 def is_gits_own(name: str) -> bool:
     """Whether git might take a name for ``.git``, ``.gitattributes`` and the like, or their short forms."""
     return _GITS_OWN.match(_HFS_IGNORES.sub("", name)) is not None
 
 
-def directory_of(run: CheckedRun) -> PurePosixPath:
+def place_of(run: CheckedRun) -> tuple[bytes, ...]:
     """Return where a run belongs, relative to the repository's root."""
-    return PurePosixPath(*map(_git_name, path_of(run).parts))
-
-
-def _git_name(name: str) -> str:
     # "git~1" is an ordinary model to everyone but git; the hash at its end makes it one for git, too. A name that
     # ends so by itself gets the hash from safe_name, which is how it is asked for here.
-    return safe_name(f"{name}\0") if is_gits_own(name) else name
+    names = (safe_name(f"{name}\0") if is_gits_own(name) else name for name in path_of(run).parts)
+    return tuple(name.encode() for name in names)
 
 
-def message_of(verb: str, paths: Sequence[PurePosixPath]) -> str:
-    """Return the message of a commit that adds or deletes runs.
-
-    Args:
-        verb: ``Add`` or ``Delete``.
-        paths: The directories of the runs.
-    """
-    if len(paths) == 1:
-        return f"{verb} results: {_title(paths[0])}"
-    return "\n".join([f"{verb} results: {len(paths)} runs", "", *map(_title, paths)])
+def message_of(verb: str, places: Sequence[tuple[bytes, ...]]) -> str:
+    """Return the message of a commit that adds (``Add``) or deletes (``Delete``) the runs at some places."""
+    if len(places) == 1:
+        return f"{verb} results: {_title(places[0])}"
+    return "\n".join([f"{verb} results: {len(places)} runs", "", *map(_title, places)])
 
 
-def _title(path: PurePosixPath) -> str:
+def _title(place: tuple[bytes, ...]) -> str:
     # {model}/{engine}/{timestamp}, as older KITTs write it: the id is in the path that the commit adds.
-    name = "_".join(path.name.split("_")[:2]) if is_regular(path.name) else path.name
-    return str(path.parent / name)
+    *above, name = (part.decode(errors="replace") for part in place or (b".",))
+    return "/".join([*above, "_".join(name.split("_")[:2]) if is_regular(name) else name])
 
 
-def root_files(fingerprint: str) -> dict[str, bytes]:
-    """Return the files of the first commit."""
-    return {
-        ATTRIBUTES: ROOT_ATTRIBUTES,
-        "README.md": _README,
-        FINGERPRINT: fingerprint.encode("utf-8", "replace"),
-    }
-
-
-def files_of(run: CheckedRun, outputs: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
-    """Return the files of a run by name, its outputs excepted.
-
-    Args:
-        run: The run.
-        outputs: What ``run.json`` has to say of attachments that are not one file of their own name.
-    """
+def files_of(run: CheckedRun, notes: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+    """Return the files of a run by name, without its outputs; ``notes`` are what ``run.json`` says of those."""
     files = render_files(run)
-    if outputs:
-        identity = {**json.loads(files[IDENTITY]), "outputs": list(outputs)}
+    if notes:
+        identity = {**json.loads(files[IDENTITY]), "outputs": list(notes)}
         files[IDENTITY] = (json.dumps(identity, indent=2) + "\n").encode()
     return files
 
 
 def run_attributes(large: Sequence[str], *, root_is_ours: bool) -> bytes | None:
-    """Return the attributes of one run, None if it needs none.
-
-    Args:
-        large: Names of files in ``outputs/`` that are LFS pointers.
-        root_is_ours: Whether the attributes at the root are `ROOT_ATTRIBUTES`.
-    """
+    """Return the attributes of a run whose ``large`` outputs are LFS pointers, None if the root's are enough."""
     if not large and root_is_ours:
         return None
     lines = [_pattern(f"/outputs/{name}") + b" " + _LFS + b"\n" for name in large]

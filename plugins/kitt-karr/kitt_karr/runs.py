@@ -1,4 +1,4 @@
-"""Runs in git's trees: which directories are runs, what changed between two trees, who a run is.
+"""Runs in git's trees: which directories are runs, what differs between two trees, what a commit is to change.
 
 As in `kitt_core.rundir`, a directory is a run because ``metrics.json`` is in it, at whatever depth; model, engine
 and time are the document's. Links and submodules are not followed.
@@ -7,12 +7,13 @@ and time are the document's. Links and submodules are not followed.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import reduce
 from pathlib import PurePosixPath
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from kitt_core.errors import StoreUnavailableError
 from kitt_core.rundir import (
@@ -20,34 +21,28 @@ from kitt_core.rundir import (
     IDENTITY,
     INTERNAL_PREFIX,
     OUTPUTS,
+    OWN_FILES,
     Identity,
+    alternative_name,
     derived_identity,
     noted_identity,
 )
-from kitt_karr.repository import Repository
-from kitt_karr.trees import Entry, Listing
+from kitt_core.runs import CheckedRun
+from kitt_karr.attachments import store_outputs
+from kitt_karr.git.objects import Commit
+from kitt_karr.git.repository import Repository, file_in_the_way
+from kitt_karr.git.trees import DIRECTORY, FILE, Entry, Listing, Place
+from kitt_karr.layout import ATTRIBUTES, FINGERPRINT, README, ROOT_ATTRIBUTES, files_of, place_of, run_attributes
 
-__all__ = ["Place", "RunTree", "changed_runs", "identify", "run_tree", "runs_below", "subtree"]
-
-Place = tuple[bytes, ...]
-"""A path below the root, as git has it."""
-
-_DOCUMENT: Final = DOCUMENT.encode()
-_IDENTITY: Final = IDENTITY.encode()
+Changes = Mapping[Place, Entry | None]
+"""Entries to be put in, or (None) taken out, by their path below the root."""
 _SKIPPED: Final = (INTERNAL_PREFIX.encode(), b".git")
 _NOTHING: Final = Listing()
 
 
 @frozen
 class RunTree:
-    """A directory that holds ``metrics.json``.
-
-    Attributes:
-        place: Where it is.
-        tree: The id of its tree.
-        document: The id of the document's blob.
-        identity: The id of the blob of ``run.json``, None if there is none.
-    """
+    """A directory that holds ``metrics.json``: its place, the ids of its tree, of that and of ``run.json``."""
 
     place: Place
     tree: str
@@ -59,33 +54,28 @@ class RunTree:
         """The place, for people and for ids."""
         return PurePosixPath(*map(os.fsdecode, self.place))
 
-
-def runs_below(repository: Repository, root: str | None) -> Iterator[RunTree]:
-    """Yield the runs of a tree in the order of their paths."""
-    for _, run in changed_runs(repository, None, root):
-        if run is not None:
-            yield run
+    @property
+    def entry(self) -> Entry:
+        """The directory, as the one above it has it."""
+        return Entry(self.place[-1], DIRECTORY, self.tree)
 
 
 def changed_runs(
     repository: Repository, old: str | None, new: str | None
 ) -> Iterator[tuple[Place, RunTree | None]]:
-    """Yield the places of runs that differ between two trees, with what is there in the new one.
+    """Yield the places of runs that differ between two root trees, in their order, with what is in the new one.
 
-    Only directories that differ are read. A run that was changed comes once, with its new state.
-
-    Args:
-        repository: Has both trees.
-        old: The id of the one root, None for an empty tree.
-        new: The id of the other.
+    Only directories that differ are read. A run that was changed comes once, with its new state. None is an empty
+    tree.
     """
     pending: list[tuple[Place, str | None, str | None]] = [((), old, new)]
     while pending:
         place, was, now = pending.pop()
         if was == now:
             continue
-        before, after = _listing(repository, was), _listing(repository, now)
-        was_run, run = run_tree(place, was, before), run_tree(place, now, after)
+        before = _NOTHING if was is None else repository.listing(was)
+        after = _NOTHING if now is None else repository.listing(now)
+        was_run, run = _run_tree(place, was, before), _run_tree(place, now, after)
         if was_run is not None or run is not None:
             yield place, run
         # What is below "outputs" counts differently where the directory became a run, or ceased to be one.
@@ -96,35 +86,27 @@ def changed_runs(
         pending += [((*place, name), below_before.get(name), below_after.get(name)) for name in names]
 
 
-def run_tree(place: Place, tree: str | None, listing: Listing) -> RunTree | None:
-    """Return the run that a directory is, None if it is none."""
-    document, identity = listing.find(_DOCUMENT), listing.find(_IDENTITY)
+def _run_tree(place: Place, tree: str | None, listing: Listing) -> RunTree | None:
+    document, identity = listing.find(DOCUMENT.encode()), listing.find(IDENTITY.encode())
     if tree is None or document is None or not document.is_file:
         return None
     noted = identity.id if identity is not None and identity.is_file else None
     return RunTree(place, tree, document.id, noted)
 
 
-def subtree(repository: Repository, root: str, place: Place) -> str | None:
-    """Return the id of a directory below ``root``, None if there is none."""
-    current = root
-    for name in place:
-        entry = repository.listing(current).find(name)
-        if entry is None or not entry.is_directory:
-            return None
-        current = entry.id
-    return current
+def _directories(listing: Listing, other: Listing, run: RunTree | None) -> dict[bytes, str]:
+    """Return the directories that may hold runs and are not the same in ``other``."""
+
+    def may_hold_runs(entry: Entry) -> bool:
+        # An attachment may be called metrics.json, which does not make it a run.
+        attachments = run is not None and run.place and entry.name == OUTPUTS.encode()
+        return entry.is_directory and not entry.name.startswith(_SKIPPED) and not attachments
+
+    return {entry.name: entry.id for entry in listing.unlike(other) if may_hold_runs(entry)}
 
 
 def identify(repository: Repository, run: RunTree, document: bytes, committed: datetime) -> Identity:
-    """Return who a run is.
-
-    Args:
-        repository: Has its objects.
-        run: The run.
-        document: Its bytes.
-        committed: When it came there: its time, if it doesn't say so itself.
-    """
+    """Return who a run is; it was saved when it was ``committed``, if it doesn't say so itself."""
     if run.identity is None:
         return derived_identity(run.path, document, committed)
     try:
@@ -134,20 +116,85 @@ def identify(repository: Repository, run: RunTree, document: bytes, committed: d
     return noted if isinstance(noted, Identity) else derived_identity(run.path, document, committed, noted)
 
 
-def _listing(repository: Repository, tree: str | None) -> Listing:
-    return _NOTHING if tree is None else repository.listing(tree)
+def times_of_arrival(repository: Repository, tip: Commit, places: Collection[Place]) -> dict[Place, datetime]:
+    """Return when the documents that are in ``tip`` were committed, by the place of their run.
+
+    It is asked for the runs of older KITTs, which don't say when they were saved. The first parents are followed,
+    as ``git log --first-parent`` does, until all are found.
+    """
+    found: dict[Place, datetime] = {}
+    pending, commit = set(places), tip
+    while pending:
+        before = repository.parent(commit)
+        old = None if before is None else before.tree
+        for place, run in changed_runs(repository, old, commit.tree):
+            if place in pending and run is not None:
+                entry = repository.find(old, (*place, DOCUMENT.encode()))
+                if entry is None or entry.id != run.document:
+                    found[place] = commit.time
+                    pending.discard(place)
+        if before is None:
+            break
+        commit = before
+    return found | dict.fromkeys(pending, commit.time)
 
 
-def _directories(listing: Listing, other: Listing, run: RunTree | None) -> dict[bytes, str]:
-    """Return the directories that may hold runs and are not the same in ``other``."""
-    found: dict[bytes, str] = {}
-    for entry in listing.unlike(other):
-        # An attachment may be called metrics.json; it is no run.
-        attachments = run is not None and run.place and entry.name == OUTPUTS.encode()
-        if _may_hold_runs(entry) and not attachments:
-            found[entry.name] = entry.id
-    return found
+def first_changes(repository: Repository, fingerprint: str) -> Changes:
+    """Write the files of the first commit, and return them by their place."""
+    noted = fingerprint.encode("utf-8", "replace")
+    files = {ATTRIBUTES: ROOT_ATTRIBUTES, "README.md": README, FINGERPRINT: noted}
+    entries = [Entry(name.encode(), FILE, repository.add_blob(content)) for name, content in files.items()]
+    return {(entry.name,): entry for entry in entries}
 
 
-def _may_hold_runs(entry: Entry) -> bool:
-    return entry.is_directory and not entry.name.startswith(_SKIPPED)
+def write_run(repository: Repository, run: CheckedRun, threshold: int, *, root_is_ours: bool) -> RunTree:
+    """Write the objects of a run, durably; if the save is refused, ``git gc`` removes them.
+
+    Attachments of more than ``threshold`` bytes are kept by LFS. Where the attributes at the root are not KITT's,
+    the run has its own.
+    """
+    outputs, large, notes = store_outputs(repository, run.attachments, threshold)
+    files = files_of(run, notes)
+    attributes = run_attributes(large, root_is_ours=root_is_ours)
+    if attributes is not None:
+        files[ATTRIBUTES] = attributes
+    blobs = {name: repository.add_blob(content) for name, content in files.items()}
+    entries = [Entry(name.encode(), FILE, blob) for name, blob in blobs.items()]
+    if outputs:
+        entries.append(Entry(OUTPUTS.encode(), DIRECTORY, _add_tree(repository, outputs)))
+    return RunTree(place_of(run), _add_tree(repository, entries), blobs[DOCUMENT], blobs[IDENTITY])
+
+
+def _add_tree(repository: Repository, entries: Sequence[Entry]) -> str:
+    return repository.add_tree(reduce(Listing.with_entry, entries, _NOTHING))
+
+
+def place_runs(repository: Repository, root: str | None, runs: Mapping[str, RunTree]) -> dict[str, RunTree]:
+    """Return runs by their ids, at places that are free for them in a tree."""
+    placed: dict[Place, str] = {}
+    for run_id, run in runs.items():
+        place = run.place
+        for depth in range(1, len(place)):
+            above = repository.find(root, place[:depth])
+            if above is not None and not above.is_directory:
+                raise file_in_the_way(repository.path, place[:depth])
+        if place in placed or repository.find(root, place) is not None:
+            # Another run of the same second, with the same end of its id.
+            place = (*place[:-1], alternative_name(place[-1].decode(), run_id).encode())
+        placed[place] = run_id
+    return {run_id: evolve(runs[run_id], place=place) for place, run_id in placed.items()}
+
+
+def removal(runs: Sequence[RunTree], holds_below: Callable[[Place], bool]) -> Changes:
+    """Return what has to go so that some runs are gone.
+
+    Where a directory ``holds_below`` other runs too, or is the root itself, only the files of the run go.
+    """
+    gone: dict[Place, Entry | None] = {}
+    for run in runs:
+        if run.place and not holds_below(run.place):
+            gone[run.place] = None
+        else:
+            names = OWN_FILES if not run.place else (*OWN_FILES, ATTRIBUTES)
+            gone |= {(*run.place, name.encode()): None for name in names}
+    return gone

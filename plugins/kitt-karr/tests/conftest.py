@@ -141,20 +141,3 @@ class Machines:
 @pytest.fixture
 def machines(tmp_path: Path) -> Machines:
     return Machines(tmp_path)
-
-
-@pytest.fixture
-def origin(git: Git, tmp_path: Path) -> Path:
-    git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", str(tmp_path / "origin.git"))
-    return tmp_path / "origin.git"
-
-
-@pytest.fixture
-def two(kitt: Kitt, machines: Machines, origin: Path) -> Machines:
-    """Two repositories, ``a`` and ``b``, that share one run with the origin."""
-    assert kitt("karr", "init", machines.root / "a", "--remote", origin).code == 0
-    machines.save("a")
-    assert kitt("karr", "push", "-C", machines.root / "a").code == 0
-    assert kitt("karr", "init", machines.root / "b", "--remote", origin).code == 0
-    assert machines.ids("a") == machines.ids("b")
-    return machines

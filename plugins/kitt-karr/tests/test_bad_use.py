@@ -91,11 +91,14 @@ def test_an_empty_directory_becomes_the_repository(git: Any, path: Path) -> None
     git.assert_whole(path)
 
 
-def test_a_repository_whose_making_was_interrupted_is_made(git: Any, path: Path) -> None:
-    save(path)
-    (path / "HEAD").unlink()  # the last to come
-    (path / ".kitt-karr-0123").mkdir()
-    save(path)
+@pytest.mark.parametrize("work_tree", [False, True])
+def test_a_repository_whose_making_was_interrupted_is_made(git: Any, path: Path, *, work_tree: bool) -> None:
+    (path / ".kitt-karr-0123/refs").mkdir(parents=True)
+    if not work_tree:
+        for part in ("objects", "config"):  # those are moved before HEAD
+            (path / part).mkdir()
+    with KarrResultStore(path, work_tree=work_tree) as store:
+        store.save_result(MINIMAL)
     assert count(path) == 1
     assert not (path / ".kitt-karr-0123").exists()
     git.assert_whole(path)
@@ -141,7 +144,7 @@ def test_a_head_that_leads_nowhere_is_one_line(store: KarrResultStore, path: Pat
 def test_a_locked_branch_is_one_line_and_git_keeps_its_lock(
     store: KarrResultStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kitt_karr.gitlock._PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("kitt_karr.git.locks._PATIENCE_SECONDS", 0.05)
     store.save_result(MINIMAL)
     lock = path / "refs/heads/main.lock"
     lock.touch()
@@ -175,8 +178,8 @@ def test_a_repository_that_gives_no_place_for_an_index_is_read(
     monkeypatch.setattr(os, "access", lambda place, mode: place != path / "kitt" and real(place, mode))
     with KarrResultStore(path) as other:
         assert other.get_document(run_id) == MINIMAL
-        assert other._index is not None
-        index = other._index.paths[0]
+        assert other._opened is not None
+        index = other._opened[1].paths[0]
         assert index.exists()
         assert path not in index.parents
     assert not index.parent.exists()

@@ -15,101 +15,61 @@ import pytest
 
 from kitt_core.fingerprint import collect_system_info
 from kitt_core.plugins import FINGERPRINTS, PluginManager
-from kitt_karr.machine import machines_repository, only_repository
+from kitt_karr.repository_choice import machines_repository, only_repository
 from kitt_karr.store import KarrResultStore
 
 
 def test_help_imports_no_git(tmp_path: Path) -> None:
     code = (
         "import sys; from kitt_core.cli.app import main; code = main(['karr', '--help']);"
-        "print(code, 'dulwich' in sys.modules, 'kitt_karr.repository' in sys.modules)"
+        "print(code, 'dulwich' in sys.modules, 'kitt_karr.git.repository' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.splitlines()[-1] == "0 False False"
-    assert "fetch-lfs" in done.stdout
+    assert "Pack the repository up" in done.stdout
 
 
 # init
 
 
-def test_init_makes_the_repository_of_this_machine(kitt: Any, git: Any) -> None:
+def test_init_makes_the_repository_of_this_machine_with_its_files(kitt: Any, git: Any) -> None:
     fingerprint = collect_system_info(PluginManager().all(FINGERPRINTS)).sections["fingerprint"]
     name = f"karr-{fingerprint[:40]}"
     answer = kitt("karr", "init")
     assert (answer.code, answer.out, answer.err) == (0, "", f"{name} is ready\n")
-    assert git(Path(name), "show", "main:hardware_fingerprint.txt") == fingerprint
+    assert {path.name for path in Path(name).iterdir()} == {
+        *(".git", ".gitattributes", "README.md", "hardware_fingerprint.txt")
+    }
+    assert Path(name, "hardware_fingerprint.txt").read_text() == fingerprint
+    assert git(Path(name), "status", "--porcelain") == ""
+    assert git(Path(name), "reflog", "--format=%gs") == "Initial commit: KARR results repository\n"
     assert kitt("karr", "init").err == f"{name} is there already\n"
     assert [path.name for path in Path().iterdir()] == [name]
 
 
 def test_init_takes_a_path_or_that_of_the_backend(kitt: Any, git: Any) -> None:
     assert kitt("karr", "init", "runs/karr").code == 0
-    assert kitt("--backend", "karr:///other", "karr", "init").code == 0
-    for path in ("runs/karr", "other"):
+    assert kitt("--backend", "karr:///other", "karr", "init", "--bare").code == 0
+    for path, bare in (("runs/karr", "false"), ("other", "true")):
         assert len(git(Path(path), "log", "--format=%s").splitlines()) == 1
+        assert git(Path(path), "config", "core.bare").strip() == bare
+        git.assert_whole(Path(path))
 
 
-@pytest.mark.parametrize("remote", [(), ("--remote", "ssh://host/runs.git")])
-def test_init_refuses_a_repository_of_somebody_else(kitt: Any, git: Any, remote: tuple[str, ...]) -> None:
+def test_init_refuses_a_repository_of_somebody_else(kitt: Any, git: Any) -> None:
     git(Path(), "init", "--quiet", "source")
     Path("source/code.py").write_text("print()")
     git(Path("source"), "add", ".")
     git(Path("source"), "commit", "--quiet", "-m", "Code")
-    answer = kitt("karr", "init", "source", *remote)
+    answer = kitt("karr", "init", "source")
     assert (answer.code, answer.out) == (4, "")
     assert answer.err.startswith("error: ")
     assert "source is a git repository, but not KARR's: it has neither hardware_fingerprint.txt" in answer.err
     assert git(Path("source"), "log", "--format=%s") == "Code\n"
-    assert git(Path("source"), "remote") == ""
     Path("source/hardware_fingerprint.txt").touch()
     git(Path("source"), "add", ".")
     git(Path("source"), "commit", "--quiet", "-m", "As the hint says")
     assert kitt("karr", "init", "source").err == "source is there already\n"
-
-
-def test_init_with_a_remote_that_is_empty_begins_and_remembers_it(kitt: Any, git: Any, tmp_path: Path) -> None:
-    git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", str(tmp_path / "origin.git"))
-    assert kitt("karr", "init", "a", "--remote", tmp_path / "origin.git").code == 0
-    assert git(Path("a"), "config", "remote.origin.url").strip() == str(tmp_path / "origin.git")
-    assert kitt("karr", "push", "-C", "a").code == 0
-    assert git(tmp_path / "origin.git", "log", "--format=%s", "main").startswith("Initial commit")
-    answer = kitt("karr", "init", "a", "--remote", "ssh://me:secret@host/other.git")
-    assert answer.code == 2
-    assert "has the remote" in answer.err
-    assert "secret" not in answer.err
-
-
-def test_a_remote_beside_it_is_found_from_everywhere(kitt: Any, git: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    git(Path(), "init", "--quiet", "--bare", "--initial-branch=main", "origin.git")
-    for name in ("a", "b"):
-        assert kitt("karr", "init", name, "--remote", "origin.git").code == 0
-        monkeypatch.chdir(name)
-        answer = kitt("karr", "push")
-        assert answer.code == 0, answer.err
-        monkeypatch.chdir("..")
-
-
-def test_init_takes_over_what_a_remote_has_on_whatever_branch(kitt: Any, git: Any, tmp_path: Path) -> None:
-    work = tmp_path / "there"
-    git(tmp_path, "init", "--quiet", "--initial-branch=master", str(work))
-    with KarrResultStore(tmp_path / "source") as store:
-        store.save_result({"model": "m", "engine": "e"})
-    git(work, "pull", "--quiet", str(tmp_path / "source"), "main")
-    assert kitt("karr", "init", "here", "--remote", work).err == "here has the 1 run of the remote\n"
-    assert git(Path("here"), "symbolic-ref", "HEAD").strip() == "refs/heads/master"
-    assert git(Path("here"), "rev-parse", "HEAD") == git(work, "rev-parse", "HEAD")
-    git.assert_whole(Path("here"))
-    with KarrResultStore("here") as store:
-        assert store.count() == 1
-        store.save_result({"model": "m2", "engine": "e"})
-    assert kitt("karr", "push", "-C", "here", "origin", "results").code == 0
-    git.assert_whole(work)
-
-
-def test_a_clone_that_fails_leaves_nothing(kitt: Any) -> None:
-    answer = kitt("karr", "init", "a", "--remote", "http://localhost:1/x.git")
-    assert (answer.code, len(answer.err.splitlines())) == (1, 2)
-    assert list(Path().iterdir()) == []
 
 
 def test_init_refuses_what_is_something_else(kitt: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ class TestKarrWithAWorkTree(StoreContract):
 
 class TestKarr(StoreContract):
     @pytest.fixture
-    def store(self, tmp_path: Path) -> Iterator[ResultStore]:
+    def store(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ResultStore]:
+        monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no power cut here, and waiting takes long
         with KarrResultStore(tmp_path / "karr") as store:
             yield store
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import sqlite3
+import traceback
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kitt_core.runs import Finding, Severity
+from kitt_core.runs import Attachment, Finding, Severity
 from kitt_core.testing.documents import MINIMAL, STANDARD, run, small
-from kitt_karr.index import INDEX_NAME, RunIndex
+from kitt_karr.git.objects import write_object
+from kitt_karr.index import INDEX_NAME, IndexChange, RunIndex
 from kitt_karr.store import KarrResultStore
 
 
@@ -129,10 +133,13 @@ def test_a_save_that_could_not_be_noted_is_found_by_the_next_reader(
 ) -> None:
     from kitt_core.errors import StoreUnavailableError
 
-    def fail(self: RunIndex, *arguments: object) -> None:
+    real = IndexChange.add
+
+    def fail(self: IndexChange, runs: Any, commit: str) -> None:
+        real(self, runs, commit)
         raise StoreUnavailableError("the disk is full")
 
-    monkeypatch.setattr(RunIndex, "note_saved", fail)
+    monkeypatch.setattr(IndexChange, "add", fail)
     run_id = filled.save_result(STANDARD)
     assert filled.get_document(run_id) == STANDARD
     assert filled.count() == 7
@@ -140,7 +147,7 @@ def test_a_save_that_could_not_be_noted_is_found_by_the_next_reader(
 
 def test_a_save_reads_nothing_of_other_runs(filled: KarrResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    from kitt_karr.repository import Repository
+    from kitt_karr.git.repository import Repository
 
     real = Repository.blob
 
@@ -240,3 +247,50 @@ def test_many_runs_are_indexed_in_batches(path: Path) -> None:
         assert {run.id for run in store.scan()} == set(ids)
         assert store.delete_result(ids[0])
         assert store.count() == 249
+
+
+def test_a_failed_read_is_not_kept_as_a_fact(filled: KarrResultStore, path: Path, git: Any) -> None:
+    expected = list(filled.list_results())
+    shutil.rmtree(path / "kitt")
+    lines = git(path, "ls-tree", "-r", "main").splitlines()
+    names = [
+        next(line.split()[2] for line in lines if line.endswith(name)) for name in ("metrics.json", "run.json")
+    ]
+    for name in names:
+        (path / "objects" / name[:2] / name[2:]).rename(path / name)
+    with KarrResultStore(path) as store:
+        assert store.count() == 5
+        for name in names:
+            (path / name).rename(path / "objects" / name[:2] / name[2:])
+        assert list(store.list_results()) == expected
+        assert list(store.verify()) == []
+
+
+@pytest.mark.parametrize("work_tree", [False, True])
+def test_a_save_is_eight_calls_deep_and_meets_the_index_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch, *, work_tree: bool
+) -> None:
+    depths: list[int] = []
+    meetings: list[str] = []
+    change = RunIndex.changing
+
+    def measured(objects: Path, kind: bytes, content: bytes) -> str:
+        names = [frame.name for frame in traceback.extract_stack()]
+        if "write_runs" in names:
+            depths.append(len(names) - names.index("write_runs") - 2)  # both ends left out
+        return write_object(objects, kind, content)
+
+    def met(self: RunIndex) -> Any:
+        meetings.append("changing")
+        return change(self)
+
+    monkeypatch.setattr("kitt_karr.git.repository.write_object", measured)
+    monkeypatch.setattr(RunIndex, "changing", met)
+    with KarrResultStore(path, lfs_threshold=4, work_tree=work_tree) as store:
+        for content, times in ((b"ab", 2), (b"larger", 1)):  # the first makes the repository as well
+            file = Attachment("a", len(content), partial(io.BytesIO, content))
+            store.save_result(run(size=len(content)), attachments=[file])
+            assert meetings == ["changing"] * times
+            meetings.clear()
+    assert len(depths) > 20
+    assert max(depths) <= 8

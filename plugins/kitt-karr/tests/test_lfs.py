@@ -16,8 +16,8 @@ import pytest
 from kitt_core.errors import StoreUnavailableError
 from kitt_core.runs import Attachment, Severity
 from kitt_core.testing.documents import MINIMAL
-from kitt_karr import outputs
-from kitt_karr.lfs import Pointer
+from kitt_karr import attachments
+from kitt_karr.git.lfs import Pointer
 from kitt_karr.store import KarrResultStore
 
 LARGE = bytes(range(256)) * 4
@@ -99,7 +99,7 @@ def test_what_git_lfs_wrote_is_read(git_lfs: Any, store: KarrResultStore, path: 
 def test_a_very_large_output_comes_in_chunks(
     git: Any, store: KarrResultStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outputs, "CHUNK_BYTES", 300)
+    monkeypatch.setattr(attachments, "CHUNK_BYTES", 300)
     files = {"a.gz": LARGE, "exact": b"x" * 600, "a.gz.part-0001": b"of its own", "a.gz.part-0000": LARGE[:200]}
     run_id = store.save_result(MINIMAL, attachments=[attachment(*item) for item in files.items()])
     assert read(store, run_id) == files

@@ -68,6 +68,10 @@ def test_a_run_is_in_both_with_the_same_bytes_and_its_outputs(run: Any, git: Any
         files = {one.name for one in karr.attachments(shown["id"])}
     assert files == {path.name for path in Path(shown["directory"], "outputs").iterdir()}
     git.assert_whole(path)
+    # The directories of the commit lie on the disk, to be looked at.
+    (file,) = path.glob("*/*/*/metrics.json")
+    assert file.read_bytes() == document
+    assert git(path, "status", "--porcelain") == ""
     again = json.loads(run("--store-karr", "--format", "json").out)
     assert again["karr"] == str(path)
     with KarrResultStore(path) as karr:
@@ -140,3 +144,17 @@ def test_somebodys_source_code_is_refused_before_anything_is_measured(run: Any, 
     assert not Path("kitt-results").exists()
     with open_store() as store:
         assert store.count() == 0
+
+
+def test_every_command_works_on_a_repository_with_its_files(run: Any, kitt: Any, git: Any) -> None:
+    path = Path(json.loads(run("--store-karr", "--format", "json").out)["karr"])
+    second = json.loads(run("--store-karr", "--format", "json").out)["id"]
+    target = f"karr:///{path}"
+    assert len(json.loads(kitt("--backend", target, "storage", "list", "--format", "json").out)) == 2
+    assert kitt("--backend", target, "storage", "verify").code == 0
+    assert kitt("--backend", target, "storage", "export", "-o", "runs.jsonl").code == 0
+    assert len(Path("runs.jsonl").read_text().splitlines()) == 2
+    assert kitt("--backend", target, "storage", "delete", second, "--yes").code == 0
+    assert len(list(path.glob("*/*/*/metrics.json"))) == 1
+    assert git(path, "status", "--porcelain") == ""
+    git.assert_whole(path)

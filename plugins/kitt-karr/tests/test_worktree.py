@@ -112,7 +112,7 @@ def test_no_link_leads_out_of_the_work_tree(git: Any, tree: Path, tmp_path: Path
 def test_a_locked_index_is_one_line_and_nothing_changes(
     git: Any, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kitt_karr.gitlock._PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("kitt_karr.git.locks._PATIENCE_SECONDS", 0.05)
     (tree / ".git/index.lock").touch()
     before = git(tree, "rev-parse", "HEAD")
     with KarrResultStore(tree) as store:
@@ -129,20 +129,20 @@ def test_a_locked_index_is_one_line_and_nothing_changes(
 def test_a_branch_that_moves_meanwhile_costs_a_second_try(
     git: Any, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kitt_karr.branch import Branch
+    from kitt_karr.git.repository import Repository
 
-    real = Branch.advance
+    real = Repository.advance
     moved: list[str] = []
 
-    def beaten(self: Branch, head: Any, commit: str, **more: Any) -> bool:
+    def beaten(self: Repository, head: Any, commit: str, reason: str) -> bool:
         if not moved:
             moved.append(git(tree, "commit", "--allow-empty", "-qm", "faster", "--only"))
-        return real(self, head, commit, **more)
+        return real(self, head, commit, reason)
 
-    monkeypatch.setattr(Branch, "advance", beaten)
+    monkeypatch.setattr(Repository, "advance", beaten)
     (tree / ".git/hooks").mkdir(exist_ok=True)
     with KarrResultStore(tree) as store:
-        monkeypatch.setattr("kitt_karr.worktree.held", NotHeld)
+        monkeypatch.setattr("kitt_karr.git.worktree.held", NotHeld)
         store.save_result(MINIMAL)
         assert store.count() == 1
     assert git(tree, "log", "--format=%s").splitlines()[1:] == ["faster", "first"]
@@ -162,8 +162,11 @@ class NotHeld:
         pass
 
 
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.long)])
 @pytest.mark.parametrize("job", ["save_result", "delete_result"])
-def test_killed_at_any_moment_it_is_usable_and_loses_nothing_of_the_users(git: Any, tree: Path, job: str) -> None:
+def test_killed_at_any_moment_it_is_usable_and_loses_nothing_of_the_users(
+    git: Any, tree: Path, job: str, kills: int
+) -> None:
     with KarrResultStore(tree) as store:
         kept = store.save_result(small(0))
     code = f"""
@@ -181,8 +184,8 @@ worker._until(int(point), action)
 """
     done = subprocess.run([sys.executable, "-c", code, "first", "0"], capture_output=True, text=True, check=True)
     points = int(done.stdout.removeprefix("points "))
-    for number in range(8):
-        point = 1 + number * points // 8
+    for number in range(kills):
+        point = 1 + number * points // kills
         command = [sys.executable, "-c", code, f"run-{number}", str(point)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode in {0, -signal.SIGKILL}

@@ -1,4 +1,4 @@
-"""A PostgreSQL database: its connections, its migration in one transaction, and writes that outlive a restart."""
+"""A PostgreSQL database: its connections, its migration in one transaction, and writes that are repeated."""
 
 from __future__ import annotations
 

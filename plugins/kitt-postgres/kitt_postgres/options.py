@@ -20,7 +20,7 @@ _MOST_CONNECTIONS: Final = 1_000
 
 @frozen
 class PostgresOptions:
-    """Options of the backend ``postgres``; what each means stands in its ``help``."""
+    """Options of the backend ``postgres``; the ``help`` of a field says what it means."""
 
     dsn: str = field(
         default="",

@@ -37,5 +37,4 @@ class TestPostgres(StoreContract):
                 driver.execute("TRUNCATE runs, quick_tests CASCADE")
 
     def reopen(self, store: ResultStore) -> ResultStore:
-        del store
         return PostgresResultStore(PostgresOptions(self.database.dsn, **self.database.options))

@@ -13,7 +13,7 @@ from kitt_core.testing.worker import StoreTarget
 if TYPE_CHECKING:
     from kitt_postgres.testing import Database
 
-FEW = (6, 20, 2)
+FEW = (4, 10, 1)
 MANY = (16, 50, 4)
 
 

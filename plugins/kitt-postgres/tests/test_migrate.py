@@ -76,10 +76,14 @@ def _everything_that_needs_the_tables(store: ResultStore) -> list[Callable[[], o
     return [store.count, lambda: store.save_result(DOCUMENT), lambda: list(store.scan()), store.list_results]
 
 
-def _started(program: str, database: Database, *arguments: str) -> subprocess.Popen[str]:
-    target = StoreTarget(database.dsn, dict(database.options)).encode()
-    command = [sys.executable, "-c", program, target, *arguments]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+@pytest.fixture
+def start(database: Database, spawn: Callable[..., subprocess.Popen[str]]) -> Callable[..., subprocess.Popen[str]]:
+    def begin(program: str, *arguments: str) -> subprocess.Popen[str]:
+        target = StoreTarget(database.dsn, dict(database.options)).encode()
+        command = [sys.executable, "-c", program, target, *arguments]
+        return spawn(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    return begin
 
 
 def test_names_are_returned_in_order_and_once_and_nothing_is_printed(
@@ -132,10 +136,10 @@ def to_version_11(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
 
 
 def test_of_processes_that_migrate_at_once_one_applies_and_the_others_find_nothing_to_do(
-    database: Database, connection: psycopg.Connection[tuple[Any, ...]]
+    connection: psycopg.Connection[tuple[Any, ...]], start: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    processes = [_started(_MIGRATE, database) for _ in range(4)]
-    outputs = [process.communicate("go\n", timeout=60)[0] for process in processes]
+    processes = [start(_MIGRATE) for _ in range(4)]
+    outputs = [process.communicate("go\n", timeout=180)[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * 4
     assert sorted(map(int, outputs)) == [0, 0, 0, SCHEMA_VERSION]
     versions = connection.execute("SELECT version FROM schema_version ORDER BY ctid").fetchall()
@@ -144,10 +148,13 @@ def test_of_processes_that_migrate_at_once_one_applies_and_the_others_find_nothi
 
 @pytest.mark.parametrize("step", [1, 7, SCHEMA_VERSION])
 def test_a_migrator_killed_in_the_middle_leaves_nothing_and_the_next_one_succeeds(
-    database: Database, connection: psycopg.Connection[tuple[Any, ...]], step: int
+    database: Database,
+    connection: psycopg.Connection[tuple[Any, ...]],
+    start: Callable[..., subprocess.Popen[str]],
+    step: int,
 ) -> None:
     before = _contents(connection)
-    process = _started(_STOP_IN_THE_MIDDLE, database, str(step))
+    process = start(_STOP_IN_THE_MIDDLE, str(step))
     assert process.stdout is not None
     assert process.stdout.readline() == "here\n"
     process.kill()
@@ -227,11 +234,11 @@ def test_the_size_is_that_of_our_tables(database: Database) -> None:
         assert (store.schema_status().size_bytes or 0) > 8192 * len(metadata.tables)
 
 
-def test_the_death_of_a_migrator_frees_the_lock_at_once(database: Database) -> None:
-    process = _started(_STOP_IN_THE_MIDDLE, database, "1")
+def test_the_death_of_a_migrator_frees_the_lock_at_once(start: Callable[..., subprocess.Popen[str]]) -> None:
+    process = start(_STOP_IN_THE_MIDDLE, "1")
     assert process.stdout is not None
     process.stdout.readline()
-    waiting = _started(_MIGRATE, database)
+    waiting = start(_MIGRATE)
     assert waiting.stdin is not None
     waiting.stdin.write("go\n")
     waiting.stdin.flush()
@@ -239,4 +246,4 @@ def test_the_death_of_a_migrator_frees_the_lock_at_once(database: Database) -> N
     assert waiting.poll() is None  # the lock is held: one migrator at a time
     process.kill()
     process.communicate()
-    assert waiting.communicate(timeout=30)[0] == f"{SCHEMA_VERSION}\n"
+    assert waiting.communicate(timeout=180)[0] == f"{SCHEMA_VERSION}\n"

@@ -29,10 +29,11 @@ PASSWORD = "p4ss-of-r0le"
 
 
 @contextmanager
-def quickly(seconds: float = 5.0) -> Iterator[None]:
+def quickly() -> Iterator[None]:
+    """Expect an answer before the ten seconds are over for which a server is waited for."""
     start = time.monotonic()
     yield
-    assert time.monotonic() - start < seconds
+    assert time.monotonic() - start < 10
 
 
 @pytest.fixture
@@ -95,14 +96,14 @@ def test_no_socket_is_there(refused: Any) -> None:
 def test_a_host_that_nobody_knows(refused: Any) -> None:
     with open_store("postgresql://me:wr0ng-s3cret@no-such-host.invalid/kitt") as store:
         for call in (store.count, store.schema_status):
-            with quickly(9), refused("no-such-host.invalid", "nobody knows that host"):
+            with quickly(), refused("no-such-host.invalid", "nobody knows that host"):
                 call()
 
 
 def test_a_server_that_never_answers(refused: Any) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         target = f"postgresql://me:wr0ng-s3cret@127.0.0.1:{silent.getsockname()[1]}/kitt"
-        with open_store(target, connect_timeout=2) as store, quickly(6), refused("did not answer in time"):
+        with open_store(target, connect_timeout=2) as store, quickly(), refused("did not answer in time"):
             store.count()
 
 
@@ -117,7 +118,7 @@ def test_a_server_that_is_none(refused: Any) -> None:
 
         threading.Thread(target=greet, daemon=True).start()
         target = f"postgresql://me:wr0ng-s3cret@127.0.0.1:{odd.getsockname()[1]}/kitt"
-        with open_store(target, connect_timeout=2) as store, quickly(6), refused():
+        with open_store(target, connect_timeout=2) as store, quickly(), refused():
             store.count()
 
 
@@ -390,7 +391,7 @@ def _blocked(server: PrivateServer, database: str) -> int:
     return int(number)
 
 
-def _wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def _wait_for(condition: Callable[[], bool], seconds: float = 180.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

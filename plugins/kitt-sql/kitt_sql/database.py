@@ -1,4 +1,4 @@
-"""An open database: what a store of runs stands on, and whatever else keeps rows in KITT's tables.
+"""An open database with KITT's tables, for the store of runs and for whatever else keeps rows in them.
 
 A subclass brings the engine, the driver's errors and the transaction that a migration is; connections, the check
 of the schema and the order of an upgrade are here.
@@ -87,7 +87,7 @@ class SqlDatabase(abc.ABC):
         """Return the tables of KITT 1.x behind a connection that `migrating` lent."""
 
     def backed_up(self, _status: SchemaStatus, /) -> AbstractContextManager[None]:
-        """Return a context around an upgrade that copies the database first; the copy stays if the upgrade does.
+        """Return a context around an upgrade that copies the database first, and keeps the copy if that succeeds.
 
         Nothing by default: a copy of a server's database is the business of the server's own tools.
         """
@@ -182,11 +182,11 @@ class SqlDatabase(abc.ABC):
             SchemaError: The database is newer than this KITT, or somebody else's; it is left as it is.
             MigrationError: The upgrade failed; the database is as it was.
         """
-        self._refuse_strangers(self.schema_status())
+        self._refuse_unusable(self.schema_status())
         with ExitStack() as after, self.migrating(dry_run=dry_run) as connection:
             # Looked at again: another process may have upgraded it while this one waited.
             found = schema.examine(lambda sql: connection.execute(sql).fetchall(), self.dialect)
-            self._refuse_strangers(found.status)
+            self._refuse_unusable(found.status)
             if found.status.state is SchemaState.OLD and backup and not dry_run:
                 # Entered under the lock, so that no other process's save is missing from the copy; left when all
                 # is over, because the commit may fail, too.
@@ -208,7 +208,7 @@ class SqlDatabase(abc.ABC):
             logger.warning("%s: %s", self.location, line)
         return list(found.status.pending)
 
-    def _refuse_strangers(self, status: SchemaStatus) -> None:
+    def _refuse_unusable(self, status: SchemaStatus) -> None:
         if status.state in {SchemaState.NEW, SchemaState.FOREIGN}:
             raise self._refusal(status)
 

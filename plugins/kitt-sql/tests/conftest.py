@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
+from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile
 from kitt_sql.testing import SQLITE, create_statements, insert_operations, insert_run, legacy_runs
 
 Schema = set[tuple[str, str, str, str | None]]
@@ -53,6 +53,6 @@ def schema_of() -> Callable[[Path], Schema]:
 @pytest.fixture
 def new_schema(tmp_path: Path, schema_of: Callable[[Path], Schema]) -> Schema:
     """Every object of a new database, by its definition."""
-    with SQLiteStore(SQLiteDatabase(SQLiteFile(tmp_path / "new.db", synchronous="OFF"))) as store:
-        store.initialize()
+    with SQLiteDatabase(SQLiteFile(tmp_path / "new.db", synchronous="OFF")) as database:
+        database.migrate()
     return schema_of(tmp_path / "new.db")

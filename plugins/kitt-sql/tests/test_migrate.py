@@ -1,15 +1,19 @@
 """Migrations: all or nothing, one migrator at a time, nothing printed, never changed once released."""
 
 import hashlib
+import inspect
+import re
 import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from importlib import resources
 from pathlib import Path
 
 import pytest
+from yoyo.backends.base import DatabaseBackend
 
 from kitt_core.errors import MigrationError, SchemaMissingError, SchemaTooNewError, SchemaTooOldError
 from kitt_core.runs import SchemaState
@@ -61,6 +65,14 @@ def test_released_migrations_never_change() -> None:
         f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in folder.iterdir() if f.name.endswith(".sql")
     }
     assert found == RELEASED
+
+
+def test_the_wrapper_of_yoyo_overrides_what_its_docstring_names_and_yoyo_still_has_it() -> None:
+    wrapper = migrations._BorrowedBackend
+    overridden = {name for name, value in vars(wrapper).items() if callable(value) and name != "__init__"}
+    assert overridden == set(re.findall(r"`(\w+)`", inspect.getdoc(wrapper) or ""))
+    for name in overridden:
+        assert callable(getattr(DatabaseBackend, name, None)), name
 
 
 def test_nothing_is_printed_and_names_are_returned_in_order(
@@ -240,15 +252,17 @@ with SQLiteStore(SQLiteDatabase(SQLiteFile(Path(sys.argv[1])))) as store:
 """
 
 
-def test_processes_that_open_first_migrate_once(tmp_path: Path) -> None:
+def test_processes_that_open_first_migrate_once(
+    tmp_path: Path, spawn: Callable[..., subprocess.Popen[str]]
+) -> None:
     path = tmp_path / "runs.db"
     command = [sys.executable, "-c", _SAVE_ONCE, str(path)]
-    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, text=True) for _ in range(4)]
+    processes = [spawn(command, stdin=subprocess.PIPE, text=True) for _ in range(4)]
     for process in processes:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.close()
-    assert [process.wait(timeout=60) for process in processes] == [0] * 4
+    assert [process.wait(timeout=180) for process in processes] == [0] * 4
     _assert_one_history(path, runs=4)
 
 

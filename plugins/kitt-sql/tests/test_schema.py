@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, inspect
 
 from kitt_sql.schema.tables import SCHEMA_VERSION, metadata
-from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
+from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile
 
 NOW = "datetime('now')"
 
@@ -43,8 +43,8 @@ def _expected() -> dict[str, Columns]:
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("schema") / "new.db"
-    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
-        store.initialize()
+    with SQLiteDatabase(SQLiteFile(path)) as database:
+        database.migrate()
     return path
 
 

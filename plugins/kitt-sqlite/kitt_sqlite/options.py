@@ -18,7 +18,7 @@ CAPABILITIES: Final = frozenset(
 
 @frozen
 class SQLiteOptions:
-    """Options of the backend ``sqlite``; what each means stands in its ``help``."""
+    """Options of the backend ``sqlite``; the ``help`` of a field says what it means."""
 
     path: Path | None = field(
         default=None,

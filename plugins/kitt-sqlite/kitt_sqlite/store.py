@@ -15,8 +15,8 @@ __all__ = ["SQLiteResultStore"]
 class SQLiteResultStore(SQLiteStore):
     """Runs in a SQLite file.
 
-    Without a path that is ``kitt.db`` in `kitt_home`, readable by its owner alone; it is upgraded before the first
-    write unless ``auto_migrate`` forbids it.
+    The default is ``kitt.db`` in `kitt_home`, readable by its owner alone, and upgraded before the first write
+    unless ``auto_migrate`` is false.
 
     Args:
         options: The file, and how it is opened.

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import event
 
 from kitt_core import open_store
+from kitt_core.cli.app import main
 from kitt_core.errors import (
     ConfigurationError,
     InvalidDocumentError,
@@ -103,7 +104,6 @@ def test_a_full_database(tmp_path: Path) -> None:
 
         @event.listens_for(store.database.engine, "connect")
         def limit(connection: sqlite3.Connection, record: object) -> None:
-            del record
             connection.execute("PRAGMA max_page_count=1")  # SQLite raises it to the present size
 
         store.database.engine.dispose()
@@ -264,6 +264,26 @@ def test_a_read_only_file_opens_for_reading(directory_mode: int) -> None:
     finally:
         directory.chmod(0o755)
         shutil.rmtree(directory)
+
+
+@pytest.mark.parametrize("name", ["runs.db", "a b?c#d%41.db", "\udcff.db"])
+def test_a_path_may_begin_with_two_slashes_and_hold_any_character(tmp_path: Path, name: str) -> None:
+    with open_store("sqlite", path=Path(f"/{tmp_path / name}")) as store:
+        run_id = store.save_result(documents.MINIMAL)
+    with open_store("sqlite", path=tmp_path / name) as store:
+        assert store.get_document(run_id) == documents.MINIMAL
+
+
+@pytest.mark.usefixtures("home")
+def test_a_uri_with_a_slash_too_many_means_the_same_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    uri = f"sqlite:////{tmp_path / 'runs.db'}"
+    assert main(["--backend", uri, "storage", "init"]) == 0
+    with open_store(uri) as store:
+        run_id = store.save_result(documents.MINIMAL)
+    assert main(["--backend", f"sqlite:///{tmp_path / 'runs.db'}", "storage", "show", run_id]) == 0
+    assert run_id in capfd.readouterr().out
 
 
 @pytest.fixture

@@ -26,7 +26,6 @@ def statements(store: SQLiteResultStore) -> Iterator[list[tuple[str, object]]]:
     seen: list[tuple[str, object]] = []
 
     def note(connection: Connection, cursor: object, sql: str, parameters: object, *rest: object) -> None:
-        del connection, cursor, rest
         seen.append((sql, parameters))
 
     event.listen(store.database.engine, "before_cursor_execute", note)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kitt_core import open_store
+from kitt_core.archive import members
 from kitt_core.cli.app import main
 from kitt_core.runs import Attachment
 
@@ -191,12 +192,13 @@ def test_what_is_no_archive(kitt: Kitt, content: bytes | None, code: int, said: 
     assert not Path("runs.db").exists()
 
 
-def test_a_limit_on_what_it_unpacks_to(kitt: Kitt) -> None:
+def test_a_limit_on_what_it_unpacks_to(kitt: Kitt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(members, "_ALWAYS", 1 << 20)
     with open_store("sqlite:///big.db") as store:
-        store.save_result({"model": "m", "engine": "e", "pad": "x" * (70 << 20)})
+        store.save_result({"model": "m", "engine": "e", "pad": "x" * (3 << 20)})
     assert main(["--backend", "big.db", "storage", "backup", "a"]) == 0
-    options = ["--max-ratio", "1"]
-    for option in ("--max-document 128", "--max-ratio 1100"):
+    options = ["--max-ratio", "1", "--max-document", "1"]
+    for option in ("--max-document 4", "--max-ratio 1100"):
         outcome = kitt("restore", "a", *options)
         assert outcome.code == 5
         assert outcome.err.splitlines()[-1].startswith("hint: ")

@@ -320,27 +320,26 @@ def directories() -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_copy_says_how_far_it_came_and_goes_on(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with open_store("sqlite:///runs.db", synchronous="OFF") as store:
-        for i in range(400):
+        for i in range(250):
             store.save_result(as_bytes(small(i)), run_id=f"run-{i:03}")
     command = [sys.executable, "-m", "kitt_core", "--backend", "runs.db", "storage", "copy", "--to", "json:///."]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ)) as process:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while len(directories()) <= 100 and time.monotonic() < deadline:  # more than are written together
             time.sleep(0.01)
-        process.send_signal(number)
+        process.send_signal(signal.SIGTERM)
         _, said = process.communicate()
-    assert process.returncode == code
+    assert process.returncode == 128 + signal.SIGTERM
     so_far, last = said.splitlines()
     assert so_far.endswith(" failed so far; run the same command again to continue")
     assert last == "error: interrupted"
     done = subprocess.run([*command, "--format", "json"], capture_output=True, check=True)
     report = json.loads(done.stdout)
-    assert report["copied"] + report["present"] == 400
+    assert report["copied"] + report["present"] == 250
     assert report["present"] > 0
     assert documents("json:///.") == documents("runs.db")

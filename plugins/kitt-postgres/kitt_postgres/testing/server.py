@@ -41,7 +41,7 @@ _SUPERUSER: Final = "postgres"
 # Below the ports that systems hand out by themselves: after a crash the server must get its own port again.
 _PORTS: Final = range(20_000, 32_000)
 _TRIES: Final = 20
-_PATIENCE: Final = 60  # seconds for a start or stop; recovery on a busy machine takes its time
+_PATIENCE: Final = 180  # seconds for a start or stop; recovery on a busy machine takes its time
 
 # Waits for the end of the test process, whose death closes standard input, and clears up behind it.
 _WATCHDOG: Final = 'read -r _; "$0" stop -s -m immediate -D "$1"; [ -z "$2" ] || rm -rf "$2"'
@@ -166,16 +166,16 @@ class PrivateServer:
         if os.getpid() != self._process:
             return  # a child that was forked from the test process inherits this object, and not the server
         atexit.unregister(self.close)
-        with contextlib.suppress(PrivateServerError):
-            self.stop("immediate")
-        if self._watchdog is not None:
-            self._watchdog.kill()
-            assert self._watchdog.stdin is not None
-            self._watchdog.stdin.close()
-            self._watchdog.wait()
-            self._watchdog = None
-        if self._owned:
-            shutil.rmtree(self._base, ignore_errors=True)
+        try:
+            with contextlib.suppress(PrivateServerError):
+                self.stop("immediate")
+        finally:  # what is left open would fail whichever test runs when it is collected
+            watchdog, self._watchdog = self._watchdog, None
+            if watchdog is not None:
+                with watchdog:
+                    watchdog.kill()
+            if self._owned:
+                shutil.rmtree(self._base, ignore_errors=True)
 
     def dsn(
         self,

@@ -17,7 +17,7 @@ ASIDE: Final = "_kitt1_"
 """What the name of an old table begins with while the new one is filled."""
 
 Remark = Callable[[str, object], None]
-"""Notes that something is one of those that a sentence describes: the sentence, then which one."""
+"""Adds to the report of the adoption: what was odd or changed, and the row that it was seen in."""
 
 
 @frozen

@@ -63,9 +63,8 @@ class Timestamp(TypeDecorator[datetime]):
         """Python to database."""
         return format_utc(value) if value is not None and dialect.name != "postgresql" else value
 
-    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None]:
+    def result_processor(self, _dialect: Dialect, _coltype: object) -> Callable[[Any], datetime | None]:
         """Return the plain function: a listing calls it for every row, and a layer around it is not free."""
-        del dialect, coltype
         return _instant
 
 
@@ -83,9 +82,8 @@ class Flag(TypeDecorator[bool]):
         """Python to database."""
         return int(value) if value is not None and dialect.name != "postgresql" else value
 
-    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], bool | None]:
+    def result_processor(self, _dialect: Dialect, _coltype: object) -> Callable[[Any], bool | None]:
         """Return the plain function, as `Timestamp` does."""
-        del dialect, coltype
         return _truth
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from attrs import evolve
+from sqlalchemy import PoolProxiedConnection
 
 from kitt_core.errors import KittError, MigrationError
 from kitt_core.runs import Progress, SchemaState, SchemaStatus
@@ -20,8 +21,7 @@ from kitt_sql.adoption.old_tables import OldTables
 from kitt_sql.database import SqlDatabase
 from kitt_sql.dialect import SQLiteDialect
 from kitt_sql.schema.status import missing
-from kitt_sql.sqlite.engine import BEGIN_WRITE, SQLiteFile, make_engine, writing
-from kitt_sql.sqlite.errors import translated
+from kitt_sql.sqlite.engine import BEGIN_WRITE, SQLiteFile, make_engine, translated, writing
 
 __all__ = ["SQLiteDatabase"]
 
@@ -75,15 +75,14 @@ class SQLiteDatabase(SqlDatabase):
         """
         self.require_schema(for_writing=False)
         with self.translated(), closing(self.engine.raw_connection()) as pooled:
-            driver = pooled.driver_connection
-            assert isinstance(driver, sqlite3.Connection)
-            yield driver
+            yield _driver(pooled)
 
     @contextmanager
     def raw_writing(self) -> Iterator[sqlite3.Connection]:
         """Lend the driver's connection inside a transaction, as `writing` does SQLAlchemy's."""
         self.require_schema(for_writing=True)
-        with self.raw_connection() as driver:
+        with self.translated(), closing(self.engine.raw_connection()) as pooled:
+            driver = _driver(pooled)
             driver.execute(BEGIN_WRITE)
             try:
                 yield driver
@@ -171,6 +170,12 @@ class SQLiteDatabase(SqlDatabase):
                 if self.schema_status().state is SchemaState.OLD:
                     copy.unlink(missing_ok=True)
             raise
+
+
+def _driver(pooled: PoolProxiedConnection) -> sqlite3.Connection:
+    driver = pooled.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
 
 
 def _empty_log(connection: sqlite3.Connection) -> None:

@@ -34,23 +34,23 @@ def _rows(path: Path, statement: str) -> list[Any]:
 
 def test_an_old_database_is_recognised_and_refused_until_it_is_migrated(path: Path, version: int) -> None:
     before = path.read_bytes()
-    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
-        status = store.schema_status()
+    with SQLiteDatabase(SQLiteFile(path)) as database:
+        status = database.schema_status()
         assert (status.state, status.version) == (SchemaState.OLD, version)
         assert status.pending == MIGRATIONS[version:]
         assert status.notes[0].startswith("written by KITT 1.x, can be adopted")
         tokens = ["2 agents have their token in plain text; the upgrade keeps its hash alone"]
         assert list(status.notes[1:]) == (tokens if version in {2, 3} else [])
-        assert store.migrate(dry_run=True) == list(MIGRATIONS[version:])
-        assert store.schema_status().version == version
+        assert database.migrate(dry_run=True) == list(MIGRATIONS[version:])
+        assert database.schema_status().version == version
     assert path.read_bytes() == before
 
 
 def test_it_becomes_what_a_new_database_is(path: Path, version: int, new_schema: Any, schema_of: Any) -> None:
-    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
-        assert store.migrate() == list(MIGRATIONS[version:])
-        assert store.migrate() == []
-        assert store.schema_status().state is SchemaState.CURRENT
+    with SQLiteDatabase(SQLiteFile(path)) as database:
+        assert database.migrate() == list(MIGRATIONS[version:])
+        assert database.migrate() == []
+        assert database.schema_status().state is SchemaState.CURRENT
     assert schema_of(path) == new_schema
     assert _rows(path, "SELECT version FROM schema_version") == [(n,) for n in range(1, SCHEMA_VERSION + 1)]
     applied = dict(_rows(path, "SELECT version, applied_at FROM schema_version"))
@@ -100,8 +100,8 @@ def test_pages_by_the_time_of_saving_hold_every_run_once(path: Path, version: in
 def test_operations_keep_their_rows(path: Path, version: int) -> None:
     tables = [table.name for table in TABLES.values() if 2 <= table.since <= version]
     before = {table: _rows(path, f"SELECT count(*) FROM {table}") for table in tables}
-    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
-        store.migrate()
+    with SQLiteDatabase(SQLiteFile(path)) as database:
+        database.migrate()
     agents = 2 if version >= 2 else 0
     before["agent_settings"] = [(agents * len(DEFAULT_SETTINGS),)]
     assert {table: _rows(path, f"SELECT count(*) FROM {table}") for table in before} == before
@@ -132,7 +132,7 @@ def test_no_byte_of_a_token_is_left(path: Path, version: int) -> None:
         connection.execute("CREATE TABLE scrap (secret TEXT)")
         connection.executemany("INSERT INTO scrap VALUES (?)", [(f"{TOKEN}" * 40,)] * 40)
         connection.execute("DROP TABLE scrap")
-    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
-        store.migrate(backup=False)
+    with SQLiteDatabase(SQLiteFile(path)) as database:
+        database.migrate(backup=False)
         found = [file.name for file in path.parent.glob("old.db*") if TOKEN.encode() in file.read_bytes()]
         assert found == []

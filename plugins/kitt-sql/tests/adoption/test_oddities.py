@@ -138,8 +138,8 @@ def test_without_a_version_no_table_is_early_or_missing(
     make_old(10)
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(script)
-    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
-        status = store.schema_status()
+    with SQLiteDatabase(SQLiteFile(path)) as database:
+        status = database.schema_status()
     assert (status.version, len(status.pending)) == (None, SCHEMA_VERSION)
     notes = " ".join(status.notes)
     assert "no version is recorded" in notes
@@ -174,8 +174,8 @@ def _changed(path: Path, version: int, make_old: Callable[[int], None], *scripts
     with closing(sqlite3.connect(path)) as connection:
         for script in scripts:
             connection.executescript(script)
-    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
-        store.migrate()
+    with SQLiteDatabase(SQLiteFile(path)) as database:
+        database.migrate()
     return sqlite3.connect(path)
 
 
@@ -281,8 +281,8 @@ def test_a_log_that_kitt_1_left_beside_the_file_is_part_of_it(path: Path, make_o
         writer.execute("UPDATE web_settings SET value = 'http://late:1'")
         writer.commit()
         assert path.with_name("old.db-wal").stat().st_size > 0
-        with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
-            store.migrate()
+        with SQLiteDatabase(SQLiteFile(path)) as database:
+            database.migrate()
         (copy,) = path.parent.glob("*.bak")
         for file in (path, copy):
             with closing(sqlite3.connect(file)) as connection:

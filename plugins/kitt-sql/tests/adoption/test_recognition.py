@@ -93,8 +93,8 @@ def _assert_refused_as_new(path: Path) -> None:
 
 
 def test_another_tool_may_keep_its_migrations_beside_ours(path: Path) -> None:
-    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
-        store.initialize()
+    with SQLiteDatabase(SQLiteFile(path)) as database:
+        database.migrate()
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
             "INSERT INTO _yoyo_migration (migration_hash, migration_id) VALUES ('h', 'theirs-0001')"
@@ -105,11 +105,11 @@ def test_another_tool_may_keep_its_migrations_beside_ours(path: Path) -> None:
 
 
 def test_a_database_that_lost_its_history_is_damaged_not_adopted(path: Path) -> None:
-    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
-        store.initialize()
+    with SQLiteDatabase(SQLiteFile(path)) as database:
+        database.migrate()
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DELETE FROM _yoyo_migration")
-    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
-        status = store.schema_status()
+    with SQLiteDatabase(SQLiteFile(path)) as database:
+        status = database.schema_status()
         assert status.state is SchemaState.FOREIGN
         assert "no migration of it is recorded" in status.notes[0]

@@ -65,9 +65,9 @@ class Adopted:
         self.path = folder / f"{name}.db"
         shutil.copyfile(self.source, self.path)
         self.before = sqlite3.connect(f"file:{self.source}?mode=ro&immutable=1", uri=True)
-        with SQLiteStore(SQLiteDatabase(SQLiteFile(self.path))) as store:
-            assert store.schema_status().state is SchemaState.OLD
-            self.names = store.migrate()
+        with SQLiteDatabase(SQLiteFile(self.path)) as database:
+            assert database.schema_status().state is SchemaState.OLD
+            self.names = database.migrate()
         self.after = sqlite3.connect(self.path)
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:

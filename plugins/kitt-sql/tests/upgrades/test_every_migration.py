@@ -17,7 +17,7 @@ from kitt_core.runs import SchemaState
 from kitt_sql.dialect import SQLiteDialect
 from kitt_sql.schema import migrate as migrations
 from kitt_sql.schema.released import MIGRATIONS
-from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
+from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile
 from kitt_sql.testing import ColumnFacts, own_rows
 
 VERSIONS = range(1, len(MIGRATIONS))
@@ -75,14 +75,14 @@ def test_an_upgrade_from_any_version_keeps_every_row(
     path: Path, make_own: Callable[[int], Contents], version: int, new_schema: Any, schema_of: Any
 ) -> None:
     before = make_own(version)
-    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
-        status = store.schema_status()
+    with SQLiteDatabase(SQLiteFile(path)) as database:
+        status = database.schema_status()
         assert (status.state, status.version) == (SchemaState.OLD, version)
-        assert store.migrate(dry_run=True) == list(MIGRATIONS[version:])
+        assert database.migrate(dry_run=True) == list(MIGRATIONS[version:])
         assert _contents(path) == before
-        assert store.migrate() == list(MIGRATIONS[version:])
-        assert store.migrate() == []
-        assert store.schema_status().state is SchemaState.CURRENT
+        assert database.migrate() == list(MIGRATIONS[version:])
+        assert database.migrate() == []
+        assert database.schema_status().state is SchemaState.CURRENT
     after = _contents(path)
     for table, rows in before.items():
         same = [
@@ -120,16 +120,16 @@ def test_a_failure_at_any_statement_from_any_version_changes_nothing(
 
     monkeypatch.setattr(migrations, "_ExpandingCursor", Failing)
     before = make_own(version)
-    with SQLiteStore(SQLiteDatabase(SQLiteFile(path, synchronous="OFF"))) as store:
+    with SQLiteDatabase(SQLiteFile(path, synchronous="OFF")) as database:
         Failing.executed = 0
-        store.migrate(dry_run=True)
+        database.migrate(dry_run=True)
         for fail_at in range(1, Failing.executed + 1):
             Failing.executed, Failing.fail_at = 0, fail_at
             with pytest.raises(Exception, match=r"cannot be (used|read)"):
-                store.migrate(backup=False)
+                database.migrate(backup=False)
             assert _contents(path) == before
         Failing.fail_at = 0
-        assert store.migrate() == list(MIGRATIONS[version:])
+        assert database.migrate() == list(MIGRATIONS[version:])
 
 
 def test_a_parent_that_is_rebuilt_keeps_its_children(
@@ -150,8 +150,8 @@ def test_a_parent_that_is_rebuilt_keeps_its_children(
         return ["rebuilt"]
 
     monkeypatch.setattr(migrations, "apply_pending", apply)
-    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
-        assert store.migrate() == ["rebuilt"]
+    with SQLiteDatabase(SQLiteFile(path)) as database:
+        assert database.migrate() == ["rebuilt"]
     assert _contents(path) == before
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA foreign_keys = ON")

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from kitt_sql import database
 from kitt_sql.schema import migrate as migrations
 from kitt_sql.schema.released import MIGRATIONS, POSTGRESQL_MACROS, SQLITE_MACROS, expand
-from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
+from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile
 
 GUIDE = Path(__file__).parents[4] / "docs/migrations.md"
 
@@ -46,10 +45,10 @@ def test_the_examples_keep_every_row_of_parents_and_children(
     path: Path, make_old: Callable[[int], None], with_examples: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_old(11)
-    with monkeypatch.context() as undone, SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
-        undone.setattr(database, "SCHEMA_VERSION", with_examples)
+    with monkeypatch.context() as undone, SQLiteDatabase(SQLiteFile(path)) as database:
+        undone.setattr("kitt_sql.database.SCHEMA_VERSION", with_examples)
         # The rows of KITT 1.x move in before the examples are applied, the runs after them.
-        store.migrate()
+        database.migrate()
     with closing(sqlite3.connect(path)) as connection:
         counts = {
             table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]

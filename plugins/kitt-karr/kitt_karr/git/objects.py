@@ -1,0 +1,116 @@
+"""Git's objects: what is hashed, and writing it so that it is on the disk before anything refers to it.
+
+Reading, which has to understand packs and deltas, is dulwich's. Its writer is not used: it takes a lock file per
+object, and a killed process leaves it there. From then on nobody could save a run that shares the object (the same
+``hardware.json``), and ``git fsck`` calls it an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import zlib
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from kitt_core.files import sync_directory
+
+if TYPE_CHECKING:
+    from dulwich.config import Config
+
+
+BLOB: Final = b"blob"
+TREE: Final = b"tree"
+COMMIT: Final = b"commit"
+
+_LATEST: Final = 253402300799  # seconds: the end of the year 9999
+# Trees of hashes do not compress, and `git gc` compresses everything anew.
+_COMPRESSION: Final = 1
+_OURSELVES: Final = {"NAME": b"KITT", "EMAIL": b"kitt@localhost"}
+_NOT_IN_NAMES: Final = re.compile(rb"[<>\n\0]+")
+
+
+@frozen
+class Commit:
+    """What KITT reads of a commit. Its time is when it was committed; 1970 where that cannot be read."""
+
+    id: str
+    tree: str
+    parents: tuple[str, ...]
+    time: datetime
+
+    @classmethod
+    def parse(cls, commit_id: str, content: bytes) -> Commit:
+        """Read the content of a commit; raise `ValueError` if it is something else."""
+        head = content.partition(b"\n\n")[0].decode("utf-8", "replace")
+        tree = re.search(r"^tree ([0-9a-f]{40})$", head, re.MULTILINE)
+        if tree is None:
+            raise ValueError(f"object {commit_id} is not a commit")
+        parents = re.findall(r"^parent ([0-9a-f]{40})$", head, re.MULTILINE)
+        # Commits of strange tools may have any time, or none.
+        stated = re.search(r"^committer .*> *(\d+)", head, re.MULTILINE)
+        seconds = min(int(stated[1]), _LATEST) if stated else 0
+        return cls(commit_id, tree[1], tuple(parents), datetime.fromtimestamp(seconds, UTC))
+
+
+def object_id(kind: bytes, content: bytes) -> str:
+    """Return the id that git gives an object."""
+    return hashlib.sha1(b"%s %d\0" % (kind, len(content)) + content, usedforsecurity=False).hexdigest()
+
+
+def person(config: Config, role: str, moment: datetime) -> bytes:
+    """Return who commits (``AUTHOR`` or ``COMMITTER``) and when, as it stands in a commit.
+
+    The name is the one that git finds: environment, configuration, else KITT's own. A machine that only measures
+    needs no git configuration: a finished run must not be lost for want of a name.
+    """
+    found = []
+    for part, default in _OURSELVES.items():
+        given = os.fsencode(os.environ.get(f"GIT_{role}_{part}", ""))
+        for section in (role.lower().encode(), b"user"):
+            with suppress(KeyError):
+                given = given or config.get((section,), part.lower().encode())
+        found.append(_NOT_IN_NAMES.sub(b"", given).strip() or default)
+    return b"%s <%s>" % tuple(found) + b" %d +0000" % int(moment.timestamp())
+
+
+def write_object(objects: Path, kind: bytes, content: bytes) -> str:
+    """Write one object of a kind into a repository's ``objects`` directory, durably, and return its id."""
+    identity = object_id(kind, content)
+    directory = objects / identity[:2]
+    target = directory / identity[2:]
+    try:
+        os.utime(target)  # a `git gc` at this moment must see that it is wanted
+        return identity
+    except PermissionError:  # another user's: it is there, and that is enough
+        return identity
+    except FileNotFoundError:
+        pass
+    if not directory.is_dir():
+        directory.mkdir(exist_ok=True)
+        sync_directory(objects)
+    # Git's own name for unfinished objects: fsck passes it over, gc removes it when it is old.
+    unfinished = directory / f"tmp_obj_{secrets.token_hex(6)}"
+    packed = zlib.compress(b"%s %d\0" % (kind, len(content)) + content, _COMPRESSION)
+    try:
+        write_file(unfinished, packed, mode=0o444)
+        unfinished.rename(target)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    return identity
+
+
+def write_file(path: Path, content: bytes, *, mode: int = 0o666) -> None:
+    """Write a new file and force it to the disk."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    with open(os.open(path, flags, mode), "wb") as file:  # noqa: PTH123 - Path.open takes no flags
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,338 @@
+"""An open git repository: objects in and out, one commit at a time. Knows nothing of runs.
+
+Reading is dulwich's, which is imported when the first repository is opened. Several threads may share one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from kitt_core.errors import KittError, StoreUnavailableError
+from kitt_core.files import sync_directory
+from kitt_core.rundir import exclusive
+from kitt_karr.git.locks import held
+from kitt_karr.git.objects import BLOB, COMMIT, TREE, Commit, object_id, person, write_object
+from kitt_karr.git.trees import DIRECTORY, Entry, Listing, Place
+from kitt_karr.layout import OWN_DIRECTORY
+
+if TYPE_CHECKING:
+    from dulwich.config import StackedConfig
+    from dulwich.repo import Repo
+
+
+_KINDS: Final = {1: COMMIT, 2: TREE, 3: BLOB}
+_HASH_BYTES: Final = 20
+_CACHED_LISTINGS: Final = 12
+_LARGEST_CACHED: Final = 50_000
+_NOT_WRITABLE: Final = "cannot be written"
+_HEADS: Final = "refs/heads/"
+_COMMIT_ID: Final = re.compile(r"[0-9a-f]{40}")
+
+
+@contextmanager
+def translated(place: Path, what: str = "cannot be used") -> Iterator[None]:
+    """Raise `StoreUnavailableError` for whatever goes wrong at ``place``; ``what`` says what could not be done."""
+    try:
+        yield
+    except KittError:
+        raise
+    except OSError as error:
+        text = f"{place} {what}: {error.strerror or type(error).__name__}"
+        hint = "check free space, permissions and that the path is a git repository"
+        raise StoreUnavailableError(text, hint=hint) from error
+    except Exception as error:  # dulwich's errors have no root, zlib and struct raise their own
+        text = f"{place} {what}: git data that cannot be read ({type(error).__name__})"
+        raise StoreUnavailableError(text, hint=f"see what is wrong with `git -C {place} fsck`") from error
+
+
+def bad_object(place: Path, identity: str, what: str) -> StoreUnavailableError:
+    """Return the error for an object that is missing or damaged."""
+    hint = f"see `git -C {place} fsck`; a clone or a pushed copy has it still"
+    return StoreUnavailableError(f"object {identity[:12]} of {place} is {what}", hint=hint)
+
+
+def file_in_the_way(place: Path, names: tuple[bytes, ...]) -> StoreUnavailableError:
+    """Return the error for a file that has the name of a directory that is needed."""
+    name = b"/".join(names).decode(errors="replace")
+    text = f"{place} has a file {name}, a directory is needed to write runs into"
+    return StoreUnavailableError(text, hint="move it away with `git mv`")
+
+
+@frozen
+class Head:
+    """Where ``HEAD`` points: to no branch if it is detached, to no commit while its branch has none."""
+
+    branch: str | None
+    tip: str | None
+
+
+class Repository:
+    """A repository on this machine. Whatever is missing, damaged or denied is a `StoreUnavailableError`.
+
+    Attributes:
+        path: The bare repository, or the directory with its work tree.
+        repo: The repository as dulwich has it; to be used by one thread at a time.
+        directory: The git directory itself; in a linked work tree that of the main one.
+        control_directory: Where ``HEAD`` and git's index are; a linked work tree has its own.
+        work_tree: The directory with its files, None if it is bare.
+        own: KITT's directory in the git directory; it may be missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.repo = _opened(path)
+        self.directory = Path(self.repo.commondir())
+        self.control_directory = Path(self.repo.controldir())
+        self.work_tree = None if self.repo.bare else path
+        self.own = self.directory / OWN_DIRECTORY
+        self._lock = threading.RLock()
+        self._listings: OrderedDict[str, Listing] = OrderedDict()
+
+    def close(self) -> None:
+        """Close the files of packs; may be called twice."""
+        with self._lock:
+            self._listings.clear()
+            self.repo.close()
+
+    def commit(self, commit_id: str) -> Commit:
+        """Return a commit."""
+        content = self._read(COMMIT, commit_id)
+        with translated(self.path):
+            return Commit.parse(commit_id, content)
+
+    def parent(self, commit: Commit) -> Commit | None:
+        """Return the first parent, None at the beginning; a shallow clone begins where a parent is missing."""
+        first = commit.parents[0] if commit.parents else None
+        return self.commit(first) if first is not None and self.has(first) else None
+
+    def has(self, identity: str) -> bool:
+        """Whether an object is there."""
+        with self._lock, translated(self.path):
+            return identity.encode("ascii") in self.repo.object_store  # type: ignore[operator]  # its NewType of bytes
+
+    def blob(self, identity: str) -> bytes:
+        """Return the content of a file."""
+        return self._read(BLOB, identity)
+
+    def listing(self, tree_id: str) -> Listing:
+        """Return a directory."""
+        with self._lock:
+            found = self._listings.get(tree_id)
+            if found is not None:
+                self._listings.move_to_end(tree_id)
+                return found
+        content = self._read(TREE, tree_id)
+        with translated(self.path):
+            return self._remembered(tree_id, Listing.parse(content))
+
+    def find(self, root: str | None, place: Place) -> Entry | None:
+        """Return what is at ``place`` below a root tree, None if there is nothing."""
+        entry = None
+        for name in place:
+            entry = None if root is None else self.listing(root).find(name)
+            if entry is None:
+                return None
+            root = entry.id if entry.is_directory else None
+        return entry
+
+    def file(self, root: str | None, name: str) -> bytes | None:
+        """Return the content of a file in a tree, None if there is none of that name."""
+        entry = self.find(root, (name.encode(),))
+        return None if entry is None or not entry.is_file else self.blob(entry.id)
+
+    def _read(self, kind: bytes, identity: str) -> bytes:
+        with self._lock:
+            try:
+                number, content = self.repo.object_store.get_raw(identity.encode("ascii"))  # type: ignore[arg-type]  # its NewType of bytes
+            except Exception as error:
+                what = "missing" if isinstance(error, KeyError) else "damaged"
+                raise bad_object(self.path, identity, what) from error
+        data = bytes(content)
+        # Git itself compares on reading, dulwich does not: half a document must not pass for a whole one.
+        if _KINDS.get(number) != kind or object_id(kind, data) != identity:
+            raise bad_object(self.path, identity, "damaged: its content is not what its name says")
+        return data
+
+    def _remembered(self, tree_id: str, listing: Listing) -> Listing:
+        with self._lock:
+            if len(listing) <= _LARGEST_CACHED:
+                self._listings[tree_id] = listing
+                self._listings.move_to_end(tree_id)
+            while len(self._listings) > _CACHED_LISTINGS:
+                self._listings.popitem(last=False)
+        return listing
+
+    def add_blob(self, content: bytes) -> str:
+        """Write a file's content, durably, and return its id."""
+        return self._add(BLOB, content)
+
+    def add_tree(self, listing: Listing) -> str:
+        """Write a directory, durably, and return its id."""
+        identity = self._add(TREE, listing.encode())
+        self._remembered(identity, listing)
+        return identity
+
+    def changed_tree(self, root: str | None, changes: Mapping[Place, Entry | None], above: Place = ()) -> str:
+        """Return the id of a tree with entries put in, replaced or (None) taken out.
+
+        Only the directories on the way to them are written. One that is empty then goes, too. ``above`` is where
+        the tree itself is, for messages.
+        """
+        listing = Listing() if root is None else self.listing(root)
+        below: dict[bytes, dict[Place, Entry | None]] = {}
+        for (name, *rest), entry in changes.items():
+            if rest:
+                below.setdefault(name, {})[tuple(rest)] = entry
+            else:
+                listing = listing.without(name) if entry is None else listing.with_entry(entry)
+        for name, wanted in below.items():
+            found = listing.find(name)
+            if found is not None and not found.is_directory:
+                raise file_in_the_way(self.path, (*above, name))
+            child = self.changed_tree(None if found is None else found.id, wanted, (*above, name))
+            is_empty = not len(self.listing(child))
+            listing = listing.without(name) if is_empty else listing.with_entry(Entry(name, DIRECTORY, child))
+        return self.add_tree(listing)
+
+    def add_commit(self, tree: str, parent: str | None, message: str) -> str:
+        """Write a commit, durably, and return its id; no branch is moved."""
+        now = datetime.now(UTC)
+        lines = [b"tree " + tree.encode(), *([] if parent is None else [b"parent " + parent.encode()])]
+        with translated(self.path):
+            lines += [b"author " + person(self._config, "AUTHOR", now)]
+            lines += [b"committer " + person(self._config, "COMMITTER", now)]
+        return self._add(COMMIT, b"\n".join([*lines, b"", message.encode("utf-8", "replace") + b"\n"]))
+
+    def _add(self, kind: bytes, content: bytes) -> str:
+        with translated(self.path, _NOT_WRITABLE):
+            return write_object(self.directory / "objects", kind, content)
+
+    def head(self, *, for_writing: bool = False) -> Head:
+        """Return where ``HEAD`` points now; refuse what leads nowhere, and for writing what is detached."""
+        from dulwich.refs import Ref
+
+        with self._lock, translated(self.path):
+            try:
+                names, found = self.repo.refs.follow(Ref(b"HEAD"))
+                name, tip = os.fsdecode(names[-1]), None if found is None else found.decode("ascii")
+                if not (name == "HEAD" or name.startswith(_HEADS)) or not (
+                    tip is None or _COMMIT_ID.fullmatch(tip)
+                ):
+                    raise ValueError(f"HEAD leads to {name}")
+            except Exception as error:
+                hint = f"name its branch: git -C {self.directory} symbolic-ref HEAD refs/heads/main"
+                text = f"{self.directory} has no HEAD that can be followed"
+                raise StoreUnavailableError(text, hint=hint) from error
+            if tip is None:
+                self._refuse_mistaken(name)
+            if name != "HEAD" or tip is None:
+                return Head(name, tip)
+        if for_writing:
+            text = f"{self.directory} has a detached HEAD, a commit would belong to no branch"
+            raise StoreUnavailableError(text, hint="choose a branch in it, such as `git switch main`")
+        return Head(None, tip)
+
+    def _refuse_mistaken(self, name: str) -> None:
+        # A repository without any commit is new; one whose runs are on another branch is mistaken.
+        for other in sorted(map(os.fsdecode, self.repo.refs.allkeys())):
+            if other.startswith(_HEADS):
+                raise StoreUnavailableError(
+                    f"{self.directory} is on the branch {name.removeprefix(_HEADS)}, which has no commit yet,"
+                    f" and has the branch {other.removeprefix(_HEADS)}",
+                    hint=f"choose it: git -C {self.directory} symbolic-ref HEAD {other}",
+                )
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold KITT's lock, so that one KITT at a time builds on the tip; `advance` compares for git's sake."""
+        with translated(self.path, _NOT_WRITABLE):
+            if not self.own.is_dir():
+                self.own.mkdir(exist_ok=True)
+                sync_directory(self.directory)
+            with exclusive(self.own):
+                yield
+
+    def advance(self, head: Head, commit_id: str, reason: str) -> bool:
+        """Move the branch from where ``head`` says to ``commit_id``; False if it stands elsewhere by now.
+
+        The caller is inside `exclusive`, and ``head`` is on a branch.
+        """
+        assert head.branch is not None
+        reference = self.directory / head.branch
+        with self._lock, translated(self.path, _NOT_WRITABLE):
+            reference.parent.mkdir(parents=True, exist_ok=True)
+            with held(reference, self.own, "branch") as lock:
+                if self.head() != head:
+                    return False
+                with lock.open("wb") as file:
+                    file.write(f"{commit_id}\n".encode("ascii"))
+                    file.flush()
+                    os.fsync(file.fileno())
+                lock.rename(reference)
+            sync_directory(reference.parent)
+            note = b"%s %s " % ((head.tip or "0" * 40).encode(), commit_id.encode())
+            note += person(self._config, "COMMITTER", datetime.now(UTC)) + f"\t{reason}\n".encode(
+                "utf-8", "replace"
+            )
+            for log in (self.directory / "logs" / head.branch, self.control_directory / "logs" / "HEAD"):
+                if log.is_file():  # for `git reflog`, where git keeps such notes: in repositories with a work tree
+                    with log.open("ab") as file:
+                        file.write(note)
+        return True
+
+    def setting(self, section: str, name: str) -> str | None:
+        """Return a value of git's configuration, None if it is not set."""
+        with translated(self.path):
+            try:
+                value = self._config.get(tuple(part.encode() for part in section.split(".")), name.encode())
+            except KeyError:
+                return None
+            return os.fsdecode(value)
+
+    @cached_property
+    def _config(self) -> StackedConfig:
+        # Read once: three files are parsed each time, which is a good part of a save.
+        with self._lock:
+            return self.repo.get_config_stack()
+
+
+def _opened(path: Path) -> Repo:
+    from dulwich.errors import NotGitRepository
+    from dulwich.refs import DiskRefsContainer
+    from dulwich.repo import Repo
+
+    try:
+        repo = Repo(str(path))
+    except NotGitRepository as error:
+        hint = "name a KARR repository, or a directory that does not exist yet"
+        raise StoreUnavailableError(f"{path} is not a git repository", hint=hint) from error
+    except Exception as error:
+        what = getattr(error, "strerror", None) or type(error).__name__
+        hint = f"check its permissions, and see `git -C {path} status`: git's usual format alone is supported"
+        raise StoreUnavailableError(f"{path} cannot be opened: {what}", hint=hint) from error
+    if repo.object_format.oid_length != _HASH_BYTES or not isinstance(repo.refs, DiskRefsContainer):
+        repo.close()
+        text = f"{path} has git's newer format (SHA-256 or reftable), which this backend does not know"
+        raise StoreUnavailableError(text, hint="name a repository that `git init` made without further options")
+    return repo
+
+
+def size_of(directory: Path) -> int:
+    """Return the bytes of all files in a directory."""
+    total = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with suppress(OSError):  # gone since
+                total += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118 - many thousands
+    return total

@@ -1,0 +1,62 @@
+"""The other processes of the concurrency contract: forked from a warm server, or started each by itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from kitt_core.testing import StoreTarget, _processes
+from kitt_core.testing._processes import started
+from kitt_core.testing.documents import STANDARD
+
+pytest.importorskip("kitt_json")
+
+
+@pytest.fixture(params=[True, False], ids=["forked", "started"])
+def target(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoreTarget:
+    monkeypatch.setattr(_processes, "_CAN_FORK", request.param)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KITT_HOME", str(tmp_path))
+    return StoreTarget("json:///.")  # the worker's directory is ours
+
+
+def test_a_worker_does_its_job_and_says_how_it_ended(target: StoreTarget) -> None:
+    with started(target, "save_many", "w", "2") as worker:
+        assert worker.said.readline() == "ready\n"
+        worker.go()
+        assert worker.finish() == ["w-0", "w-1"]
+        assert (worker.returncode, worker.complaint()) == (0, "")
+    with target.open() as store:
+        assert store.count() == 2
+
+
+def test_an_error_in_a_worker_is_its_exit_code_and_complaint(target: StoreTarget) -> None:
+    with started(target, "no_such_job") as worker:
+        assert worker.finish() == []
+        assert worker.returncode == 1
+        assert worker.complaint().endswith("KeyError: 'no_such_job'\n")
+
+
+def test_a_kill_ends_one_worker_alone(target: StoreTarget) -> None:
+    with started(target, "save_for_ever", "one") as one, started(target, "save_many", "other", "1") as other:
+        assert one.said.readline() == "one-0\n"
+        one.kill()
+        one.finish()
+        assert one.returncode == -signal.SIGKILL
+        assert other.said.readline() == "ready\n"
+        other.go()
+        assert other.finish() == ["other-0"]
+        assert other.returncode == 0
+    with target.open() as store:
+        assert store.get_document("one-0") == STANDARD
+
+
+def test_nobody_survives_the_test_that_started_it(target: StoreTarget) -> None:
+    with started(target, "save_many", "w", "2") as worker:
+        assert worker.said.readline() == "ready\n"
+    assert worker.returncode == -signal.SIGKILL
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker._pid, 0)
