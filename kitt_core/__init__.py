@@ -8,9 +8,9 @@
         run_id = store.save_result(document)
         assert store.get_document(run_id) == document
 
-Importing the package is cheap and has no effect: no plugin, no driver, no configuration is read before
-`open_store`, and a name's module is imported when the name is first used. What plugin authors need stands in the
-packages `runs`, `storage` and `plugins` and the modules `hookspecs` and `errors`.
+Importing the package is cheap and has no side effects: plugins, drivers and configuration are not touched before
+`open_store`, and a name's module is imported when the name is first used. Plugin authors find what they need in
+the packages `runs`, `storage` and `plugins` and in the modules `hookspecs` and `errors`.
 """
 
 from importlib import import_module
@@ -59,7 +59,7 @@ _NAMES = {
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 
-if not TYPE_CHECKING:  # a type checker is to see the imports above, and nothing else
+if not TYPE_CHECKING:  # so that type checkers see only the imports above
 
     def __getattr__(name: str) -> Any:
         if name not in _HOMES:

@@ -1,6 +1,6 @@
-"""Where the program ``kitt`` begins; ``python -m kitt_core`` is the same.
+"""The entry point of ``kitt`` and of ``python -m kitt_core``.
 
-The command line takes a moment to import, and somebody may press Ctrl-C in it.
+Importing the command line takes a moment, in which Ctrl-C must not show a traceback.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> int:
             sys.stderr.write("error: interrupted\n")
         return 128 + signal.SIGINT
     finally:
-        # What is left is Python's own end, which would answer Ctrl-C with a traceback.
+        # Only Python's own shutdown is left, in which Ctrl-C would show a traceback.
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 

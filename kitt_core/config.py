@@ -1,8 +1,8 @@
-"""Configuration: where each value comes from, and which one counts.
+"""Configuration: where each value comes from, and which one wins.
 
 Flags win over the environment, the environment over the project's file (``kitt.toml``, or ``[tool.kitt]`` in
-``pyproject.toml``, the nearest upward), that over the user's (``config.toml`` in `kitt_home`), that over
-defaults. A value never loses its origin on the way, so ``kitt config show`` can tell.
+``pyproject.toml``, the nearest one upwards), that over the user's (``config.toml`` in `kitt_home`), and that over
+defaults. Every value keeps its origin, so that ``kitt config show`` can show it.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ __all__ = [
 
 DEFAULT_BACKEND: Final = "sqlite"
 TREE_NAME: Final = "kitt-results"
-"""How a tree of run directories is called: ``kitt run`` writes there, the backend ``json`` looks for it."""
+"""The name of a tree of run directories: ``kitt run`` writes there, the backend ``json`` looks for it."""
 RUN_KEYS: Final = ("engine", "model", "suite", "base_url", "results_dir")
 """Keys of the table ``[run]``: what ``kitt run`` does when no flag says otherwise."""
 RUN_DEFAULTS: Final = MappingProxyType({"engine": "reference", "suite": "quick", "results_dir": TREE_NAME})
-"""What they are when nothing says otherwise; the others have no default."""
+"""The defaults of these keys; the others have none."""
 
 _PYPROJECT: Final = "pyproject.toml"
 _TABLES: Final = ("backends", "engines")
@@ -53,7 +53,7 @@ class Setting:
     """A value and where it came from.
 
     Attributes:
-        value: As it was written.
+        value: The value as it was written.
         origin: ``flag``, ``default``, the name of an environment variable or the path of a file.
     """
 
@@ -63,10 +63,10 @@ class Setting:
 
 @frozen
 class Configuration:
-    """The merged files, and the environment that goes before them.
+    """The configuration files, and the environment, which takes precedence over them.
 
     Attributes:
-        files: Parsed tables with their paths, the strongest first.
+        files: Parsed tables with their paths, the highest precedence first.
         environment: The process's environment, or a test's.
     """
 
@@ -80,12 +80,12 @@ class Configuration:
         if value := self.environment.get(_ENV_BACKEND):
             return Setting(value, _ENV_BACKEND)
         if value := self.environment.get(_ENV_DSN):
-            # A DSN of the form "host=… dbname=…" is no URI; the backend reads the variable as its option.
+            # A DSN of the form "host=… dbname=…" is not a URI; the backend reads the variable as its option.
             return Setting(value if "://" in value else "postgres", _ENV_DSN)
         return self._from_files("backend") or Setting(DEFAULT_BACKEND, "default")
 
     def run(self, key: str, flag: Any = None) -> Setting:
-        """Return a setting of ``kitt run``, one of `RUN_KEYS`; its value is None if it has none."""
+        """Return a setting of ``kitt run``, one of `RUN_KEYS`; its value is None if it is not set."""
         if flag is not None:
             return Setting(flag, "flag")
         variable = f"KITT_RUN_{key.upper()}"
@@ -94,7 +94,7 @@ class Configuration:
         return self._from_files("run", key) or Setting(RUN_DEFAULTS.get(key), "default")
 
     def option(self, table: str, owner: str, option: Option) -> Setting | None:
-        """Return what the environment or a file says of one option of a backend or engine.
+        """Return one option of a backend or engine from the environment or a file, None if neither sets it.
 
         Args:
             table: ``backends`` or ``engines``.
@@ -127,25 +127,25 @@ class Configuration:
 
 
 def kitt_home(environment: Mapping[str, str] | None = None) -> Path:
-    """Return the directory of the user's KITT: ``KITT_HOME``, else ``~/.kitt``.
+    """Return the user's KITT directory: ``KITT_HOME``, else ``~/.kitt``.
 
     Raises:
-        ConfigurationError: Nobody knows where the home directory is.
+        ConfigurationError: The home directory is not known.
     """
     value = (os.environ if environment is None else environment).get(_ENV_HOME)
     try:
         return Path(value).expanduser() if value else Path.home() / ".kitt"
     except RuntimeError as error:
         what = (
-            f"{_ENV_HOME} is {value!r}, and there is no such home directory"
+            f"{_ENV_HOME} is {value!r}, but there is no such home directory"
             if value
-            else "you have no home directory"
+            else "your home directory is not known"
         )
         raise ConfigurationError(what, hint=f"set {_ENV_HOME} to a directory") from error
 
 
 def expanded(setting: Setting) -> Path:
-    """Return the path that a setting is, a ``~`` at its beginning expanded.
+    """Return a setting's value as a path, with a leading ``~`` expanded.
 
     Raises:
         ConfigurationError: There is no such home directory.
@@ -155,19 +155,19 @@ def expanded(setting: Setting) -> Path:
     except RuntimeError as error:
         raise ConfigurationError(
             f"{str(setting.value)!r} (from {setting.origin}): there is no such home directory",
-            hint="write the whole path",
+            hint="write the full path",
         ) from error
 
 
 def load_configuration(
     file: Path | None = None, *, directory: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> Configuration:
-    """Read the files that apply.
+    """Read the configuration files that apply.
 
     Args:
-        file: Instead of the project's file.
-        directory: Where the search for the project's file begins; the current directory without it.
-        environment: Instead of the process's.
+        file: Read this instead of the project's file.
+        directory: Where the search for the project's file begins; by default the current directory.
+        environment: Used instead of the process's environment.
 
     Raises:
         InputNotFoundError: ``file`` does not exist.
@@ -186,12 +186,12 @@ def load_configuration(
 def _projects_file(directory: Path | None) -> _File | None:
     try:
         start = directory or Path.cwd()
-    except FileNotFoundError:  # it was removed; nothing is above it
+    except FileNotFoundError:  # the current directory was removed, so it has no parents
         return None
     for path in (folder / name for folder in (start, *start.parents) for name in ("kitt.toml", _PYPROJECT)):
         try:
             there = path.is_file()
-        except PermissionError:  # the directory is closed to us, and what may be in it with it
+        except PermissionError:  # the directory may not be searched, so nothing in it can be read
             continue
         if there and (tables := _read(path)) is not None:
             return path, tables
@@ -204,7 +204,7 @@ def _users_file(variables: Mapping[str, str]) -> _File | None:
     except ConfigurationError:
         if variables.get(_ENV_HOME):
             raise
-        return None  # who has no home has no file there; what needs one will say so
+        return None  # without a home there is no such file; what needs a home reports that itself
     return (path, _read(path) or {}) if _is_file(path) else None
 
 
@@ -216,14 +216,14 @@ def _is_file(path: Path) -> bool:
 
 
 def _read(path: Path) -> Mapping[str, Any] | None:
-    """Return a file's tables; None for a ``pyproject.toml`` that has none for us."""
+    """Return a file's tables; None for a ``pyproject.toml`` without a table for KITT."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from error
     tables: Mapping[str, Any] | None
     if path.name == _PYPROJECT:
-        # Most have nothing to do with us and need not be parsed, or even be right.
+        # Most have nothing to do with KITT, so they need not be parsed, nor even be valid.
         tables = _ours(path, _parsed(path, content)) if b"kitt" in content else None
     else:
         tables = _parsed(path, content)
@@ -233,13 +233,13 @@ def _read(path: Path) -> Mapping[str, Any] | None:
 
 
 def _parsed(path: Path, content: bytes) -> Mapping[str, Any]:
-    import tomllib  # only where there is a file
+    import tomllib  # needed only if there is a file
 
     try:
         return tomllib.loads(content.decode("utf-8"))
     except RecursionError as error:
         raise ConfigurationError(f"{path}: nested too deeply to be read") from error
-    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
+    except ValueError as error:  # not TOML, not UTF-8, or a number with thousands of digits
         raise ConfigurationError(f"{path}: not TOML: {error}") from error
 
 
@@ -256,7 +256,7 @@ def _ours(path: Path, tables: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _unreadable(path: Path, error: OSError) -> ConfigurationError:
     return ConfigurationError(
         f"{path}: cannot be read: {error.strerror}",
-        hint="make it readable, or go round it: --config for a project's file, KITT_HOME for yours",
+        hint="make it readable, or use another one: --config for the project's file, KITT_HOME for the user's",
     )
 
 

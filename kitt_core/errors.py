@@ -4,8 +4,8 @@
 
     KittError
     ├── InvalidDocumentError        the document is refused (also a ValueError)
-    ├── InvalidArchiveError         the archive is damaged, cut off or none at all; nothing was restored
-    ├── RunExistsError              the id is taken by other bytes
+    ├── InvalidArchiveError         the archive is damaged, truncated or not an archive; nothing was restored
+    ├── RunExistsError              the id is taken by a run with other content
     ├── RunNotFoundError            no run has this id, or several have
     ├── InputNotFoundError          a path that was given does not exist
     ├── UnknownFieldError           a filter, order or statistic that does not exist (also a ValueError)
@@ -20,10 +20,10 @@
     ├── PluginError                 a plugin is missing, broken, or collides
     ├── ConfigurationError          an option, a file or a target that cannot be used
     └── EngineError                 the engine cannot be reached or fails
-        └── EngineLostError         it is gone for good
+        └── EngineLostError         the engine is gone for good
 
-``str(error)`` is one line of at most 300 characters. It names the culprit, what was wanted and what was
-found; ``error.hint``, if there is one, is the cure. The driver's own exception is the ``__cause__``; it is
+``str(error)`` is one line of at most 300 characters. It says what is at fault, what was expected and what was
+found; ``error.hint``, if set, says how to fix it. The driver's own exception is the ``__cause__``; it is
 never part of the text, because drivers quote passwords and statements.
 """
 
@@ -57,11 +57,11 @@ _LONGEST: Final = 300
 
 
 class KittError(Exception):
-    """The root: ``except KittError`` catches whatever KITT raises on purpose.
+    """The base class: ``except KittError`` catches whatever KITT raises on purpose.
 
     Args:
         message: What is wrong and what was expected, in one line.
-        hint: How to cure it, in one line; shown by the command line after ``hint:``.
+        hint: How to fix it, in one line; shown by the command line after ``hint:``.
     """
 
     exit_code: int = 2
@@ -80,31 +80,31 @@ class KittError(Exception):
 
 
 class InvalidDocumentError(KittError, ValueError):
-    """The document is not one that KITT stores; the message names the JSON path, the value and the cure."""
+    """KITT does not store such a document; the message names the JSON path, the value and what was expected."""
 
     exit_code = 5
 
 
 class InvalidArchiveError(KittError):
-    """The file is no archive that can be restored: damaged, cut off, hostile, or of another format."""
+    """The file is not an archive that can be restored: it is damaged, truncated, hostile or in another format."""
 
     exit_code = 5
 
 
 class RunExistsError(KittError):
-    """A run with this id is stored already, and its bytes are others."""
+    """A run with this id is already stored, with other content."""
 
     exit_code = 5
 
 
 class RunNotFoundError(KittError):
-    """No run has the id that was asked for, or a shortened id fits several runs."""
+    """No run has the id that was asked for, or a shortened id matches several runs."""
 
     exit_code = 3
 
 
 class InputNotFoundError(KittError):
-    """A file or directory that was to be read does not exist or holds nothing to read."""
+    """A file or directory to be read does not exist, or contains nothing to read."""
 
     exit_code = 3
 
@@ -122,13 +122,13 @@ class UnsupportedOperationError(KittError):
 
 
 class StoreUnavailableError(KittError):
-    """The store cannot be used now: unreachable, locked, full, read-only, damaged, or no store at all."""
+    """The store cannot be used now: unreachable, locked, full, read-only, damaged, or not a store at all."""
 
     exit_code = 4
 
 
 class SchemaError(KittError):
-    """The database is not of the schema version that this KITT reads and writes."""
+    """The database does not have the schema version that this KITT reads and writes."""
 
     exit_code = 4
 
@@ -138,7 +138,7 @@ class SchemaMissingError(SchemaError):
 
 
 class SchemaTooOldError(SchemaError):
-    """The database is of an older version; ``kitt storage migrate`` upgrades it."""
+    """The database has an older schema; ``kitt storage migrate`` upgrades it."""
 
 
 class SchemaTooNewError(SchemaError):
@@ -166,7 +166,7 @@ class EngineError(KittError):
 
 
 class EngineLostError(EngineError):
-    """The engine is gone: no further request can succeed. A run ends with what it has measured."""
+    """The engine is gone: no further request can succeed. The run ends, and what it has measured is kept."""
 
 
 def _one_line(text: str, longest: int) -> str:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, outlast a power cut, and never lie in the place of the store."""
+"""Writing files: whole or not at all, durably, and never over the store."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _LONGEST_SHOWN: Final = 200
 
 
 def sync_directory(directory: Path) -> None:
-    """Force to the disk which names a directory has; on Windows, where that can't be asked for, do nothing.
+    """Flush a directory's entries to the disk; does nothing on Windows, which can't do that.
 
     Raises:
-        OSError: It can't be opened or written.
+        OSError: The directory can't be opened or flushed.
     """
     if sys.platform == "win32":
         return
@@ -35,11 +35,11 @@ def sync_directory(directory: Path) -> None:
 
 
 def check_output(target: Path, store: Sequence[Path], *, hint: str = _HINT) -> None:
-    """Refuse a file or directory for output that is the store, is in it, or is one of its files.
+    """Refuse an output path that is the store, lies in it, or is one of its files.
 
     Args:
-        target: What is to be written.
-        store: The `paths` of the store that is open.
+        target: The file or directory to write.
+        store: The `paths` of the open store.
         hint: What the user can do instead.
 
     Raises:
@@ -57,10 +57,10 @@ def check_output(target: Path, store: Sequence[Path], *, hint: str = _HINT) -> N
 
 
 def check_writable(path: Path, *, hint: str = _HINT) -> None:
-    """Refuse a file that can't be written, before time is spent on what is to stand in it.
+    """Refuse a file that can't be written, before time is spent on its content.
 
     Raises:
-        ConfigurationError: There is no such directory, it is one, or it is closed to us.
+        ConfigurationError: Its directory does not exist, it is a directory itself, or permissions forbid it.
     """
     try:
         place = _resolved(path)
@@ -74,10 +74,10 @@ def check_writable(path: Path, *, hint: str = _HINT) -> None:
 
 
 def is_part_of(place: Path, store: Sequence[Path]) -> bool:
-    """Return whether ``place`` is one of the `paths` of a store, by whatever spelling, or lies in one.
+    """Return whether ``place`` is one of the `paths` of a store, however it is spelled, or lies in one.
 
     Raises:
-        OSError: It can't be looked at.
+        OSError: A path can't be examined.
     """
     whole = _resolved(place)
     return any(_is_in(whole, path) for path in store)
@@ -85,13 +85,13 @@ def is_part_of(place: Path, store: Sequence[Path]) -> bool:
 
 @contextmanager
 def replaced_file(path: Path, *, private: bool = False, hint: str = _HINT) -> Iterator[BinaryIO]:
-    """Open ``path`` for writing; what was there stays until the block has ended without an error.
+    """Open ``path`` for writing; the previous file stays until the block ends without an error.
 
-    A device or a named pipe is written to directly, and a link keeps pointing where it does.
+    Devices and named pipes are written to directly. Of a symbolic link, the file it points to is replaced.
 
     Args:
         path: The file.
-        private: Only its owner may read it, whoever could read what was there.
+        private: Only its owner may read the new file, whoever could read the previous one.
         hint: What the user can do if it can't be written.
 
     Raises:
@@ -120,13 +120,14 @@ def _is_in(place: Path, path: Path) -> bool:
 def _resolved(path: Path) -> Path:
     try:
         return path.resolve()
-    except RuntimeError as error:  # Python before 3.13 says so of a link that leads to itself
+    except RuntimeError as error:  # what Python before 3.13 raises for a loop of symbolic links
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
 
 
 def _unwritable(path: Path, error: OSError, hint: str) -> ConfigurationError:
     name = str(path)
-    name = name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}…"  # else it would hide the reason
+    # A longer name would push the reason out of the message.
+    name = name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}…"
     return ConfigurationError(f"{name} cannot be written: {error.strerror or error}", hint=hint)
 
 
@@ -140,8 +141,8 @@ def _replaced(target: Path, *, private: bool) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         Path(name).chmod(0o600 if private else _mode(target))
         Path(name).replace(target)
-        if private:  # what is worth hiding is worth keeping
-            with suppress(OSError):  # where directories can't be opened, the system does it in its own time
+        if private:  # a backup must survive a power cut
+            with suppress(OSError):  # where directories can't be opened, the system flushes them later
                 sync_directory(target.parent)
     except BaseException:
         with suppress(OSError):
@@ -150,7 +151,7 @@ def _replaced(target: Path, *, private: bool) -> Iterator[BinaryIO]:
 
 
 def _mode(target: Path) -> int:
-    """Return the mode of the file that is replaced, or what a new file would get."""
+    """Return the mode of the file to replace, or the one that a new file would get."""
     if target.exists():
         return target.stat().st_mode & 0o7777
     mask = os.umask(0o077)
@@ -159,20 +160,20 @@ def _mode(target: Path) -> int:
 
 
 def obstacle(path: Path, *, directory: bool = False) -> tuple[str, str] | None:
-    """Return why ``path`` cannot be written to or made, and the cure; None if nothing is known against it.
+    """Return why ``path`` can't be written to or created, and how to fix that; None if nothing seems wrong.
 
     Args:
-        path: It is judged by the nearest thing that is there.
-        directory: It is to be a directory.
+        path: The path; if it does not exist, its nearest existing parent is examined.
+        directory: Whether it should be a directory.
     """
     place = whole = path.absolute()
     try:
         while not place.exists() and place != place.parent:
             place = place.parent
         if not place.is_dir() and (directory or place != whole):
-            return f"{place} is no directory", "move it away or name another one"
+            return f"{place} is not a directory", "move it away or choose another path"
         if not os.access(place, os.W_OK | (os.X_OK if place.is_dir() else 0)):
             return f"{place} is not writable", "change its permissions"
-    except OSError as error:  # a name that is too long, a directory that is closed to us
-        return error.strerror or str(error), "change the permissions, or name another place"
+    except OSError as error:  # the name is too long, or a parent may not be searched
+        return error.strerror or str(error), "change the permissions, or choose another path"
     return None

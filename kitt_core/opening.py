@@ -1,4 +1,4 @@
-"""From what the user names (a backend, a URI, a path, or nothing) to an open store."""
+"""Open the store that the user names by a backend, a URI, a path, or not at all."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 @frozen
 class Selection:
-    """Which backend is meant, and each of its options with its origin.
+    """The selected backend, and each of its options with its origin.
 
     Attributes:
         backend: The backend's record.
-        target: What was asked for, and by whom.
+        target: What was asked for, and where that came from.
         options: The options that were given; the others have their defaults.
     """
 
@@ -58,10 +58,9 @@ def open_store(
 
     Args:
         target: A backend's name (``sqlite``), a URI (``sqlite:///relative.db``, ``sqlite:////absolute.db``,
-            ``postgresql://…``, ``json:///dir``, ``memory:``) or a path. Without it, environment and
-            configuration files say which store is meant, the user's SQLite file in the end; with it, neither
-            is read.
-        plugins: The manager to find the backend with; a new one without it.
+            ``postgresql://…``, ``json:///dir``, ``memory:``) or a path. Without it, the environment and
+            configuration files decide, and finally it is the user's SQLite file; with it, neither is read.
+        plugins: The manager to find the backend with; by default a new one.
         options: Options of the backend, as ``kitt plugins show`` lists them.
 
     Raises:
@@ -81,9 +80,9 @@ def select_store(
 
     Args:
         flag: The target that was given directly, None if none was.
-        options: Options that were given directly; they win.
-        configuration: The rest.
-        plugins: Finds the backend.
+        options: Options that were given directly; they take precedence.
+        configuration: The environment and the files.
+        plugins: Where to find the backend.
 
     Raises:
         PluginError: The backend is not installed, disabled or broken.
@@ -95,7 +94,7 @@ def select_store(
     configuration.check_options("backends", backend.name, known)
     settings: dict[str, Setting] = {}
     for option in known:
-        # A target that names a place leaves no room for another place from the environment or a file.
+        # A location in the target itself is not overridden by one from the environment or a file.
         if not (from_target and option.target) and (
             setting := configuration.option("backends", backend.name, option)
         ):
@@ -103,7 +102,7 @@ def select_store(
     for name in from_target.keys() & options.keys():
         raise ConfigurationError(
             f"the store is named twice: by {without_secrets(str(target.value))!r} and by the option {name}",
-            hint=f"leave out one of them; `{backend.name}` alone as target takes the option",
+            hint=f"leave out one of them; the target `{backend.name}` alone takes the option",
         )
     settings |= {name: Setting(value, target.origin) for name, value in from_target.items()}
     settings |= {name: Setting(value, "flag") for name, value in options.items()}
@@ -111,7 +110,7 @@ def select_store(
 
 
 def _resolve(target: str, plugins: PluginManager) -> tuple[StorageBackend, dict[str, Any]]:
-    """Return the backend that ``target`` names, and the options that it holds."""
+    """Return the backend that ``target`` names, and the options that it contains."""
     uri = _URI.fullmatch(target)
     if uri is not None and (uri["rest"] is not None or not Path(target).exists()):
         backend = plugins.find(STORAGE, uri["scheme"])
@@ -123,7 +122,7 @@ def _resolve(target: str, plugins: PluginManager) -> tuple[StorageBackend, dict[
         raise ConfigurationError(
             f"{without_secrets(target)!r} has no slashes after {scheme}:,"
             " expected three (relative) or four (absolute)",
-            hint=f"write {scheme}:///{without_secrets(path.lstrip('/'))} for a path below this directory",
+            hint=f"write {scheme}:///{without_secrets(path.lstrip('/'))} for a path below the current directory",
         )
     return _recognised(expanded(Setting(target, "the target")), plugins)
 
@@ -142,16 +141,16 @@ def _from_uri(backend: StorageBackend, target: str, scheme: str, rest: str) -> d
         raise ConfigurationError(
             f"{without_secrets(target)!r} has two slashes before its path,"
             " expected three (relative) or four (absolute)",
-            hint=f"write {scheme}:///{path} for the path {path} below this directory",
+            hint=f"write {scheme}:///{path} for the path {path} below the current directory",
         )
     if "=" in path.partition("?")[2]:  # a question mark alone may be part of a name
         # What follows is not shown: people put passwords there.
         raise ConfigurationError(
-            f"the {scheme} URI has ?key=value at its end, and backend {backend.name} reads no options there",
-            hint="give options with -O key=value; a path that holds this is named without the scheme",
+            f"the {scheme} URI ends in ?key=value, but backend {backend.name} takes no options there",
+            hint=f"give options with -O key=value; if it is part of the path, leave out {scheme}:",
         )
     if path == "/":
-        raise ConfigurationError(f"{target!r} names no path", hint=f"write {scheme}:///path or {scheme}:////path")
+        raise ConfigurationError(f"{target!r} has no path", hint=f"write {scheme}:///path or {scheme}:////path")
     return {option.name: path[1:]}
 
 
@@ -160,7 +159,7 @@ def _recognised(path: Path, plugins: PluginManager) -> tuple[StorageBackend, dic
         option = target_option(backend.options)
         if option is not None and option.target == "path":
             return backend, {option.name: str(path)}
-    what = "is no store that an installed backend recognises" if path.exists() else "does not exist"
+    what = "is not a store that an installed backend recognises" if path.exists() else "does not exist"
     raise ConfigurationError(
         f"{without_secrets(str(path))!r} {what}, expected a backend's name, a URI or the path of a store",
         hint=f"installed: {', '.join(plugins.names(STORAGE))}; a new store needs a URI such as sqlite:///runs.db",

@@ -1,7 +1,7 @@
-"""Options: what a backend or an engine can be told, read from one attrs class.
+"""The options of a backend or an engine, described by one attrs class.
 
 The class is the only description: ``-O key=value``, environment variables, configuration files, ``kitt plugins
-show`` and the redaction of secrets all come from its fields and their metadata.
+show`` and the redaction of secrets are all derived from its fields and their metadata.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Option:
         default: Its default, None if there is none or it is computed.
         help: One line.
         env: The environment variable that sets it.
-        secret: Never to be shown.
-        target: ``path`` or ``uri`` where the option takes (a part of) the target.
+        secret: Whether its value must never be shown.
+        target: ``path`` or ``uri`` if the option takes the target, or part of it.
     """
 
     name: str
@@ -49,14 +49,14 @@ class Option:
 
     @property
     def type_name(self) -> str:
-        """What values it takes, in words."""
+        """The type of its values, in words."""
         return _type_name(self.type)
 
     def hides(self, value: object) -> bool:
-        """Whether ``value`` may not be shown at all."""
+        """Whether ``value`` must not be shown at all."""
         if value is None or self.secret:
             return value is not None
-        # A connection is a URI or key=value text. A bare word in its place may be the password alone.
+        # A connection is a URI or key=value text. A bare word in its place may be just the password.
         return (
             self.target == "uri" and str(value).strip() != "" and "=" not in str(value) and "://" not in str(value)
         )
@@ -67,7 +67,7 @@ class Option:
 
 
 def describe_options(options: type[Any]) -> list[Option]:
-    """Return the options that the attrs class describes, in its order."""
+    """Return the options that the attrs class describes, in order of definition."""
     attrs.resolve_types(options)
     return [
         Option(
@@ -85,7 +85,7 @@ def _is_plain(default: object) -> bool:
 
 
 def attrs_class(instance: object, _attribute: object, value: type[Any]) -> None:
-    """Refuse a record whose options are no attrs class; a validator."""
+    """Refuse a record whose ``options`` is not an attrs class; an attrs validator."""
     if not (isinstance(value, type) and attrs.has(value)):
         raise TypeError(f"options of {instance.name!r} are {value!r}, expected an attrs class")  # type: ignore[attr-defined]  # every record has a name
 
@@ -96,12 +96,12 @@ def target_option(options: type[Any]) -> Option | None:
 
 
 def build_options(options: type[Any], values: Mapping[str, Any], owner: str) -> Any:
-    """Return an ``options`` object of ``values``, texts converted to the fields' types.
+    """Return an ``options`` object with the ``values``, strings converted to the fields' types.
 
     Args:
         options: The attrs class.
-        values: By option name; texts (from flags and the environment) or typed values (from files and code).
-        owner: What messages call the thing that has the options, such as ``backend sqlite``.
+        values: By option name; strings (from flags and the environment) or typed values (from files and code).
+        owner: What messages call the owner of the options, such as ``backend sqlite``.
 
     Raises:
         ConfigurationError: An option is unknown, missing or of the wrong type.
@@ -110,7 +110,7 @@ def build_options(options: type[Any], values: Mapping[str, Any], owner: str) -> 
     for name in values:
         if name not in known:
             raise ConfigurationError(
-                f"{owner} has no option {name!r}", hint=nearest(name, known) or f"{owner} has none"
+                f"{owner} has no option {name!r}", hint=nearest(name, known) or f"{owner} has no options"
             )
     arguments = {name: _converted(known[name], value, owner) for name, value in values.items()}
     for field in attrs.fields(options):
@@ -144,7 +144,7 @@ def _structured(value: Any, kind: Any) -> Any:
 
 @cache
 def _converter() -> Any:
-    import cattrs  # takes three times as long to import as Python to start, and few options need it
+    import cattrs  # importing it takes three times as long as starting Python, and few options need it
 
     converter = cattrs.Converter()
     for kind, convert in _PLAIN.items():

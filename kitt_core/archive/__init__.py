@@ -1,7 +1,7 @@
-"""The portable archive: one file that holds runs of any backend, whole and checkable with standard tools.
+"""The portable archive: one file with complete runs of any backend, which standard tools can check.
 
-`ArchiveWriter` writes it to a stream, `ArchiveReader` reads it and believes nothing of it. docs/archive.md is the
-format's description.
+`ArchiveWriter` writes it to a stream, `ArchiveReader` reads it and trusts nothing in it. docs/archive.md describes
+the format.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an archive is made of: a gzip stream of regular files as tar members, read no further than it may go."""
+"""What an archive is made of: a gzip stream with regular files as tar members, read within limits."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ __all__ = [
 ]
 
 MAX_RATIO: Final = 250
-"""Times of its size that an archive may unpack to; what benchmarks write packs to a fiftieth at most."""
+"""How many times its own size an archive may unpack to; benchmark results compress to a fiftieth at best."""
 MAX_DOCUMENT_MIB: Final = 64
-"""MiB that one document may have: far more than a run's results take, and little enough to be parsed anywhere."""
+"""The size limit of a document in MiB: far more than a run's results need, and little enough to parse anywhere."""
 BYTES_PER_PART: Final = 32
-"""A document may hold one text, array or object per so many bytes of what it may have. Each takes up to 250 bytes
-of memory when it is parsed, whereas two bytes are enough to write one."""
+"""A document may contain one text, array or object for this many bytes of its size limit. Each takes up to 250
+bytes of memory when it is parsed, but as few as two bytes in the file."""
 
-_ANY_RATIO: Final = 1100  # deflate makes at most 1032 bytes of one
+_ANY_RATIO: Final = 1100  # deflate expands a byte to at most 1032
 
 
 @frozen
 class Limits:
-    """What is still read.
+    """How much is read before an archive is refused.
 
     Attributes:
-        ratio: How many times its size the archive may unpack to, beyond what any archive may.
-        document_mib: How many MiB a document may have; how many texts, arrays and objects follows from it.
+        ratio: How many times its size the archive may unpack to, in addition to what any archive may.
+        document_mib: The size limit of a document in MiB, from which that of its parts follows.
     """
 
     ratio: int = MAX_RATIO
@@ -58,38 +58,38 @@ class Limits:
 
     @property
     def document_parts(self) -> int:
-        """Texts, arrays and objects that a document may hold."""
+        """How many texts, arrays and objects a document may contain."""
         return (self.document_mib << 20) // BYTES_PER_PART
 
     def check_document_size(self, where: str, size: int) -> None:
-        """Refuse a document that is announced to be too large.
+        """Refuse a document whose announced size is too large.
 
         Raises:
-            InvalidArchiveError: It is.
+            InvalidArchiveError: It is too large.
         """
         if size > self.document_mib << 20:
             raise InvalidArchiveError(
-                f"{where}: a document of {size} bytes; at most {self.document_mib} MiB are read",
+                f"{where}: its document has {size} bytes, expected at most {self.document_mib} MiB",
                 hint=_document_hint(size),
             )
 
     def too_many_parts(self, where: str, possible: int) -> InvalidArchiveError:
-        """Return what is said of a document with more parts than `document_parts`.
+        """Return the error for a document with more parts than `document_parts`.
 
         Args:
             where: The run.
             possible: How many there are at most.
         """
         return InvalidArchiveError(
-            f"{where}: its document holds more than {self.document_parts} texts, arrays and objects",
+            f"{where}: its document contains more than {self.document_parts} texts, arrays and objects",
             hint=_document_hint(possible * BYTES_PER_PART),
         )
 
     def unpacks_to_too_much(self) -> InvalidArchiveError:
-        """Return what is said of an archive that unpacks to more than it may."""
+        """Return the error for an archive that unpacks to more than it may."""
         return InvalidArchiveError(
             f"it unpacks to more than {self.ratio} times its size",
-            hint=f"if you know where it comes from, give --max-ratio {_ANY_RATIO}, which is enough for any",
+            hint=f"if you trust its origin, give --max-ratio {_ANY_RATIO}, which is enough for any archive",
         )
 
 
@@ -97,26 +97,26 @@ USUAL_LIMITS: Final = Limits()
 
 
 def _document_hint(size: int) -> str:
-    # A power of two, so that a few documents that need more and more are no more than a few attempts.
+    # A power of two, so that documents that need more and more take only a few attempts.
     enough = 1 << (-(-size >> 20) - 1).bit_length()
-    return f"if you know where it comes from, give --max-document {enough}"
+    return f"if you trust its origin, give --max-document {enough}"
 
 
 class Distinct:
-    """Remembers 8 bytes of each text, salted, so that nobody can make two alike."""
+    """Detects repeated texts; it keeps 8 bytes of each, salted so that nobody can craft a collision."""
 
     def __init__(self) -> None:
         self._salt = os.urandom(16)
-        # In parts, because the question makes a set of each.
+        # In parts, because `repeated` makes a set of each.
         self._seen = [array("Q") for _ in range(256)]
 
     def add(self, text: str) -> None:
-        """Note one."""
+        """Add a text."""
         key = hashlib.blake2b(text.encode(), digest_size=8, key=self._salt).digest()
         self._seen[key[0]].append(int.from_bytes(key))
 
     def repeated(self) -> bool:
-        """Return whether one was noted twice."""
+        """Return whether any text was added twice."""
         return any(len(set(keys)) != len(keys) for keys in self._seen)
 
 
@@ -129,7 +129,7 @@ _ALWAYS: Final = 64 << 20
 
 
 class Unpacked:
-    """The content of one gzip member.
+    """The unpacked content of one gzip member.
 
     Args:
         stream: The packed file, from its beginning.
@@ -140,16 +140,16 @@ class Unpacked:
     def __init__(self, stream: BinaryIO, *, size: int, limits: Limits) -> None:
         self._stream = stream
         self._inflater = zlib.decompressobj(_GZIP)
-        self._ready, self._next = b"", 0  # what is unpacked, and where in it the rest begins
+        self._ready, self._next = b"", 0  # unpacked data, and where its unread part begins
         self._limits = limits
         self._allowed = _ALWAYS + size * limits.ratio
         self._begun = False
 
     def check_room(self, size: int) -> None:
-        """Refuse what is announced to be more than may still come.
+        """Refuse an announced size that is more than may still be unpacked.
 
         Raises:
-            InvalidArchiveError: It is.
+            InvalidArchiveError: It is more.
         """
         if size - (len(self._ready) - self._next) > self._allowed:
             raise self._limits.unpacks_to_too_much()
@@ -158,7 +158,7 @@ class Unpacked:
         """Return the next ``size`` bytes.
 
         Raises:
-            InvalidArchiveError: The file is damaged, or ends before.
+            InvalidArchiveError: The file is damaged, or ends early.
         """
         return b"".join(self.chunks(size))
 
@@ -166,14 +166,14 @@ class Unpacked:
         """Yield the next ``size`` bytes in parts.
 
         Raises:
-            InvalidArchiveError: The file is damaged, or ends before.
+            InvalidArchiveError: The file is damaged, or ends early.
         """
         while size:
             if self._next == len(self._ready):
                 self._ready, self._next = self._more(), 0
                 if not self._ready:
                     raise _cut_off()
-            # An offset, for the rest is large and most parts are small.
+            # Sliced at an offset, because the rest is large and most parts are small.
             part = self._ready[self._next : self._next + size]
             self._next += len(part)
             size -= len(part)
@@ -185,12 +185,12 @@ class Unpacked:
         Raises:
             InvalidArchiveError: The file is damaged, or something follows the gzip member.
         """
-        # Also where nothing is left: the check sum behind the last byte is looked at by whoever wants one more.
+        # Even if nothing is left: zlib verifies the checksum only when asked for more than the last byte.
         while part := self._ready[self._next :] or self._more():
             self._ready, self._next = b"", 0
             yield part
         if self._inflater.unused_data or self._read(1):
-            raise InvalidArchiveError("something follows the archive's end", hint="it is not as it was written")
+            raise InvalidArchiveError("there is data after the archive's end", hint="use an unchanged copy of it")
 
     def _more(self) -> bytes:
         """Return some of what follows; nothing at the end of the gzip member."""
@@ -200,8 +200,8 @@ class Unpacked:
                 self._begun = True
                 if not packed.startswith(_MAGIC):
                     raise InvalidArchiveError(
-                        "it is no archive: it does not begin as gzip does",
-                        hint="archives are what `kitt storage backup` writes; documents are imported",
+                        "it is not an archive: it does not begin like a gzip file",
+                        hint="restore reads what `kitt storage backup` wrote, `kitt storage import` documents",
                     )
             try:
                 found = self._inflater.decompress(packed, _UNPACKED)
@@ -224,13 +224,13 @@ class Unpacked:
 
 
 def _cut_off() -> InvalidArchiveError:
-    return InvalidArchiveError("it is cut off: it ends before its end", hint="use another copy of it")
+    return InvalidArchiveError("it is truncated: its end is missing", hint="use another copy of it")
 
 
 BLOCK: Final = 512
 END_BLOCKS: Final = 2
 RECORD_BLOCKS: Final = 20
-"""A tar file's length is a multiple of so many blocks, by old custom."""
+"""A tar file's length is a multiple of this many blocks, by convention."""
 
 _PRIVATE: Final = 0o600
 _LARGEST_OCTAL: Final = 8**11 - 1
@@ -248,14 +248,14 @@ _KINDS: Final = {
 
 @frozen
 class Member:
-    """What a header says."""
+    """A member as its header describes it."""
 
     path: str
     size: int
 
 
 def padding(size: int) -> int:
-    """Return how many zero bytes follow a content of ``size`` bytes."""
+    """Return how many zero bytes follow content of ``size`` bytes."""
     return -size % BLOCK
 
 
@@ -270,14 +270,14 @@ def write_header(path: str, size: int, modified: datetime) -> bytes:
 
 
 def read_header(block: bytes, expected: str) -> Member | None:
-    """Return what a header says; None if it is a block of zeros: the end.
+    """Return what a header says; None for a block of zeros, which marks the end.
 
     Args:
         block: The header.
-        expected: What should stand here, for the message.
+        expected: What should be here, for the message.
 
     Raises:
-        InvalidArchiveError: It is no header, or one of something that no archive holds.
+        InvalidArchiveError: It is not a header, or describes something that an archive never contains.
     """
     try:
         info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
@@ -289,13 +289,13 @@ def read_header(block: bytes, expected: str) -> Member | None:
         kind = _KINDS.get(info.type, f"of the type {info.type.decode('latin-1')!r}")
         raise InvalidArchiveError(
             f"member {shown(info.name)} is {kind}, expected {expected}",
-            hint="an archive is restored as `kitt storage backup` wrote it, not as tar packs it again",
+            hint="restore the archive as `kitt storage backup` wrote it, not repacked by tar",
         )
     return Member(info.name, info.size)
 
 
 def _with_large_size(block: bytes, size: int) -> bytes:
-    # Octal digits end at 8 GiB. GNU's base 256 is read by every tar since, and needs no second header.
+    # Octal digits end at 8 GiB. Every current tar reads GNU's base 256, which needs no second header.
     changed = bytearray(block)
     changed[_SIZE] = b"\x80" + size.to_bytes(11)
     changed[_CHECKSUM] = b" " * 8

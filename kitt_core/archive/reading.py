@@ -1,6 +1,6 @@
-"""Reading an archive that anyone may have written: every member has to be what was announced, and nothing else.
+"""Reading an archive that anyone may have written: every member must be exactly what was announced.
 
-Names in the archive are compared, never used: nothing is unpacked to a place that an archive chooses.
+Names in the archive are compared but never used: nothing is unpacked to a path that an archive chooses.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 
 from attrs import field, frozen
 
-from kitt_core.archive import records as words
+from kitt_core.archive import records
 from kitt_core.archive.members import (
     BLOCK,
     END_BLOCKS,
@@ -33,7 +33,7 @@ from kitt_core.runs.model import Attachment
 
 __all__ = ["ArchiveReader", "ArchivedRun"]
 
-_A_RUN: Final = f"a run ({words.ROOT}/…/{words.RECORD}) or {words.SUMS}"
+_A_RUN: Final = f"a run ({records.ROOT}/…/{records.RECORD}) or {records.SUMS}"
 
 
 @frozen
@@ -41,10 +41,10 @@ class ArchivedRun:
     """One run of an archive.
 
     Attributes:
-        record: What the archive says of it.
-        document: Its bytes, whose digest is right.
-        key: Tells whether a second reading of the archive meets the same run.
-        attachments: Its files; only those that were set aside can be opened.
+        record: What the archive says about it.
+        document: Its bytes, which match their digest.
+        key: Identifies the run when the archive is read again.
+        attachments: Its files; only those in a spool can be opened.
     """
 
     record: RunRecord
@@ -54,11 +54,11 @@ class ArchivedRun:
 
 
 SpoolFor = Callable[[RunRecord], Spool | None]
-"""Says where the files of a run are set aside; None if they are only checked."""
+"""Returns where to keep the files of a run; None if they are only checked."""
 
 
 class ArchiveReader:
-    """Reads one archive once. Memory does not grow with it, but for 16 bytes a run.
+    """Reads one archive once. Its memory use grows by only 16 bytes per run.
 
     Args:
         stream: The file, from its beginning.
@@ -66,8 +66,8 @@ class ArchiveReader:
         limits: How much it may unpack to, and how large a document may be.
 
     Attributes:
-        marker: What the archive is; there when the first run is.
-        manifest: How much there was; there after the last run.
+        marker: What the archive is; available with the first run.
+        manifest: How much it contains; available after the last run.
     """
 
     marker: Marker
@@ -81,26 +81,26 @@ class ArchiveReader:
         self._runs = self._files = self._document_bytes = self._file_bytes = 0
 
     def runs(self, spool_for: SpoolFor = lambda record: None) -> Iterator[ArchivedRun]:  # noqa: ARG005 - a default
-        """Yield the runs in their order; the archive is checked to its last byte when there are no more.
+        """Yield the runs in order; after the last one, the archive has been checked to its last byte.
 
         Raises:
             InvalidArchiveError: It is not as `ArchiveWriter` writes it.
             StoreUnavailableError: There is no room for its files.
         """
-        member = self._next(words.MARKER)
-        if member.path != words.MARKER:
+        member = self._next(records.MARKER)
+        if member.path != records.MARKER:
             raise InvalidArchiveError(
-                f"it is no archive of KITT: its first member is not {words.MARKER}",
-                hint="archives are what `kitt storage backup` writes",
+                f"it is not an archive of KITT: its first member is not {records.MARKER}",
+                hint="restore reads what `kitt storage backup` wrote",
             )
-        self.marker = Marker.from_bytes(self._small(member, words.MOST_DESCRIPTION_BYTES))
-        while (member := self._next(_A_RUN)).path != words.SUMS:
+        self.marker = Marker.from_bytes(self._small(member, records.MOST_DESCRIPTION_BYTES))
+        while (member := self._next(_A_RUN)).path != records.SUMS:
             yield self._run(member, spool_for)
         self._finish(member)
 
     def _run(self, member: Member, spool_for: SpoolFor) -> ArchivedRun:
         directory = _directory_of(member.path)
-        content = self._small(member, words.MOST_RECORD_BYTES)
+        content = self._small(member, records.MOST_RECORD_BYTES)
         record = RunRecord.from_bytes(member.path, content)
         try:
             check_names(file.name for file in record.attachments)
@@ -109,7 +109,7 @@ class ArchiveReader:
         self._limits.check_document_size(member.path, record.size)
         self._directories.add(directory.lower())
         self._ids.add(record.id)
-        document = b"".join(self._announced(f"{directory}/{words.DOCUMENT}", record.size, record.sha256))
+        document = b"".join(self._announced(f"{directory}/{records.DOCUMENT}", record.size, record.sha256))
         spool = spool_for(record)
         attachments = tuple(self._file(directory, file, spool) for file in record.attachments)
         self._runs += 1
@@ -127,90 +127,90 @@ class ArchiveReader:
             return Attachment(file.name, file.size, _not_kept)
         try:
             held = spool.take(chunks)
-        except OSError as error:  # the archive's own are told otherwise
+        except OSError as error:  # not the archive's fault, whose errors are InvalidArchiveError
             raise no_room(error) from error
         return Attachment(file.name, file.size, held.open)
 
     def _announced(self, path: str, size: int, digest: str) -> Iterator[bytes]:
-        """Yield the content of the member that must come next; the digest is compared after its last part."""
+        """Yield the content of the member that must come next; the digest is checked after the last part."""
         member = self._next(path)
         if member.path != path:
             raise InvalidArchiveError(f"member {shown(member.path)} was not announced, expected {path}")
         if member.size != size:
-            raise InvalidArchiveError(f"{path} has {member.size} bytes, announced were {size}")
+            raise InvalidArchiveError(f"{path} has {member.size} bytes, announced as {size}")
         found = hashlib.sha256()
         for chunk in self._content(member):
             found.update(chunk)
             yield chunk
         if found.hexdigest() != digest:
             raise InvalidArchiveError(
-                f"{path} has the SHA-256 {found.hexdigest()[:12]}…, announced was {digest[:12]}…",
+                f"{path} has the SHA-256 {found.hexdigest()[:12]}…, announced as {digest[:12]}…",
                 hint="use another copy of the archive",
             )
         self._sum(path, digest)
 
     def _small(self, member: Member, most: int) -> bytes:
         if member.size > most:
-            raise InvalidArchiveError(f"{shown(member.path)} has {member.size} bytes, at most {most} are read")
+            raise InvalidArchiveError(f"{shown(member.path)} has {member.size} bytes, expected at most {most}")
         content = b"".join(self._content(member))
         self._sum(member.path, hashlib.sha256(content).hexdigest())
         return content
 
     def _sum(self, path: str, digest: str) -> None:
-        line = words.sum_line(digest, path)
+        line = records.sum_line(digest, path)
         self._sums.update(line)
         self._sums_size += len(line)
 
     def _next(self, expected: str) -> Member:
         member = read_header(self._unpacked.take(BLOCK), expected)
         if member is None:
-            raise InvalidArchiveError(f"it is cut off: it ends where {expected} should follow")
+            raise InvalidArchiveError(f"it is truncated: it ends where {expected} should follow")
         self._unpacked.check_room(member.size)
         return member
 
     def _content(self, member: Member) -> Iterator[bytes]:
         yield from self._unpacked.chunks(member.size)
         if any(self._unpacked.take(padding(member.size))):
-            raise InvalidArchiveError(f"something stands between {shown(member.path)} and the next member")
+            raise InvalidArchiveError(f"there is data between {shown(member.path)} and the next member")
 
     def _finish(self, member: Member) -> None:
         expected, size = self._sums.hexdigest(), self._sums_size
         found = _digest(self._content(member))
         if member.size != size or found != expected:
-            raise InvalidArchiveError(f"{words.SUMS} does not list the members and their digests")
-        member = self._next(words.MANIFEST)
-        if member.path != words.MANIFEST:
-            raise InvalidArchiveError(f"member {shown(member.path)} follows the last run, not {words.MANIFEST}")
-        self.manifest = Manifest.from_bytes(self._small(member, words.MOST_DESCRIPTION_BYTES))
+            raise InvalidArchiveError(f"{records.SUMS} does not list the members and their digests")
+        member = self._next(records.MANIFEST)
+        if member.path != records.MANIFEST:
+            raise InvalidArchiveError(f"member {shown(member.path)} follows the last run, not {records.MANIFEST}")
+        self.manifest = Manifest.from_bytes(self._small(member, records.MOST_DESCRIPTION_BYTES))
         counted = (self._runs, self._files, self._document_bytes, self._file_bytes)
         noted = self.manifest
         if (noted.runs, noted.attachments, noted.document_bytes, noted.attachment_bytes) != counted:
-            raise InvalidArchiveError(f"{words.MANIFEST} does not count what is there ({self._runs} runs)")
+            raise InvalidArchiveError(f"the counts in {records.MANIFEST} are wrong ({self._runs} runs were read)")
         if noted.sums != expected:
-            raise InvalidArchiveError(f"{words.MANIFEST} has not the SHA-256 of {words.SUMS}")
+            raise InvalidArchiveError(f"{records.MANIFEST} does not have the SHA-256 of {records.SUMS}")
         self._check_end()
         for what, keys in (("id", self._ids), ("directory", self._directories)):
             if keys.repeated():
                 raise InvalidArchiveError(
                     f"two of its runs have the same {what}",
-                    hint="`tar tzf FILE | sort | uniq -d` shows members that are there twice",
+                    hint="`tar tzf FILE | sort | uniq -d` shows members that occur twice",
                 )
 
     def _check_end(self) -> None:
         if any(self._unpacked.take(END_BLOCKS * BLOCK)):
-            raise InvalidArchiveError(f"something follows {words.MANIFEST}, which is an archive's last member")
+            raise InvalidArchiveError(f"there is data after {records.MANIFEST}, which is an archive's last member")
         left = 0
         for chunk in self._unpacked.rest():
             left += len(chunk)
             if left >= RECORD_BLOCKS * BLOCK or any(chunk):
-                raise InvalidArchiveError("something follows the end of the tar file in the archive")
+                raise InvalidArchiveError("there is data after the end of the tar file in the archive")
 
 
 def _directory_of(path: str) -> str:
     root, _, rest = path.partition("/")
     name, _, leaf = rest.partition("/")
-    if root != words.ROOT or leaf != words.RECORD or not words.is_safe_name(name):
-        raise InvalidArchiveError(f"member {shown(path)} has no place in an archive, expected {_A_RUN}")
+    if root != records.ROOT or leaf != records.RECORD or not records.is_safe_name(name):
+        raise InvalidArchiveError(f"member {shown(path)} does not belong in an archive, expected {_A_RUN}")
     return f"{root}/{name}"
 
 
@@ -222,4 +222,4 @@ def _digest(chunks: Iterable[bytes]) -> str:
 
 
 def _not_kept() -> BinaryIO:
-    raise OSError("the run was there a moment ago, and its files were passed over")
+    raise OSError("the store had the run when the archive was checked, so its files were skipped")

@@ -1,6 +1,6 @@
-"""The words of the archive: its members' names, and the three JSON objects that describe what is in it.
+"""The vocabulary of the archive: its members' names, and the three JSON objects that describe its content.
 
-Both sides meet here: what `as_bytes` writes, ``from_bytes`` reads, and it takes nothing else.
+Writing and reading are defined side by side: ``from_bytes`` reads what ``as_bytes`` writes.
 """
 
 from __future__ import annotations
@@ -46,35 +46,35 @@ VERSION: Final = 1
 MARKER: Final = "kitt-archive.json"
 MANIFEST: Final = "manifest.json"
 SUMS: Final = "SHA256SUMS"
-# A run is laid out as in a directory of the json backend: an archive that was unpacked is such a store.
+# A run is laid out as in a directory of the json backend, so an unpacked archive is such a store.
 ROOT: Final = "kitt-results"
 RECORD: Final = "run.json"
 DOCUMENT: Final = "metrics.json"
 OUTPUTS: Final = "outputs"
 
 MOST_DESCRIPTION_BYTES: Final = 64 << 10
-"""Of the marker and of the manifest."""
+"""The size limit of the marker and of the manifest."""
 MOST_RECORD_BYTES: Final = 16 << 20
-"""Of a run's record: a hundred thousand attachments."""
+"""The size limit of a run's record: a hundred thousand attachments."""
 MOST_DOCUMENT_BYTES: Final = 1 << 30
-"""Of a document, which is read as a whole; SQLite and PostgreSQL take none that is larger."""
+"""The size limit of a document, which is read as a whole; SQLite and PostgreSQL take nothing larger."""
 
 _MOST_PARTS: Final = 1 << 20
-"""Texts, arrays and objects of a description; the largest record has eight for each attachment."""
+"""How many texts, arrays and objects a description may contain; a record has eight for each attachment."""
 _LONGEST_PLAIN: Final = 80
 _LONGEST_KEPT: Final = 40
-# Not in capitals, because some file systems take A and a for the same; no Windows device, no dot at an end.
+# Lower case only, because some file systems do not distinguish case; no Windows device, no dot at either end.
 _PLAIN: Final = re.compile(r"(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|\Z))[a-z0-9](?:[a-z0-9._-]*[a-z0-9_-])?")
 _SAFE: Final = re.compile(r"(?!\.)[A-Za-z0-9._~-]{1,100}(?<!\.)")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def member_name(text: str, position: int) -> str:
-    """Return what a run's directory or a file is called in the archive: itself, if that is safe everywhere.
+    """Return the name of a run's directory or of a file in the archive: ``text``, if that is safe everywhere.
 
     Args:
         text: The run's id, or the attachment's name.
-        position: Its number in the archive, or in the run; it makes other names differ.
+        position: Its number in the archive, or in the run; it keeps substituted names distinct.
     """
     if len(text) <= _LONGEST_PLAIN and _PLAIN.fullmatch(text):
         return text
@@ -83,7 +83,7 @@ def member_name(text: str, position: int) -> str:
 
 
 def is_safe_name(name: str) -> bool:
-    """Return whether a directory or file may be called so in an archive, whoever wrote it."""
+    """Return whether a directory or file in an archive may have this name, whoever wrote the archive."""
     return _SAFE.fullmatch(name) is not None
 
 
@@ -100,7 +100,7 @@ class Marker:
         created_at: When the backup began.
         kitt_version: The version of kitt-core that wrote it.
         backend: The name of the backend that the runs come from, for people.
-        version: The format's.
+        version: The version of the format.
     """
 
     created_at: datetime
@@ -125,7 +125,7 @@ class Marker:
         """Read the member.
 
         Raises:
-            InvalidArchiveError: It is another format's, or a newer KITT's.
+            InvalidArchiveError: It belongs to another format, or to a newer KITT.
         """
         fields = _Fields(MARKER, data)
         if fields.get("format", str) != FORMAT:
@@ -151,7 +151,7 @@ class ArchivedFile:
 
 @frozen
 class RunRecord:
-    """A run's first member: it announces what follows, so that nothing else can.
+    """A run's first member: it announces what follows, so that nothing else can follow.
 
     ``size`` and ``sha256`` are the document's.
     """
@@ -183,7 +183,7 @@ class RunRecord:
         """Read the member at ``path``.
 
         Raises:
-            InvalidArchiveError: It announces what can't be.
+            InvalidArchiveError: It announces something impossible.
         """
         fields = _Fields(path, data)
         try:
@@ -192,7 +192,7 @@ class RunRecord:
             raise InvalidArchiveError(f"{path}: {error.message}") from error
         size = fields.number("size")
         if size > MOST_DOCUMENT_BYTES:
-            raise InvalidArchiveError(f"{path}: a document of {size} bytes; at most 1 GiB is read")
+            raise InvalidArchiveError(f"{path}: its document has {size} bytes, expected at most 1 GiB")
         files = tuple(_file(path, value) for value in fields.get("attachments", list))
         for names in ([file.name for file in files], [file.file.lower() for file in files]):
             if len(set(names)) != len(names):
@@ -205,11 +205,11 @@ class Manifest:
     """The archive's last member: how much there is. An archive without it was cut off.
 
     Attributes:
-        runs: How many.
-        attachments: How many all runs have.
-        document_bytes: Of all documents.
-        attachment_bytes: Of all attachments.
-        left_out: Runs that were damaged when the backup was made, and are not in it.
+        runs: How many runs there are.
+        attachments: How many attachments they have together.
+        document_bytes: The size of all documents.
+        attachment_bytes: The size of all attachments.
+        left_out: How many runs were damaged when the backup was made, and are not in it.
         sums: The SHA-256 of `SUMS`.
     """
 
@@ -238,7 +238,7 @@ class Manifest:
         """Read the member.
 
         Raises:
-            InvalidArchiveError: It is not one.
+            InvalidArchiveError: It is not a manifest.
         """
         fields = _Fields(MANIFEST, data)
         return cls(
@@ -256,12 +256,12 @@ def _file(path: str, value: object) -> ArchivedFile:
     file = fields.get("file", str)
     directory, _, name = file.partition("/")
     if directory != OUTPUTS or not is_safe_name(name):
-        raise InvalidArchiveError(f"{path}: {file!r} is no place for an attachment, expected {OUTPUTS}/NAME")
+        raise InvalidArchiveError(f"{path}: {file!r} is not a path for an attachment, expected {OUTPUTS}/NAME")
     return ArchivedFile(fields.get("name", str), file, fields.number("size"), fields.digest("sha256"))
 
 
 class _Fields:
-    """A JSON object whose values have to be what they should; more of them are no harm."""
+    """A JSON object whose fields are checked as they are read; unknown ones are ignored."""
 
     def __init__(self, where: str, content: object) -> None:
         self._where = where
@@ -271,7 +271,7 @@ class _Fields:
             except InvalidDocumentError as error:
                 raise InvalidArchiveError(f"{where}: {error.message}") from error
         if not isinstance(content, Mapping):
-            raise InvalidArchiveError(f"{where} is no JSON object")
+            raise InvalidArchiveError(f"{where} is not a JSON object")
         self._values: Mapping[str, Any] = content
 
     def get(self, name: str, kind: type[Any]) -> Any:

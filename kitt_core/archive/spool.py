@@ -1,4 +1,4 @@
-"""Bytes set aside on the disk: attachments between a store and an archive, whichever way they go."""
+"""A temporary place on the disk for attachments on their way between a store and an archive."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CHUNK: Final = 1 << 20
 
 @frozen
 class Spooled:
-    """A part of a `Spool`: as long as that is not cleared, ``open`` reads it from its beginning."""
+    """A part of a `Spool`; until that is cleared, ``open`` reads it from its beginning."""
 
     size: int
     sha256: str
@@ -42,10 +42,10 @@ class Spooled:
 
 
 class Spool(AbstractContextManager["Spool"]):
-    """A file without a name: whatever ends the process, nothing is left of it.
+    """A file without a name: however the process ends, nothing is left of it.
 
     Args:
-        directory: Where to; without it where the system keeps temporary files.
+        directory: Where to create it; by default where the system keeps temporary files.
     """
 
     def __init__(self, directory: Path | None = None) -> None:
@@ -53,7 +53,7 @@ class Spool(AbstractContextManager["Spool"]):
         self._end = 0
 
     def take(self, chunks: Iterable[bytes]) -> Spooled:
-        """Set one more content aside.
+        """Add a content, given in parts.
 
         Raises:
             OSError: There is no room for it, or it can't be read.
@@ -67,11 +67,11 @@ class Spool(AbstractContextManager["Spool"]):
         return Spooled(self._end - start, digest.hexdigest(), self._file, start)
 
     def take_stream(self, stream: BinaryIO) -> Spooled:
-        """Set aside what a stream gives, to its end."""
+        """Add the content of a stream, to its end."""
         return self.take(iter(partial(stream.read, _CHUNK), b""))
 
     def append(self, data: bytes) -> None:
-        """Add to the only content of this spool, which `whole` gives."""
+        """Append to the only content of this spool, which `whole` yields."""
         self._file.seek(0, os.SEEK_END)
         self._file.write(data)
         self._end += len(data)
@@ -82,7 +82,7 @@ class Spool(AbstractContextManager["Spool"]):
         yield from iter(partial(self._file.read, _CHUNK), b"")
 
     def clear(self) -> None:
-        """Forget everything and give the room back."""
+        """Discard everything and free the space."""
         self._file.seek(0)
         self._file.truncate()
         self._end = 0
@@ -93,20 +93,20 @@ class Spool(AbstractContextManager["Spool"]):
         self.close()
 
     def close(self) -> None:
-        """Give everything back."""
+        """Discard everything and close the file."""
         self._file.close()
 
 
 def no_room(error: OSError) -> StoreUnavailableError:
-    """Return what is said where temporary files can't be written: no fault of the archive's."""
+    """Return the error for temporary files that can't be written, which is not the archive's fault."""
     return StoreUnavailableError(
         f"the temporary directory cannot be written: {error.strerror or error}",
-        hint="set TMPDIR to a directory with room",
+        hint="set TMPDIR to a directory with free space",
     )
 
 
 class _Section(io.RawIOBase):
-    """A part of a file that others read, too: each reading goes to its own place first."""
+    """A part of a file that is shared with other readers: each read seeks to its own position first."""
 
     def __init__(self, file: BinaryIO, start: int, size: int) -> None:
         self._file = file

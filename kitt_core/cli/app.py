@@ -27,31 +27,31 @@ __all__ = ["cli", "main"]
 
 _INTERRUPTED: Final = 128 + 2
 _TERMINATING: Final = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
-_BROKEN_PIPE: Final = 128 + 13  # what a shell reports of a program that SIGPIPE ended
+_BROKEN_PIPE: Final = 128 + 13  # what a shell reports for a program that SIGPIPE ended
 _LONGEST: Final = 300
 _COMPLETE: Final = "_KITT_COMPLETE"
 _LEVELS: Final = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
 
 _COMMANDS: Final = {
     "run": LazyCommand("kitt_core.cli.run:run", "Benchmark an engine and store the result."),
-    "storage": LazyCommand("kitt_core.cli.storage:storage", "Look at stored runs and look after the store."),
-    "compare": LazyCommand("kitt_core.cli.compare:compare", "Put two runs side by side."),
+    "storage": LazyCommand("kitt_core.cli.storage:storage", "Inspect stored runs and maintain the store."),
+    "compare": LazyCommand("kitt_core.cli.compare:compare", "Compare two runs side by side."),
     "fingerprint": LazyCommand("kitt_core.cli.fingerprint:fingerprint", "Show what identifies this machine."),
-    "plugins": LazyCommand("kitt_core.cli.plugins:plugins", "Show what is installed and its options."),
+    "plugins": LazyCommand("kitt_core.cli.plugins:plugins", "Show the installed plugins and their options."),
     "config": LazyCommand("kitt_core.cli.config:config", "Show settings and where they come from."),
-    "doctor": LazyCommand("kitt_core.cli.doctor:doctor", "Show what is wrong here, for bug reports."),
+    "doctor": LazyCommand("kitt_core.cli.doctor:doctor", "Check the installation, for bug reports."),
     "completion": LazyCommand("kitt_core.cli.completion:completion", "Print a completion script for a shell."),
 }
 
 
 class _Root(LazyGroup):
-    """KITT's own commands, and those of plugins behind them."""
+    """KITT's own commands, followed by those of plugins."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*super().summaries(ctx), *self._added(ctx)]
 
     def summaries(self, ctx: click.Context) -> dict[str, str]:
-        # A record is known once its plugin is imported: for a help page those that declare a command are.
+        # A summary is known only once its plugin is imported, so a help page imports those that declare commands.
         return super().summaries(ctx) | {name: _summary(_state(ctx), name) for name in self._added(ctx)}
 
     def _added(self, ctx: click.Context) -> list[str]:
@@ -84,7 +84,7 @@ def _summary(state: State, name: str) -> str:
         summary = state.plugins.find(COMMANDS, name).summary
         return summary or f"From {state.plugins.owner(COMMANDS, name)}."
     except PluginError as error:
-        return f"Not there: {error.message}."
+        return f"Not available: {error.message}."
 
 
 def _state(ctx: click.Context) -> State:
@@ -116,8 +116,8 @@ def _version(ctx: click.Context, _parameter: click.Parameter, value: Any) -> Non
     type=click.Path(path_type=Path),
     help="Read this file instead of the project's kitt.toml.",
 )
-@click.option("-v", "--verbose", count=True, help="Say more on stderr; twice for even more.")
-@click.option("-q", "--quiet", is_flag=True, help="Only errors on stderr.")
+@click.option("-v", "--verbose", count=True, help="Print more on stderr; give it twice for even more.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors on stderr.")
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version."
 )
@@ -132,9 +132,9 @@ def cli(
     verbose: int,
     quiet: bool,
 ) -> None:
-    """Keep the results of AI inference benchmarks: every run verbatim and queryable."""
+    """Store the results of AI inference benchmarks, every run verbatim and queryable."""
     if quiet and verbose:
-        raise HintedUsageError("--quiet and --verbose exclude each other", "give one of them", ctx)
+        raise HintedUsageError("--quiet and --verbose cannot be combined", "give only one of them", ctx)
     state = _state(ctx)
     state.backend, state.options, state.config_file = backend, options, config_file
     state.verbosity = -1 if quiet else verbose
@@ -142,17 +142,17 @@ def cli(
 
 
 def main(argv: Sequence[str] | None = None, *, state: State | None = None) -> int:
-    """Run one command and return its exit code; what goes wrong is one line on stderr, never a traceback.
+    """Run one command and return its exit code; an error is one line on stderr, never a traceback.
 
-    A command's return value, if it is a whole number, is the exit code.
+    A command's return value, if it is an integer, is the exit code.
 
     Args:
-        argv: The arguments without the program's name; the process's without it.
-        state: What the command is given; an embedder or a test may bring its own plugin manager so.
+        argv: The arguments without the program's name; by default the process's.
+        state: What the command receives; embedders and tests can pass their own plugin manager in it.
     """
     prepare_streams()
     if argv is None:
-        _collect_seldom()
+        _collect_less_garbage()
     with _terminable() as received:
         code = _guarded(list(sys.argv[1:] if argv is None else argv), state or State())
     if code == _INTERRUPTED and received:
@@ -207,22 +207,22 @@ def _failed(error: Exception) -> int:
         click.echo(error, err=True)
         return 2
     if isinstance(error, click.ClickException):
-        meant = getattr(error, "possibilities", None)  # click would put them into the sentence
+        meant = getattr(error, "possibilities", None)  # click would append them to the message
         say_error(_sentence(error.message if meant else error.format_message()), _usage_hint(error))
         return error.exit_code
-    if isinstance(error, OSError) and error.strerror:  # the machine's fault, or the user's: nothing to report
-        say_error(*_system_refusal(error))
+    if isinstance(error, OSError) and error.strerror:  # not a bug in KITT
+        say_error(*_system_error(error))
         return 2
     what = " ".join(f"{type(error).__name__}: {error}".split())
-    say_error(f"internal error: {what}", "set KITT_DEBUG=1 to see the traceback, and report it, please")
+    say_error(f"internal error: {what}", "set KITT_DEBUG=1 to see the traceback, and please report it")
     return 1
 
 
-def _system_refusal(error: OSError) -> tuple[str, str]:
+def _system_error(error: OSError) -> tuple[str, str]:
     try:
         Path.cwd()
     except FileNotFoundError:
-        return "the current directory is not there any longer", "change to another one"
+        return "the current directory no longer exists", "change to another directory"
     return (
         f"{error.filename or 'input or output failed'}: {error.strerror}",
         "KITT_DEBUG=1 shows where it happened",
@@ -246,12 +246,12 @@ def _usage_hint(error: click.ClickException) -> str | None:
     name = getattr(error, "option_name", None)
     if ctx.parent is not None and any(name in parameter.opts for parameter in cli.params):
         command = ctx.command_path.partition(" ")[2]
-        return f"{name} stands before the command: kitt {name} … {command}"
+        return f"{name} goes before the command: kitt {name} … {command}"
     return f"`{ctx.command_path} --help` shows the usage"
 
 
-def _collect_seldom() -> None:
-    # This process is ours. What it imports stays to its end, and searching it for garbage, the last time at the
+def _collect_less_garbage() -> None:
+    # The process is KITT's own. What it imports stays until it ends, and searching that for garbage, once more at
     # exit, takes a sixth of the time of `kitt storage list`.
     gc.set_threshold(50_000)
     atexit.register(gc.freeze)
@@ -259,15 +259,15 @@ def _collect_seldom() -> None:
 
 @contextmanager
 def _terminable() -> Iterator[list[int]]:
-    """Let SIGTERM and SIGHUP end a command as Ctrl-C does; the list holds what came.
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does; yields the list of the signals received.
 
-    A SIGHUP that is ignored, as `nohup` does, stays ignored.
+    A SIGHUP that is ignored, as under `nohup`, stays ignored.
     """
     received: list[int] = []
 
     def terminate(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        # Whoever handles Ctrl-C now (an event loop does) knows how to stop in good order.
+        # The current handler of Ctrl-C (an event loop's, for instance) knows how to stop cleanly.
         handler = signal.getsignal(signal.SIGINT)
         if callable(handler):
             handler(signal.SIGINT, frame)
@@ -279,7 +279,7 @@ def _terminable() -> Iterator[list[int]]:
         for number in _TERMINATING:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, terminate)
-    except ValueError:  # not the main thread: signals are somebody else's
+    except ValueError:  # not the main thread, which alone may handle signals
         yield received
         return
     try:

@@ -1,4 +1,4 @@
-"""How one value is written in each format: pure functions, without input or output."""
+"""How one value is written in each format; pure functions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
     "visible",
 ]
 
-# What JSON lets pass but a terminal acts on: C1 controls, marks of direction, line separators.
+# What JSON allows but a terminal acts on: C1 controls, bidirectional marks, line separators.
 _ACTIVE: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -35,7 +35,7 @@ def instant(moment: datetime) -> str:
 
 
 def readable(value: Any) -> str:
-    """Return a value as a table shows it; an absent one is a hyphen."""
+    """Return a value as a table shows it; a missing one is a hyphen."""
     if value is None or value == "":
         return "-"
     if isinstance(value, bool):
@@ -48,12 +48,12 @@ def readable(value: Any) -> str:
 
 
 def plain(value: Any) -> str:
-    """Return a value as tab-separated text holds it: in full, in one line; an absent one is empty."""
+    """Return a value for tab-separated text: in full, on one line; a missing one is empty."""
     return printable("" if value is None else _text(value))
 
 
 def for_spreadsheet(value: Any) -> str:
-    """Return a value as CSV holds it; a text that a spreadsheet would take for a formula gets an apostrophe."""
+    """Return a value for CSV; text that a spreadsheet would take for a formula is prefixed with an apostrophe."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     text = _text(value)
@@ -61,12 +61,12 @@ def for_spreadsheet(value: Any) -> str:
 
 
 def for_markdown(text: str) -> str:
-    """Return ``text`` so that Markdown shows it as it is, in a table's cell, too."""
+    """Return ``text`` escaped so that Markdown shows it as it is, even in a table cell."""
     return escape_markdown(printable(text))
 
 
 def printable(text: str) -> str:
-    """Return ``text`` with everything escaped that is no visible character or space."""
+    """Return ``text`` with everything escaped but visible characters and spaces."""
     return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 

@@ -66,20 +66,20 @@ _ALWAYS_SHOWN: Final = ("model", "engine", "suite_name")
     "metrics",
     metavar="PATTERN",
     multiple=True,
-    help="Only these: 'ttft_ms.*' of every benchmark, 'throughput/*' of one. Repeat it for any of several.",
+    help="Only metrics that match: 'ttft_ms.*' of every benchmark, 'throughput/*' of one. May be repeated.",
 )
 @output_options
 @pass_state
 def compare(
     state: State, first: str, second: str, metrics: tuple[str, ...], output_format: str | None, output: Path | None
 ) -> None:
-    """Put two runs side by side: per metric both values, B/A, the unit and which way is better.
+    """Compare two runs side by side: for each metric both values, B/A, the unit and which direction is better.
 
-    A and B are ids, perhaps shortened, or paths of run directories and metrics.json files. Whether a difference
-    means anything is not said: that takes repeated runs and a test.
+    A and B are ids, possibly shortened, or paths of run directories or metrics.json files. Whether a difference is
+    significant is not judged: that takes repeated runs and a statistical test.
     """
     if first == second == STANDARD_INPUT:
-        raise HintedUsageError("standard input is one run", "give a file for the other one")
+        raise HintedUsageError("standard input can be only one of the two runs", "give a file for the other one")
     state.protect_store(output)
     with ExitStack() as stack:
 
@@ -105,7 +105,7 @@ def _protect(output: Path | None, subjects: Sequence[Subject]) -> None:
     files = [subject.file for subject in subjects if subject.file is not None]
     if output is not None and str(output) != "-" and any(is_part_of(output, [file]) for file in files):
         raise ConfigurationError(
-            f"{output} is a run that is compared, and would be overwritten", hint="name another file after -o"
+            f"{output} is one of the runs to compare, and would be overwritten", hint="name another file after -o"
         )
 
 
@@ -126,7 +126,7 @@ def _tables(found: Comparison) -> Iterator[tuple[Sequence[str], list[dict[str, A
 
 
 def _header(found: Comparison) -> Iterator[tuple[str, Any, Any]]:
-    """Yield what the runs are, and then only what they differ in."""
+    """Yield what the runs are, and then only what differs between them."""
     a, b = _facts(found.a), _facts(found.b)
     yield from ((what, a[what], b[what]) for what in a)
     for difference in found.differences:

@@ -17,7 +17,7 @@ __all__ = ["config"]
 _COLUMNS: Final = ("key", "value", "origin")
 
 
-_COMMANDS: Final = {"show": LazyCommand(f"{__name__}:show", "Every setting that counts here, with its origin.")}
+_COMMANDS: Final = {"show": LazyCommand(f"{__name__}:show", "Show every setting in effect, with its origin.")}
 
 
 @click.group(cls=LazyGroup, lazy=_COMMANDS)
@@ -29,7 +29,7 @@ def config() -> None:
 @output_options
 @pass_state
 def show(state: State, /, *, output_format: str | None, output: Path | None) -> None:
-    """Show every setting that counts here, its value and its origin; secrets are hidden.
+    """Show every setting in effect, with its value and its origin; secrets are hidden.
 
     The origin is "flag", the name of an environment variable, the path of a file, or "default".
     """

@@ -20,10 +20,10 @@ _COLUMNS: Final = ("check", "state", "finding", "hint")
 @output_options
 @pass_state
 def doctor(state: State, /, *, output_format: str | None, output: Path | None) -> int:
-    """Look at versions, plugins, settings and the store, for bug reports; changes nothing, shows no secrets.
+    """Check versions, plugins, settings and the store, for bug reports; changes nothing, shows no secrets.
 
-    Ends with 0 if `kitt run` and `kitt storage` can work here, with 4 if the store cannot be used, and with 2
-    if the configuration or the backend's plugin cannot. A broken plugin that nobody asked for is a warning.
+    Exits with 0 if `kitt run` and `kitt storage` can work here, with 4 if the store cannot be used, and with 2
+    if the configuration or the backend's plugin cannot. A broken plugin that is not needed is only a warning.
     """
     from kitt_core.service.doctor import examine
 

@@ -1,4 +1,4 @@
-"""Options that say which runs are meant, the same for every command."""
+"""Options that select runs, the same for every command."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def as_pairs(ctx: click.Context, parameter: click.Parameter, texts: Sequence[str
     """Return the pairs that were given; a click callback.
 
     Raises:
-        BadParameter: A text has no ``=``, or a key stands twice with different values.
+        BadParameter: A text has no ``=``, or a key is given twice with different values.
     """
     pairs: dict[str, str] = {}
     for text in texts:
@@ -42,10 +42,10 @@ R = TypeVar("R")
 
 _MOST_DIGITS: Final = 18
 _MOST_SHOWN: Final = 40
-_ANY: Final = "Repeat it for any of several; * stands for anything."
+_ANY: Final = "Repeat it to allow several; * matches anything."
 
 group_help: Final = f"Fields: {', '.join(GROUP_FIELDS)}."
-order_help: Final = f"{', '.join(ORDER_FIELDS)} or metric:NAME; a leading - for descending."
+order_help: Final = f"{', '.join(ORDER_FIELDS)} or metric:NAME; a leading - sorts in descending order."
 statistics_help: Final = f"Statistics: {', '.join(STATISTICS)}."
 
 
@@ -72,22 +72,24 @@ def _time(ctx: click.Context, parameter: click.Parameter, text: str | None) -> s
 
 
 _OPTIONS: Final = (
-    click.option("--model", metavar="TEXT", multiple=True, help=f"The document's model. {_ANY}"),
-    click.option("--engine", metavar="TEXT", multiple=True, help=f"The document's engine. {_ANY}"),
-    click.option("--suite", "suite_name", metavar="TEXT", multiple=True, help=f"The suite. {_ANY}"),
-    click.option("--passed/--failed", default=None, help="Whether the run passed."),
+    click.option("--model", metavar="TEXT", multiple=True, help=f"Only runs of this model. {_ANY}"),
+    click.option("--engine", metavar="TEXT", multiple=True, help=f"Only runs of this engine. {_ANY}"),
+    click.option("--suite", "suite_name", metavar="TEXT", multiple=True, help=f"Only runs of this suite. {_ANY}"),
+    click.option("--passed/--failed", default=None, help="Only runs that passed, or only those that failed."),
     click.option(
         "--since",
         metavar="TIME",
         callback=_time,
-        help="At or after this ISO 8601 date or time; UTC without an offset.",
+        help="Only runs that began at or after this ISO 8601 date or time, in UTC unless it has an offset.",
     ),
-    click.option("--until", metavar="TIME", callback=_time, help="Before this ISO 8601 date or time."),
+    click.option(
+        "--until", metavar="TIME", callback=_time, help="Only runs that began before this ISO 8601 date or time."
+    ),
     click.option(
         "--where",
         metavar="CONDITION",
         multiple=True,
-        help="A metric's bound such as 'avg_tps>40' or 'throughput/avg_tps>=40'; repeat it for all of several.",
+        help="A metric's condition, 'avg_tps>40' or 'throughput/avg_tps>=40'; if repeated, all must hold.",
     ),
     click.option(
         "--label",
@@ -95,15 +97,19 @@ _OPTIONS: Final = (
         metavar="KEY=VALUE",
         multiple=True,
         callback=_labels,
-        help="A label; repeat it for all of several labels, or any of several values of one.",
+        help="Only runs with this label; several labels must all match, values of one label are alternatives.",
     ),
-    click.option("--search", metavar="TEXT", help="A part of model, engine, suite, GPU or fingerprint."),
+    click.option(
+        "--search",
+        metavar="TEXT",
+        help="Only runs with this text in the model, engine, suite, GPU or fingerprint.",
+    ),
 )
 _NAMES: Final = ("model", "engine", "suite_name", "passed", "since", "until", "where", "labels", "search")
 
 
 def filter_options(command: Callable[..., R]) -> Callable[..., R]:
-    """Add the options to a command; it is given them together, as ``filters``.
+    """Add the options to a command, which receives them as one `RunFilter`, ``filters``.
 
     Raises:
         InvalidQueryError: When the command is called and a value can't be read.
@@ -131,11 +137,11 @@ def comma_separated(ctx: click.Context, parameter: click.Parameter, texts: Seque
 
 
 def run_limit(ctx: click.Context, parameter: click.Parameter, text: str) -> int | None:
-    """Return a number of runs; None for the word ``all``. For ``callback``."""
+    """Return a number of runs, None for the word ``all``; for ``callback``."""
     if text == "all":
         return None
-    # A store counts in 64 bits, and Python reads no numbers of thousands of digits.
+    # Stores count in 64 bits, and Python does not parse numbers with thousands of digits.
     if not (text.isascii() and text.isdigit()) or len(text) > _MOST_DIGITS or int(text) == 0:
         shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
-        raise click.BadParameter(f"{shown!r} is not a number of runs, or the word all", ctx, parameter)
+        raise click.BadParameter(f"{shown!r}, expected a number of runs from 1, or the word all", ctx, parameter)
     return int(text)

@@ -26,9 +26,9 @@ __all__ = ["fingerprint"]
 @output_options
 @pass_state
 def fingerprint(state: State, /, *, verbose: bool, output_format: str | None, output: Path | None) -> None:
-    """Show the text that identifies this machine, as it stands in every run's document.
+    """Show the text that identifies this machine, as stored in every run's document.
 
-    With --verbose or --format: the whole of what a run's document says of the machine.
+    With --verbose or --format, show everything that a run's document says about the machine.
     """
     from kitt_core.fingerprint import collect_system_info
     from kitt_core.plugins.loading import FINGERPRINTS
@@ -36,7 +36,7 @@ def fingerprint(state: State, /, *, verbose: bool, output_format: str | None, ou
 
     info = collect_system_info(state.plugins.all(FINGERPRINTS))
     if verbose:
-        for line in _told(info):
+        for line in _details(info):
             say(line)
     if not info.fingerprint:
         say("warning: nothing was found that identifies this machine")
@@ -49,7 +49,7 @@ def fingerprint(state: State, /, *, verbose: bool, output_format: str | None, ou
         write_object(leaves(info.sections), output_format, output)
 
 
-def _told(info: SystemInfo) -> Iterator[str]:
+def _details(info: SystemInfo) -> Iterator[str]:
     for name, found in info.sources.items():
         yield f"source {name}: {', '.join(found) or 'nothing'}"
     for remark in info.remarks:

@@ -1,4 +1,4 @@
-"""What every command is given: the global options and what follows from them, made when it is needed."""
+"""What every command receives: the global options and what follows from them, created on demand."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ __all__ = ["State", "complete_backend", "pass_state"]
 
 logger = logging.getLogger(__name__)
 
-# As in kitt_core.plugins.loading, which is not imported to look at them.
+# Also in kitt_core.plugins.loading, which takes too long to import just for these.
 _COMMANDS: Final = "kitt.commands"
 _DISABLED: Final = "KITT_DISABLED_PLUGINS"
 
 
 @define(slots=False)
 class State:
-    """The global options of one call of ``kitt``.
+    """The global options of one invocation of ``kitt``.
 
     Attributes:
         backend: ``--backend``, None if it was not given.
@@ -50,7 +50,7 @@ class State:
 
     @cached_property
     def plugins(self) -> PluginManager:
-        """The plugin manager of this call."""
+        """The plugin manager of this invocation."""
         from kitt_core.plugins.loading import PluginManager
 
         return PluginManager()
@@ -59,7 +59,7 @@ class State:
     def declared_commands(self) -> list[str] | None:
         """The names of the commands that plugins declare, sorted; None if only the plugin manager knows.
 
-        The manager is not imported to find that there are none.
+        The manager takes a while to import, which is not needed to find that there are none.
         """
         if "plugins" in vars(self) or os.environ.get(_DISABLED):
             return None
@@ -84,16 +84,16 @@ class State:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a person reads stdout."""
+        """Whether stdout is a terminal."""
         return sys.stdout.isatty()
 
     @property
     def shows_progress(self) -> bool:
-        """Whether progress bars are wanted: a person sees stderr and did not ask for silence."""
+        """Whether to draw progress bars: stderr is a terminal, and ``-q`` was not given."""
         return self.verbosity >= 0 and sys.stderr.isatty()
 
     def selection(self) -> Selection:
-        """Return which store is meant, and who said so.
+        """Return the selected store, with the origin of each setting.
 
         Raises:
             PluginError: The backend is not installed, disabled or broken.
@@ -104,7 +104,7 @@ class State:
         return select_store(self.backend, self.options, self.configuration, self.plugins)
 
     def open_store(self, output: Path | None = None) -> ResultStore:
-        """Open the store that is meant; the caller closes it.
+        """Open the selected store; the caller closes it.
 
         Args:
             output: What ``-o`` names, which must not be the store.
@@ -123,14 +123,14 @@ class State:
         return store
 
     def protect_store(self, output: Path | None) -> None:
-        """Refuse an output that would overwrite the store, for a command that works without one, too.
+        """Refuse an output that would overwrite the store; for commands that also work without a store.
 
         Raises:
             ConfigurationError: The output is the store, or in it.
         """
         try:
             store = self.selection().open()
-        except KittError:  # what cannot be opened is not going to be read, either
+        except KittError:  # a store that can't be opened is not going to be read either
             return
         with store:
             _check_output(output, store)
@@ -149,11 +149,11 @@ def _check_output(output: Path | None, store: ResultStore) -> None:
 
 
 pass_state = click.make_pass_decorator(State)
-"""Gives a command its `State` as the first argument."""
+"""Passes the `State` to a command as its first argument."""
 
 
 def complete_backend(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the backends whose names begin so; for ``shell_complete``."""
+    """Return the backends whose names begin with ``incomplete``; for ``shell_complete``."""
     from click.shell_completion import CompletionItem
 
     from kitt_core.plugins.loading import STORAGE

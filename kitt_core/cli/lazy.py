@@ -1,7 +1,7 @@
-"""Groups whose commands are data until one of them is called.
+"""Command groups that import a command only when it is called.
 
-``kitt --help`` lists names and summaries; the module of a command, and all that it imports, is loaded when the
-command is called.
+``kitt --help`` needs only names and summaries; the module of a command, with all that it imports, is loaded when
+the command is called.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["HintedUsageError", "LazyCommand", "LazyGroup"]
 
 @frozen
 class LazyCommand:
-    """Where a command is and what listings say of it.
+    """Where a command is, and its summary for listings.
 
     Attributes:
         target: ``module:attribute`` of the `click.Command`.
@@ -40,12 +40,12 @@ class LazyCommand:
 
 
 class HintedUsageError(click.UsageError):
-    """A usage error with its cure.
+    """A usage error with a hint.
 
     Args:
         message: What is wrong.
-        hint: How to cure it; shown after ``hint:``.
-        ctx: Where it happened.
+        hint: How to fix it; shown after ``hint:``.
+        ctx: The context of the command that was called.
     """
 
     def __init__(self, message: str, hint: str | None = None, ctx: click.Context | None = None) -> None:
@@ -54,7 +54,7 @@ class HintedUsageError(click.UsageError):
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command when it is called and not before.
+    """A group that imports a command when it is called, not before.
 
     Args:
         lazy: The commands by name, in the order of the help page.
@@ -74,7 +74,7 @@ class LazyGroup(click.Group):
         return list(self.summaries(ctx))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command, imported now; None if there is none of that name."""
+        """Import and return the command; None if there is none with that name."""
         found = self._lazy.get(cmd_name)
         return None if found is None else found.load()
 
@@ -84,7 +84,7 @@ class LazyGroup(click.Group):
         """Return the command that the arguments name.
 
         Raises:
-            HintedUsageError: There is none of that name; the hint says which one may be meant.
+            HintedUsageError: There is none with that name; the hint suggests a similar one.
         """
         name = args[0]
         command = self.get_command(ctx, name)
@@ -92,10 +92,10 @@ class LazyGroup(click.Group):
             return name, command, args[1:]
         if ctx.resilient_parsing or name.startswith("-"):
             return super().resolve_command(ctx, args)
-        raise HintedUsageError(f"no command {name!r}", self._hint(name, self.list_commands(ctx), ctx), ctx)
+        raise HintedUsageError(f"no such command: {name!r}", self._hint(name, self.list_commands(ctx), ctx), ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments; without any the help page is shown and the call has failed."""
+        """Parse the arguments; without any, show the help page and exit with 2."""
         if not args and not ctx.resilient_parsing and not self.invoke_without_command:
             click.echo(ctx.get_help(), err=True)
             ctx.exit(2)
@@ -109,7 +109,7 @@ class LazyGroup(click.Group):
                 formatter.write_dl(rows)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Return the commands and options that begin so, without importing a command."""
+        """Return the commands and options that begin with ``incomplete``, without importing a command."""
         from click.shell_completion import CompletionItem
 
         found = [

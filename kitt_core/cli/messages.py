@@ -1,4 +1,4 @@
-"""Everything that goes to stderr: errors, hints, notes and what the loggers say."""
+"""Everything that goes to stderr: errors, hints, notes and log messages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def counted(number: int, what: str) -> str:
 def say(text: str) -> None:
     """Write one line to stderr; control characters in it are escaped.
 
-    A stderr that can't be written to loses the line: there is nobody left to be told.
+    If stderr can't be written to, the line is dropped.
     """
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
     try:
@@ -41,7 +41,7 @@ def say(text: str) -> None:
 
 
 def say_error(message: str, hint: str | None = None) -> None:
-    """Write ``error: …`` and, if there is a cure, ``hint: …``; the traceback before them if it is asked for."""
+    """Write ``error: …`` and, if there is a hint, ``hint: …``; with ``KITT_DEBUG``, the traceback before them."""
     if debugging() and sys.exc_info()[0] is not None:
         with suppress(OSError, ValueError):
             traceback.print_exc()
@@ -51,7 +51,7 @@ def say_error(message: str, hint: str | None = None) -> None:
 
 
 class _StderrHandler(logging.Handler):
-    """Shows what KITT and its plugins log; other libraries' logs are their own business."""
+    """Shows the log messages of KITT and its plugins, but not those of other libraries."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return record.name.startswith(_OURS) and bool(super().filter(record))
@@ -62,7 +62,7 @@ class _StderrHandler(logging.Handler):
             error = record.exc_info[1] if record.exc_info else None
             if error is not None:
                 text = f"{text}: {type(error).__name__}: {' '.join(str(error).split())}"
-            # The command goes on, so that even a logged error is no more than a warning to its user.
+            # The command goes on, so even a logged error is only a warning to its user.
             say(f"{'warning' if record.levelno >= logging.WARNING else record.levelname.lower()}: {text}")
             if error is not None and debugging():
                 traceback.print_exception(error)

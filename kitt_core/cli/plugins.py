@@ -1,4 +1,4 @@
-"""``kitt plugins``: what is installed, and with which options."""
+"""``kitt plugins``: the installed plugins and their options."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ _OPTION_COLUMNS: Final = ("option", "type", "default", "environment", "secret", 
 
 
 _COMMANDS: Final = {
-    "list": LazyCommand(f"{__name__}:list_plugins", "Every plugin: what it brings, whether it loads."),
-    "show": LazyCommand(f"{__name__}:show", "One plugin: what it can do, its options."),
+    "list": LazyCommand(f"{__name__}:list_plugins", "List every plugin: what it provides, whether it loads."),
+    "show": LazyCommand(f"{__name__}:show", "Show one plugin: what it can do, its options."),
 }
 
 
 @click.group(cls=LazyGroup, lazy=_COMMANDS)
 def plugins() -> None:
-    """Show what is installed, from where, and with which options."""
+    """Show the installed plugins, where they come from, and their options."""
 
 
 @click.command("list")
 @output_options
 @pass_state
 def list_plugins(state: State, /, *, output_format: str | None, output: Path | None) -> None:
-    """List every plugin: what it brings, whether it loads, and if not, why."""
+    """List every plugin: what it provides, whether it loads, and if not, why."""
     rows = [{**asdict(status), "about": status.reason or status.summary} for status in state.plugins.statuses()]
     write_rows(_LIST_COLUMNS, rows, output_format, output, table_columns=_LIST_TABLE)
 
@@ -48,7 +48,9 @@ def list_plugins(state: State, /, *, output_format: str | None, output: Path | N
 @click.command()
 @click.argument("name")
 @click.option(
-    "--kind", type=click.Choice([kind.name for kind in KINDS]), help="Where several plugins have the name."
+    "--kind",
+    type=click.Choice([kind.name for kind in KINDS]),
+    help="Which kind, if several plugins share the name.",
 )
 @output_options
 @pass_state
@@ -59,7 +61,7 @@ def show(state: State, /, *, name: str, kind: str | None, output_format: str | N
     Examples:
       kitt plugins show sqlite
       kitt plugins show json --kind exporter
-    """  # noqa: D301 - \b is the mark that keeps click from filling the lines
+    """  # noqa: D301 - \b keeps click from rewrapping the lines
     found = list(_described(state.plugins, name, kind))
     if output_format == "csv":
         rows = ({"plugin": thing["kind"], **option} for thing in found for option in thing["options"])

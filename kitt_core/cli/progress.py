@@ -1,4 +1,4 @@
-"""Progress bars: on a terminal's stderr, unless ``-q``; nothing anywhere else."""
+"""Progress bars on stderr, if it is a terminal and ``-q`` is not given."""
 
 from __future__ import annotations
 
@@ -16,33 +16,34 @@ __all__ = ["ProgressBar", "progress_bar"]
 
 
 class ProgressBar:
-    """A `kitt_core.runs.Progress` callback, drawn or not."""
+    """A `kitt_core.runs.Progress` callback, which draws a bar or does nothing."""
 
     def __init__(self, drawn: RichProgress | None = None, task: TaskID | None = None) -> None:
         self._drawn = drawn
         self._task = task
 
     def __call__(self, done: int, total: int | None) -> None:
-        """Show how much is done, of how much (None: not known)."""
+        """Show how much is done, and of how much (None if that is not known)."""
         if self._drawn is not None and self._task is not None:
             self._drawn.update(self._task, completed=done, total=total)
 
     def describe(self, text: str) -> None:
-        """Show what is being done now."""
+        """Show what is being done."""
         if self._drawn is not None and self._task is not None:
             self._drawn.update(self._task, description=text)
 
 
 @contextmanager
-def progress_bar(state: State, description: str, *, beside_data: bool = False) -> Iterator[ProgressBar]:
-    """Show a bar while the block runs; it is gone afterwards.
+def progress_bar(state: State, description: str, *, data_on_stdout: bool = False) -> Iterator[ProgressBar]:
+    """Show a bar while the block runs; it disappears afterwards.
 
     Args:
-        state: Knows whether bars are wanted.
+        state: Says whether bars are wanted.
         description: What is being done.
-        beside_data: Data goes to stdout meanwhile; if that is a terminal, too, the bar would be drawn over it.
+        data_on_stdout: Whether the block writes data to stdout; if that is a terminal as well, no bar is drawn,
+            because it would overwrite the data.
     """
-    if not state.shows_progress or (beside_data and state.is_terminal):
+    if not state.shows_progress or (data_on_stdout and state.is_terminal):
         yield ProgressBar()
         return
     from rich.console import Console
@@ -54,7 +55,7 @@ def progress_bar(state: State, description: str, *, beside_data: bool = False) -
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    # stdout is left alone: it may be a pipe, and what goes there is data.
+    # stdout is not redirected: it may be a pipe, and what goes there is data.
     drawn = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
     with drawn:
         yield ProgressBar(drawn, drawn.add_task(description, total=None))

@@ -1,8 +1,8 @@
 """The only place that prints data.
 
-Formats: ``table`` (drawn for a person on a terminal, tab-separated text without a frame anywhere else), ``json``
-(one array or object), ``jsonl``, ``csv`` and ``markdown``. Text from documents is data in each of them: a
-terminal never gets its control characters, Markdown none of its marks, a spreadsheet none of its formulas.
+Formats: ``table`` (drawn on a terminal, tab-separated text anywhere else), ``json`` (one array or object),
+``jsonl``, ``csv`` and ``markdown``. Text from documents is only data in all of them: its control characters are
+kept from terminals, its markup from Markdown, and its formulas from spreadsheets.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ Row = Mapping[str, Any]
 _NARROWEST_TABLE: Final = 40
 
 FORMATS: Final = ("table", "json", "jsonl", "csv", "markdown")
-"""What ``--format`` takes."""
+"""The values of ``--format``."""
 
 
 class OutputName(click.Path):
-    """What ``-o`` takes: any name but the empty one, which would mean the current directory."""
+    """The value of ``-o``: any name but the empty one, which would mean the current directory."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the name as it is, or as a path."""
@@ -56,7 +56,7 @@ class OutputName(click.Path):
 
 
 def output_options(command: Callable[P, R]) -> Callable[P, R]:
-    """Add ``--format`` and ``-o`` to a command; it is given ``output_format`` and ``output``."""
+    """Add ``--format`` and ``-o`` to a command, which receives ``output_format`` and ``output``."""
     command = click.option(
         "-o",
         "--output",
@@ -69,7 +69,7 @@ def output_options(command: Callable[P, R]) -> Callable[P, R]:
         "--format",
         "output_format",
         type=click.Choice(FORMATS),
-        help="How to write it; without it a table on a terminal, tab-separated text elsewhere.",
+        help="The output format; by default a table on a terminal, tab-separated text elsewhere.",
     )(command)
 
 
@@ -90,14 +90,14 @@ def write_rows(
         output_format: One of `FORMATS`; None is ``table``.
         output: A file, replaced as a whole; None or ``-`` is standard output.
         table_columns: Fewer columns for ``table`` and ``markdown``.
-        shorten: By column, how a terminal's table shows a value that is too long for it.
+        shorten: By column, a function that shortens its values for a table on a terminal.
 
     Raises:
         ConfigurationError: The file can't be written.
     """
     narrow = columns if table_columns is None else table_columns
     with open_output(output) as binary:
-        rows = _begun(rows)
+        rows = _prefetched(rows)
         stream = _Text(binary)
         if output_format == "json":
             _write_array(stream, columns, rows)
@@ -134,7 +134,7 @@ def write_tables(
 
 
 def write_object(values: Row, output_format: str | None = None, output: Path | None = None) -> None:
-    """Write one thing: a JSON object, or a row per key.
+    """Write one object: as a JSON object, or with a row per key.
 
     Args:
         values: Its values by key.
@@ -154,7 +154,7 @@ def write_object(values: Row, output_format: str | None = None, output: Path | N
 
 
 def write_text(text: str, output: Path | None = None) -> None:
-    """Write text that is complete as it is.
+    """Write text as it is.
 
     Raises:
         ConfigurationError: The file can't be written.
@@ -165,7 +165,7 @@ def write_text(text: str, output: Path | None = None) -> None:
 
 @contextmanager
 def open_output(output: Path | None = None) -> Iterator[BinaryIO]:
-    """Open what ``-o`` names for bytes: a file that appears whole or not at all, or standard output.
+    """Open what ``-o`` names, for bytes: a file that is replaced as a whole, or standard output.
 
     Raises:
         ConfigurationError: The file can't be written.
@@ -182,7 +182,7 @@ def open_output(output: Path | None = None) -> Iterator[BinaryIO]:
 
 @contextmanager
 def open_verbatim(output: Path | None = None) -> Iterator[BinaryIO]:
-    """Open what ``-o`` names for documents: files and pipes get the bytes, a terminal gets visible characters.
+    """Open what ``-o`` names, for documents: files and pipes get the bytes, a terminal gets visible characters.
 
     Raises:
         ConfigurationError: The file can't be written.
@@ -212,7 +212,7 @@ def _standard_output() -> Iterator[BinaryIO]:
 
 
 class _Text:
-    """Text into a stream of bytes; unlike `io.TextIOWrapper` it leaves the stream alone when it goes."""
+    """Writes text to a binary stream; unlike `io.TextIOWrapper`, it does not close the stream when deleted."""
 
     def __init__(self, binary: BinaryIO) -> None:
         self.drawn = binary.isatty()
@@ -220,7 +220,7 @@ class _Text:
         self._binary = binary
 
     def write(self, text: str) -> int:
-        # backslashreplace: a lone surrogate becomes \udc80, which is what JSON calls it.
+        # backslashreplace: a lone surrogate becomes \udc80, which is also its escape in JSON.
         self._binary.write(text.encode(self.encoding, "backslashreplace"))
         return len(text)
 
@@ -229,15 +229,15 @@ class _Text:
 
 
 class _Visible(io.RawIOBase):
-    """Bytes of documents for a terminal, which would act on some of what is in them.
+    """Writes a document to a terminal, with escapes for what the terminal would act on.
 
-    Outside of its texts JSON has nothing that needs an escape, and in them the escape means the same.
+    Outside strings, JSON contains nothing that needs an escape; inside them, the escape means the same.
     """
 
     def __init__(self, text: _Text) -> None:
         self._text = text
         decoder = codecs.getincrementaldecoder("utf-8-sig")("backslashreplace")
-        # A carriage return would go back and write over the line.
+        # A carriage return would make the terminal overwrite the line.
         self._decoder = io.IncrementalNewlineDecoder(decoder, translate=True)
 
     def writable(self) -> bool:
@@ -249,12 +249,12 @@ class _Visible(io.RawIOBase):
         return len(content)
 
     def finish(self) -> None:
-        """Show a last character that is not whole."""
+        """Show an incomplete last character."""
         self._text.write(cells.visible(self._decoder.decode(b"", final=True)))
 
 
-def _begun(rows: Iterable[Row]) -> Iterator[Row]:
-    """Return the rows, the first one asked for: whoever cannot give any says so before a heading is written."""
+def _prefetched(rows: Iterable[Row]) -> Iterator[Row]:
+    """Fetch the first row, so that a source that fails does so before a heading is written."""
     iterator = iter(rows)
     first = list(islice(iterator, 1))
     return chain(first, iterator)
@@ -299,7 +299,7 @@ def _write_csv(stream: _Text, columns: Sequence[str], rows: Iterable[Row], *, dr
 
 
 def _csv_line(values: Sequence[str]) -> str:
-    # The writer quotes what its line end consists of, and a lone CR must be quoted, too.
+    # The writer quotes the characters of its line terminator, and a lone CR must be quoted as well.
     line = io.StringIO()
     csv.writer(line, lineterminator="\r\n").writerow(values)
     return f"{line.getvalue()[:-2]}\n"
@@ -337,11 +337,11 @@ def _draw(
     for row in listed:
         texts = (shorten.get(name, cells.readable)(row.get(name)) for name in columns)
         table.add_row(*(Text(cells.printable(text)) for text in texts))
-    # The stream is a wrapper of its own, so rich is told that it stands for a terminal; NO_COLOR still counts.
+    # rich can't see that the wrapped stream is a terminal. NO_COLOR still applies.
     console = Console(
         file=cast("IO[str]", stream),
         force_terminal=True,
-        width=shutil.get_terminal_size().columns,  # rich takes COLUMNS=0 at its word
+        width=shutil.get_terminal_size().columns,  # rich would take COLUMNS=0 literally
         highlight=False,
         markup=False,
         emoji=False,

@@ -31,7 +31,7 @@ __all__ = ["run"]
 logger = logging.getLogger(__name__)
 
 _KARR = "karr"
-_MACHINES_OWN = ""  # --store-karr without a path
+_DEFAULT_REPOSITORY = ""  # --store-karr without a path
 _MOST = 1_000_000
 _MOST_CONCURRENT = 10_000
 
@@ -46,22 +46,22 @@ def _complete_engine(ctx: click.Context, _parameter: click.Parameter, incomplete
 
 
 def _directory(ctx: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
-    if path is not None and "://" in path:  # it would become a directory of that name
+    if path is not None and "://" in path:  # it would be taken for the name of a directory
         raise click.BadParameter(
-            "a URL is not a directory; store it here, and `git push` carries it there", ctx, parameter
+            "a URL is not a directory; name one, and `git push` its repository to the URL later", ctx, parameter
         )
     return path
 
 
 def _named(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    if value == "":  # a shell's variable that is not set
+    if value == "":  # an unset shell variable
         raise click.BadParameter("it is empty", ctx, parameter)
     return value
 
 
 def _finite(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
-        raise click.BadParameter(f"{value} is no number of seconds", ctx, parameter)
+        raise click.BadParameter(f"{value} is not a number of seconds", ctx, parameter)
     return value
 
 
@@ -75,9 +75,9 @@ def _complete_benchmark(_ctx: click.Context, _parameter: click.Parameter, incomp
 
 
 @click.command()
-@click.option("-e", "--engine", shell_complete=_complete_engine, help="What answers the requests [reference].")
-@click.option("-m", "--model", callback=_named, help="The model, in the engine's own words.")
-@click.option("-s", "--suite", help="Which benchmarks run: quick, standard or performance [quick].")
+@click.option("-e", "--engine", shell_complete=_complete_engine, help="The engine to benchmark [reference].")
+@click.option("-m", "--model", callback=_named, help="The model, as the engine calls it.")
+@click.option("-s", "--suite", help="The benchmarks to run: quick, standard or performance [quick].")
 @click.option("--base-url", metavar="URL", help="The server, for engines that need one.")
 @click.option(
     "--engine-option",
@@ -88,9 +88,14 @@ def _complete_benchmark(_ctx: click.Context, _parameter: click.Parameter, incomp
     help="An option of the engine; `kitt plugins show` lists them.",
 )
 @click.option(
-    "--label", "labels", metavar="KEY=VALUE", multiple=True, callback=as_pairs, help="Put a label on the run."
+    "--label",
+    "labels",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=as_pairs,
+    help="Label the run; may be repeated.",
 )
-@click.option("--runs", type=click.IntRange(min=1), help="Run each benchmark so often.")
+@click.option("--runs", type=click.IntRange(min=1), help="Run each benchmark this many times.")
 @click.option("--skip-warmup", is_flag=True, help="Send no warm-up requests.")
 @click.option(
     "--benchmark",
@@ -98,17 +103,17 @@ def _complete_benchmark(_ctx: click.Context, _parameter: click.Parameter, incomp
     metavar="NAME",
     multiple=True,
     shell_complete=_complete_benchmark,
-    help="Run only this one of the suite; may be repeated.",
+    help="Run only this benchmark of the suite; may be repeated.",
 )
 @click.option(
     "--requests",
     type=click.IntRange(min=1, max=_MOST),
-    help="Measure so many requests per benchmark, however long it takes.",
+    help="Measure this many requests per benchmark, however long it takes.",
 )
 @click.option(
     "--concurrency",
     type=click.IntRange(min=1, max=_MOST_CONCURRENT),
-    help="So many requests in flight; of concurrency_sweep the highest level.",
+    help="How many requests to keep in flight; for concurrency_sweep, the highest level.",
 )
 @click.option("--max-tokens", type=click.IntRange(min=1, max=_MOST), help="Output tokens per request.")
 @click.option(
@@ -120,7 +125,7 @@ def _complete_benchmark(_ctx: click.Context, _parameter: click.Parameter, incomp
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
     callback=_finite,
-    help="Send requests no longer than this, per benchmark.",
+    help="Stop sending requests after this many seconds, per benchmark.",
 )
 @click.option(
     "--results-dir",
@@ -134,9 +139,9 @@ def _complete_benchmark(_ctx: click.Context, _parameter: click.Parameter, incomp
     "karr",
     metavar="[PATH]",
     is_flag=False,
-    flag_value=_MACHINES_OWN,
+    flag_value=_DEFAULT_REPOSITORY,
     callback=_directory,
-    help="Store it in this git repository as well; without a path in ./karr-… of this machine, with its files.",
+    help="Also store the run in this git repository; without PATH, in this machine's own, ./karr-….",
 )
 @output_options
 @pass_state
@@ -165,8 +170,8 @@ def run(
 ) -> int:
     """Benchmark an engine, store the result and write its run directory.
 
-    Without any option a small built-in model runs the suite "quick", which takes about ten seconds and needs
-    neither a model nor a network.
+    Without options, a small built-in model runs the suite "quick", which takes about ten seconds and needs no
+    model files and no network.
 
     \b
     Examples:
@@ -175,7 +180,7 @@ def run(
       kitt run -s performance --label commit=abc1234 --format json
       kitt run -s standard --benchmark throughput --requests 200 --concurrency 32
       kitt run --store-karr
-    """  # noqa: D301 - \b is the mark that keeps click from filling the lines
+    """  # noqa: D301 - \b keeps click from rewrapping the lines
     from kitt_core.benchmarking.runner import RunOptions
     from kitt_core.benchmarking.suites import suite_named
     from kitt_core.benchmarking.workload import WorkloadChanges
@@ -243,17 +248,17 @@ def _perform(state: State, plan: RunPlan, karr: str | None, output: Path | None)
 def _karr_repository(
     state: State, path: str, system_info: Callable[[], Mapping[str, Any]], output: Path | None
 ) -> ResultStore:
-    """Open the repository; without a path the backend knows how this machine's is called.
+    """Open the repository; without a path, the backend names it after this machine's fingerprint.
 
-    The fingerprint is for that name and for a repository that is made. One that is there needs none.
+    A new repository also keeps the fingerprint. An existing one that is given by its path does not need it.
     """
     from kitt_core.files import check_output
     from kitt_core.opening import select_store
 
     options: dict[str, str] = {}
-    if path != _MACHINES_OWN:
+    if path != _DEFAULT_REPOSITORY:
         options["path"] = path
-    if path == _MACHINES_OWN or not _holds_something(Path(path)):
+    if path == _DEFAULT_REPOSITORY or not _is_nonempty(Path(path)):
         options["fingerprint"] = str(system_info().get("fingerprint") or "")
     store = select_store(_KARR, options, state.configuration, state.plugins).open()
     if output is not None and str(output) != "-":
@@ -265,8 +270,8 @@ def _karr_repository(
     return store
 
 
-def _holds_something(directory: Path) -> bool:
+def _is_nonempty(directory: Path) -> bool:
     try:
         return any(directory.iterdir())
-    except OSError:  # the backend will say what is wrong with it
+    except OSError:  # the backend reports what is wrong with it
         return False

@@ -1,4 +1,4 @@
-"""What `kitt run` says of a finished run: for people the few metrics that tell most, for programs all of them."""
+"""What `kitt run` prints about a finished run: a few key metrics for people, all metrics for programs."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ TABLE_COLUMNS: Final = ("benchmark", "run", "status", "metrics")
 METRIC_COLUMNS: Final = ("benchmark", "run", "status", "metric", "value")
 
 _INTERRUPTED: Final = 130
-_MOST: Final = 4
-_TELLING: Final = (
+_MOST_SHOWN: Final = 4
+_KEY_METRICS: Final = (
     "avg_tps",
     "output_token_throughput",
     "best_output_token_throughput",
@@ -44,10 +44,10 @@ Entries = Sequence[Mapping[str, Any]]
 
 
 def report(finished: FinishedRun, output_format: str | None, output: Path | None) -> int:
-    """Print a finished run, and what a user has to know of it; return the exit code that it deserves.
+    """Print a finished run with its warnings and failures, and return the exit code.
 
     Raises:
-        ConfigurationError: It can't be written to ``output``; the run is stored all the same.
+        ConfigurationError: ``output`` can't be written; the run is stored nevertheless.
     """
     try:
         _show(finished, output_format, output)
@@ -59,7 +59,7 @@ def report(finished: FinishedRun, output_format: str | None, output: Path | None
     if output_format in {None, "table"}:
         _show_places(finished)
     _warn(finished)
-    return _judge(finished)
+    return _exit_code(finished)
 
 
 def benchmark_objects(rows: Sequence[BenchmarkRow], entries: Entries) -> list[dict[str, Any]]:
@@ -83,8 +83,8 @@ def benchmark_objects(rows: Sequence[BenchmarkRow], entries: Entries) -> list[di
 
 
 def table_rows(objects: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return a row per benchmark for `TABLE_COLUMNS`; the reason stands for the metrics of a skipped one."""
-    return [{**found, "metrics": found.get("skipped") or _telling(found["metrics"])} for found in objects]
+    """Return a row per benchmark for `TABLE_COLUMNS`; a skipped one shows the reason in place of metrics."""
+    return [{**found, "metrics": found.get("skipped") or _key_metrics(found["metrics"])} for found in objects]
 
 
 def metric_rows(objects: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -100,10 +100,10 @@ def _status(row: BenchmarkRow, entry: Mapping[str, Any]) -> str:
     return "skipped" if entry.get("skipped") else "passed"
 
 
-def _telling(metrics: Mapping[str, float | None]) -> str:
-    names = [name for name in _TELLING if name in metrics]
+def _key_metrics(metrics: Mapping[str, float | None]) -> str:
+    names = [name for name in _KEY_METRICS if name in metrics]
     names += [name for name in metrics if name.startswith("overall_peak_")]
-    chosen = (names or list(metrics))[:_MOST]
+    chosen = (names or list(metrics))[:_MOST_SHOWN]
     return ", ".join(f"{name} {number(value)}" for name in chosen if (value := metrics[name]) is not None)
 
 
@@ -134,7 +134,7 @@ def _show_places(finished: FinishedRun) -> None:
 
 
 def _warn(finished: FinishedRun) -> None:
-    """Pass on what the document warns of, in one line."""
+    """Log the document's warnings in one line."""
     warned = [entry for entry in finished.measured.entries if entry.get("warnings")]
     if warned:
         more = len(warned) - 1
@@ -142,7 +142,7 @@ def _warn(finished: FinishedRun) -> None:
         logger.warning("%s: %s%s", warned[0]["test_name"], warned[0]["warnings"][0], others)
 
 
-def _judge(finished: FinishedRun) -> int:
+def _exit_code(finished: FinishedRun) -> int:
     measured = finished.measured
     copied = finished.copy is None or finished.copy.refusal is None
     if not copied:
@@ -176,5 +176,5 @@ def _say_not_copied(finished: FinishedRun) -> None:
         command = f"kitt --backend {target} storage import {shlex.quote(str(finished.directory))}"
         say_error(
             f"the run is stored, but not in {copy.location}: {copy.refusal}",
-            f"`{command}` adds it later" + (f"; {copy.cure}" if copy.cure else ""),
+            f"`{command}` adds it later" + (f"; {copy.hint}" if copy.hint else ""),
         )

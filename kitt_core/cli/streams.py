@@ -1,4 +1,4 @@
-"""The process's standard streams, as whoever called it left them: perhaps closed, full, or not UTF-8."""
+"""The process's standard streams, which its caller may have left closed, full or not in UTF-8."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import IO, Any, Final, TextIO
 
 __all__ = ["forget", "prepare_streams", "works"]
 
-# Opened the wrong way round: using the stream fails, as it does for other programs. Messages just vanish.
+# stdin and stdout are opened in the wrong direction, so that using them fails as it does in other programs.
+# Messages on stderr are dropped.
 _STANDARD: Final = (("stdin", "r", os.O_WRONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY))
 
 
 def prepare_streams() -> None:
-    """Put something in the place of streams that are closed, and let no name end a command by its characters."""
+    """Replace streams that are closed, and make sure that no character can end a command."""
     for number, (name, mode, flags) in enumerate(_STANDARD):
         if getattr(sys, name) is None:
             setattr(sys, name, _substitute(number, mode, flags))
@@ -28,7 +29,7 @@ def prepare_streams() -> None:
 
 
 def works(stream: TextIO) -> bool:
-    """Whether what was written so far arrives."""
+    """Return whether what was written so far can be flushed."""
     try:
         stream.flush()
     except (OSError, ValueError):
@@ -37,8 +38,8 @@ def works(stream: TextIO) -> bool:
 
 
 def forget(stream: TextIO) -> None:
-    """Send what is still buffered nowhere, so that the interpreter's end neither complains nor fails."""
-    with suppress(OSError, ValueError):  # no real stream: nothing will be flushed
+    """Discard what is still buffered, so that the interpreter's shutdown neither complains nor fails."""
+    with suppress(OSError, ValueError):  # not a real file: nothing will be flushed
         number = stream.fileno()
         _point_at_null(number, os.O_WRONLY)
 
@@ -47,7 +48,7 @@ def _substitute(number: int, mode: str, flags: int) -> IO[Any]:
     try:
         os.fstat(number)
     except OSError:
-        # Free, the number would go to the next file that is opened: the store's, and prints would end up in it.
+        # Left free, the descriptor would go to the next file that is opened: output would end up in the store.
         _point_at_null(number, flags)
         return open(number, mode, encoding="utf-8", closefd=False)
     return Path(os.devnull).open(mode, encoding="utf-8")
@@ -56,7 +57,7 @@ def _substitute(number: int, mode: str, flags: int) -> IO[Any]:
 def _point_at_null(number: int, flags: int) -> None:
     null = os.open(os.devnull, flags)
     if null == number:
-        os.set_inheritable(number, True)  # noqa: FBT003 - it takes no name
+        os.set_inheritable(number, True)  # noqa: FBT003 - the parameter is positional-only
     else:
         os.dup2(null, number)
         os.close(null)

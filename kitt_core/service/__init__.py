@@ -1,14 +1,14 @@
-"""What the command line does, without a command line.
+"""What the command line does, independent of the command line.
 
 ::
 
-    run/               an engine measured and its result stored: `kitt run`
-    transfer/          runs into a store, out of it, and from one to another
+    run/               measuring an engine and storing the result: `kitt run`
+    transfer/          moving runs into a store, out of it, and between stores
     comparing          two runs side by side
-    run_lookup         from what a user typed to the run that is meant
+    run_lookup         finding the run that the user names
     doctor             what is installed, and what is wrong
     effective_config   each setting, and where it came from
 
-A store, a plugin manager or plain values go in, values come out; progress is a callback. Nothing here knows of
-terminals or exit codes; hints name the options of ``kitt``, because that is where most readers are.
+Functions take a store, a plugin manager or plain values, and return values; progress is reported by callback.
+Nothing here knows about terminals; hints name the options of ``kitt``, because that is where most users see them.
 """

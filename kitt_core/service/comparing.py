@@ -1,6 +1,6 @@
 """Two runs side by side: what was measured in both, and what else they differ in.
 
-Nothing is judged here: a ratio says how two numbers relate, not whether the difference means anything.
+Nothing is judged here: a ratio says how two numbers relate, not whether the difference is significant.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _MEASURED: Final = frozenset(
         "stopped",
     }
 )
-"""Keys of a document that say what came out of a run, not how it was made."""
+"""Keys of a document that are results of a run, not its conditions."""
 _MEASURED_PATHS: Final = frozenset(
     {"config.prompt_salt", "engine_info.answers_ended_early", "engine_info.retries"}
 )
-"""The same inside of objects; the salt is another one in each run."""
+"""The same for nested keys; the salt is different in every run."""
 _ORDER: Final = {definition.name: place for place, definition in enumerate(CATALOGUE)}
 
 
@@ -75,7 +75,7 @@ class ComparedMetric:
         ratio: ``b / a``; None where it is not defined or the two are not the same measure.
         unit: Empty if the metric is not in the catalogue.
         direction: Which way is better: a `Direction`, or `UNKNOWN_DIRECTION`.
-        definition_a: Id of the exact definition by which the first run measured, None if that is not known.
+        definition_a: Id of the exact definition that the first run measured by, None if that is not known.
         definition_b: The second run's.
         n_a: How many entries of the first run ``a`` is the mean of.
         n_b: The second run's.
@@ -98,10 +98,10 @@ class ComparedMetric:
 
 @frozen
 class Comparison:
-    """What two runs have in common, and what not.
+    """What two runs have in common, and what they differ in.
 
     Attributes:
-        a: The first run, by which is divided.
+        a: The first run; its values are the divisors.
         b: The second run.
         differences: What they differ in besides the metrics.
         common: The metrics that both have: benchmarks in the first run's order, metrics in the catalogue's.
@@ -116,20 +116,19 @@ class Comparison:
 
 
 def compare_runs(a: Subject, b: Subject, *, metrics: Sequence[str] = ()) -> Comparison:
-    """Put two runs side by side.
+    """Compare two runs side by side.
 
-    Several entries of one benchmark (``run_number``) are combined by their mean. Entries that passed count; only
-    where no passed entry has a metric, those that failed do, and the notes say so. Values that are not finite
-    take no part.
+    Several entries of one benchmark (``run_number``) are combined into their mean. Only entries that passed count;
+    if none of them has a metric, the failed ones do, and a note says so. Values that are not finite are ignored.
 
-    A benchmark whose entries differ in their settings within one run is several cases, each compared with its
-    like. Where a name may stand for two measures (another ``test_version``, or a definition that is known of one
-    side alone), values are given and no ratio.
+    If a benchmark's entries have different settings within one run, each combination of settings is a case, which
+    is compared with the same case in the other run. Where one name may stand for two measures (different
+    ``test_version``, or a definition that is known for one side only), there are values but no ratio.
 
     Args:
         a: The first run.
         b: The second run.
-        metrics: Patterns with ``*`` that ``metric`` or ``benchmark/metric`` must match one of; without any all
+        metrics: Patterns with ``*``; ``metric`` or ``benchmark/metric`` must match one of them. Without any, all
             metrics are compared.
     """
     cases = list(_cases(a, b))
@@ -149,11 +148,11 @@ def compare_runs(a: Subject, b: Subject, *, metrics: Sequence[str] = ()) -> Comp
 
 @frozen
 class _Entry:
-    """An entry of ``results``: its row, and what the document says beside it."""
+    """An entry of ``results``: its row, and what else the document says about it."""
 
     row: BenchmarkRow
     raw: Mapping[str, Any]
-    defined: bool  # by the catalogue: `kitt run` measured it
+    defined: bool  # whether the catalogue's definitions apply, because `kitt run` measured it
     settings: dict[str, Any]
     values: dict[str, float | None] = field(repr=False)
 
@@ -175,7 +174,7 @@ class _Value:
 
 @frozen
 class _Case:
-    """A benchmark, or one of its settings where it was run with several, in both runs."""
+    """A benchmark, or one combination of its settings if it was run with several, in both runs."""
 
     label: str
     test_name: str
@@ -218,10 +217,10 @@ class _Case:
     def _doubts(self, a: _Value, b: _Value) -> Iterator[str]:
         """Yield why the two may not be the same measure."""
         if _versions(self.a) != _versions(self.b):
-            yield "other test_version"
+            yield "different test_version"
         if a.definition != b.definition:
             unknown = " and ".join(s for s, v in (("A", a), ("B", b)) if v.definition is None)
-            yield f"definition unknown in {unknown}" if unknown else "other definition"
+            yield f"definition unknown in {unknown}" if unknown else "different definition"
 
     def _notes(self, name: str, known: MetricDefinition | None, a: _Value, b: _Value) -> Iterator[str]:
         if a.present != b.present:
@@ -229,10 +228,10 @@ class _Case:
             reason = _why_not_measured(entries, name)
             yield f"only in {side}" + (f"; {other}: {reason}" if reason else "")
         else:
-            if others := self._other_settings():
-                yield f"other settings: {some_of(others)}"
+            if different := self._different_settings():
+                yield f"different settings: {some_of(different)}"
             if _sources(self.a) != _sources(self.b) and _counts_tokens(known):
-                yield "other token_count_source"
+                yield "different token_count_source"
         for side, value, entries in (("A", a, self.a), ("B", b, self.b)):
             failed = sum(1 for entry in entries if not entry.row.passed)
             if failed and value.present:
@@ -240,8 +239,8 @@ class _Case:
             if value.present and value.mean is None:
                 yield f"no finite value in {side}"
 
-    def _other_settings(self) -> list[str]:
-        """Return the settings in which the two sides differ; none where one side does not say any."""
+    def _different_settings(self) -> list[str]:
+        """Return the settings that differ between the two sides; empty if one side states none."""
         a, b = (entries[0].settings if entries else {} for entries in (self.a, self.b))
         return [difference.what for difference in _differing(a, b)] if a and b else []
 
@@ -266,7 +265,7 @@ def _cases(a: Subject, b: Subject) -> Iterator[_Case]:
 def _by_name(subject: Subject) -> dict[str, list[_Entry]]:
     results = subject.document.get("results")
     objects = [entry for entry in results if isinstance(entry, Mapping)] if isinstance(results, list) else []
-    # Documents of KITT 1.x and of other tools use names of the catalogue, and don't say what they mean by them.
+    # Documents of KITT 1.x and of other tools use the catalogue's names without saying what they mean by them.
     ours = isinstance(subject.document.get("engine_info"), Mapping)
     found: dict[str, list[_Entry]] = {}
     for row, raw in zip(subject.rows.benchmarks, objects, strict=True):
@@ -354,10 +353,10 @@ def _matches(pattern: str, text: str) -> bool:
 
 
 def _document_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:
-    return _differing(_made_of(a), _made_of(b))
+    return _differing(_conditions(a), _conditions(b))
 
 
-def _made_of(document: Mapping[str, Any]) -> dict[str, Any]:
+def _conditions(document: Mapping[str, Any]) -> dict[str, Any]:
     values = leaves({key: value for key, value in document.items() if key not in _MEASURED})
     return {path: value for path, value in values.items() if path not in _MEASURED_PATHS}
 

@@ -1,4 +1,4 @@
-"""What ``kitt doctor`` finds: versions, plugins, files, the store. Everything is looked at, nothing is changed."""
+"""What ``kitt doctor`` finds: versions, plugins, files, the store. Everything is examined, nothing is changed."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _SECRET_NAMES: Final = ("DSN", "PASSWORD", "TOKEN", "SECRET", "KEY")
 
 @frozen
 class Observation:
-    """One line of the examination.
+    """One line of the report.
 
     Attributes:
-        check: What was looked at.
+        check: What was examined.
         state: ``ok``, ``warning`` or ``error``.
         text: What was found.
-        hint: The cure, if there is one.
-        exit_code: What it means for the examination's outcome, 0 for nothing.
+        hint: How to fix it, if that is known.
+        exit_code: The exit code that it calls for, 0 if none.
     """
 
     check: str
@@ -59,10 +59,10 @@ def examine(
     backend: str | None = None,
     options: Mapping[str, str] | None = None,
 ) -> Iterator[Observation]:
-    """Yield what is found, the healthy and the broken.
+    """Yield what is found, whether healthy or broken.
 
     Args:
-        load: Reads the configuration; its errors are findings.
+        load: Reads the configuration; its errors are reported as findings.
         plugins: The manager; all plugins are loaded.
         backend: The target that was given directly.
         options: The backend's options that were given directly.
@@ -115,7 +115,7 @@ def _plugins(plugins: PluginManager) -> Iterator[Observation]:
         for status in members:
             if status.state == "failed":
                 text = f"{status.kind} {status.name} of {distribution} {status.version}: {status.reason}"
-                yield Observation("plugins", WARNING, text, f"repair or upgrade {distribution}")
+                yield Observation("plugins", WARNING, text, f"reinstall or upgrade {distribution}")
 
 
 def _named(status: PluginStatus) -> str:
@@ -125,7 +125,7 @@ def _named(status: PluginStatus) -> str:
 def _home() -> Observation:
     try:
         return _writable("home", kitt_home())
-    except ConfigurationError as error:  # whether anything needs it, the configuration and the store say
+    except ConfigurationError as error:  # if the configuration or the store needs it, they report the error
         return Observation("home", WARNING, error.message, error.hint)
 
 
@@ -148,7 +148,7 @@ def _store_or_failure(
             problem = obstacle(store.paths[0]) if store.paths else None
             if problem is not None and not store.paths[0].exists():
                 return Observation(
-                    "store", ERROR, f"{named}: it cannot be made: {problem[0]}", problem[1], exit_code=4
+                    "store", ERROR, f"{named}: it cannot be created: {problem[0]}", problem[1], exit_code=4
                 )
             found = _store(f"{named}: {store.location}", store.schema_status())
             if problem is not None and found.state == OK:
@@ -157,16 +157,18 @@ def _store_or_failure(
     except KittError as error:
         return _failure("store", error)
     except OSError as error:
-        return Observation("store", ERROR, f"{named}: {error.strerror or error}", "check its place", exit_code=4)
+        return Observation("store", ERROR, f"{named}: {error.strerror or error}", "check its path", exit_code=4)
 
 
 def _run(configuration: Configuration, plugins: PluginManager) -> Observation:
-    """Say whether what ``[run]`` names is there; no engine at all matters to nobody who only keeps results."""
+    """Check what ``[run]`` names; without any engine, KITT can still be used to keep results."""
     name = configuration.run("engine")
     try:
         chosen = suite_named(configuration.run("suite").value)
         if name.origin == "default" and name.value not in plugins.names(ENGINES):
-            return Observation("run", OK, f"suite {chosen.name}; no engine is chosen, and none is built in")
+            return Observation(
+                "run", OK, f"suite {chosen.name}; no engine is chosen, and the default one is not installed"
+            )
         engine = select_engine(configuration, plugins)
     except KittError as error:
         return _failure("run", error)
@@ -186,7 +188,7 @@ def _store(named: str, status: SchemaStatus) -> Observation:
     if status.state is SchemaState.OLD:
         return Observation("store", WARNING, text, "`kitt storage migrate` upgrades it")
     if status.state is SchemaState.MISSING:
-        return Observation("store", OK, text, "`kitt storage init` makes it ready")
+        return Observation("store", OK, text, "`kitt storage init` prepares it")
     return Observation("store", OK, text)
 
 
@@ -202,10 +204,10 @@ def _results(configuration: Configuration) -> Observation:
 
 
 def _writable(check: str, path: Path) -> Observation:
-    """Say whether a directory can be written to or made."""
+    """Check whether a directory can be written to or created."""
     problem = obstacle(path, directory=True)
     try:
-        what = str(path) if path.exists() else f"{path} (not there yet)"
+        what = str(path) if path.exists() else f"{path} (does not exist yet)"
     except OSError:
         what = str(path)
     if problem is not None:

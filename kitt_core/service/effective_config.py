@@ -1,4 +1,4 @@
-"""Every setting in effect, with its origin: for ``kitt config show`` and ``kitt doctor``."""
+"""Every setting in effect, with its origin: for ``kitt config show``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def settings_in_effect(
 
     Args:
         configuration: The environment and the files.
-        plugins: Knows the options of backend and engine.
+        plugins: Provides the options of backend and engine.
         backend: The target that was given directly.
         options: The backend's options that were given directly.
     """

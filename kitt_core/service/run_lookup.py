@@ -1,4 +1,4 @@
-"""From what a user names, an id (perhaps shortened) or a path, to the run that is meant."""
+"""Find the run that the user names by an id (possibly shortened) or a path."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from kitt_core.storage.contract import ResultStore
 __all__ = ["SHORTEST_PART", "Subject", "find_subject", "resolve_run_id"]
 
 SHORTEST_PART: Final = 4
-"""Characters that a shortened id has at least."""
+"""The fewest characters that an id may be shortened to."""
 
 _ID_TEXT: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _NAMED: Final = 4
 
 
 def resolve_run_id(store: ResultStore, text: str) -> str:
-    """Return the id of the run that ``text`` means: its id, else a prefix or suffix of no other run's.
+    """Return the id of the run that ``text`` names: the whole id, or a prefix or suffix that only its id has.
 
     Raises:
-        RunNotFoundError: No run has it, or several have.
+        RunNotFoundError: No run matches, or several do.
     """
     if not _ID_TEXT.fullmatch(text):
         raise RunNotFoundError(
             f"no run {text!r} in {store.location}: an id is 1 to 128 characters of A-Z a-z 0-9 . _ -"
         )
-    # By its document: a damaged run stands in no listing, and must be found to be deleted.
+    # Look for the document: a damaged run is in no listing, but must be found in order to be deleted.
     if store.get_document(text) is not None:
         return text
     if len(text) < SHORTEST_PART:
@@ -70,10 +70,10 @@ class Subject:
     """A run from a store or from a file.
 
     Attributes:
-        id: Its id; None where the file does not know one.
+        id: Its id; None if the file does not say.
         source: The store's location, or the file.
         document: The parsed document.
-        rows: Its rows; fields that do not fit are None in them.
+        rows: The rows derived from it; fields that do not fit are None.
         file: The file that the document was read from, None for a store or standard input.
     """
 
@@ -91,16 +91,16 @@ def find_subject(
     *,
     standard_input: BinaryIO | None = None,
 ) -> Subject:
-    """Return the run that ``text`` means: a file or directory if it is there or looks like a path, else an id.
+    """Return the run that ``text`` names: a file or directory if it exists or looks like a path, else an id.
 
     Args:
-        text: An id, perhaps shortened; a run directory or a file that an importer reads; ``-``.
-        open_store: Returns the store that ids are looked up in; called for an id only.
-        plugins: Knows the importers.
-        standard_input: What ``-`` reads; the process's without it.
+        text: An id, possibly shortened; a run directory or a file that an importer reads; ``-``.
+        open_store: Returns the store that ids are looked up in; called only for an id.
+        plugins: Provides the importers.
+        standard_input: What ``-`` reads; by default the process's.
 
     Raises:
-        RunNotFoundError: No run of the store has the id, or several have.
+        RunNotFoundError: No run in the store matches the id, or several do.
         InputNotFoundError: The path does not exist, or there is not exactly one run in it.
         InvalidDocumentError: The document can't be read.
         StoreUnavailableError: The store can't be used.
@@ -119,7 +119,7 @@ def _is_path(text: str) -> bool:
         return True
     try:
         return bool(text) and Path(text).exists()
-    except (OSError, ValueError):  # no name that a file could have
+    except (OSError, ValueError):  # not a valid file name
         return False
 
 
@@ -128,7 +128,8 @@ def _from_path(text: str, plugins: PluginManager, standard_input: BinaryIO | Non
     if len(found) > 1:
         named = ", ".join(candidate.source for candidate in found[:2])
         raise InputNotFoundError(
-            f"{text} holds several runs: {named}{' and others' if len(found) > 2 else ''}", hint="name one of them"
+            f"{text} contains several runs: {named}{' and others' if len(found) > 2 else ''}",
+            hint="name one of them",
         )
     candidate = found[0]
     document = _read(candidate)

@@ -87,24 +87,24 @@ def test_no_command_at_all_is_a_usage_error_that_shows_the_help(kitt: Kitt) -> N
 @pytest.mark.parametrize(
     ("arguments", "message", "hint"),
     [
-        (["stroage"], "no command 'stroage'", "did you mean storage?"),
-        (["zzz"], "no command 'zzz'", "`kitt --help` lists the commands"),
-        (["config", "shwo"], "no command 'shwo'", "did you mean show?"),
+        (["stroage"], "no such command: 'stroage'", "did you mean storage?"),
+        (["zzz"], "no such command: 'zzz'", "`kitt --help` lists the commands"),
+        (["config", "shwo"], "no such command: 'shwo'", "did you mean show?"),
         (["--bakend", "x", "doctor"], "no such option", "did you mean --backend?"),
         (["-O", "nothing", "doctor"], "'nothing' is not KEY=VALUE", "`kitt --help` shows the usage"),
         (["-O", "a=1", "-O", "a=2", "doctor"], "a is given twice", "`kitt --help` shows the usage"),
         (
             ["doctor", "--backend", "x"],
             "no such option",
-            "--backend stands before the command: kitt --backend … doctor",
+            "--backend goes before the command: kitt --backend … doctor",
         ),
         (
             ["storage", "list", "--backend", "x"],
             "no such option",
-            "--backend stands before the command: kitt --backend … storage list",
+            "--backend goes before the command: kitt --backend … storage list",
         ),
         (["run", "-s", "nope"], "no suite 'nope'", "choose one with -s, or leave out -s for quick"),
-        (["-q", "-v", "doctor"], "--quiet and --verbose exclude each other", "give one of them"),
+        (["-q", "-v", "doctor"], "--quiet and --verbose cannot be combined", "give only one of them"),
         (["completion", "tcsh"], "'tcsh'", "`kitt completion --help` shows the usage"),
     ],
 )
@@ -217,11 +217,11 @@ def test_a_plugin_that_cannot_be_imported_costs_the_list_one_line(
     monkeypatch.setattr(plugins, "find", broken)
     answer = kitt("--help")
     assert answer.code == 0
-    assert "shelf        Not there: command shelf of kitt-shelf failed to load" in answer.out
+    assert "shelf        Not available: command shelf of kitt-shelf failed to load" in answer.out
 
 
 def test_a_plugin_command_that_does_not_load_is_an_error(kitt: Kitt) -> None:
-    assert kitt("probe").err.startswith("error: no command 'probe'")
+    assert kitt("probe").err.startswith("error: no such command: 'probe'")
 
 
 def logs(kitt: Kitt, plugins: PluginManager, *flags: str) -> list[str]:

@@ -136,7 +136,7 @@ def test_a_store_whose_place_cannot_be_made_is_exit_4(
     answer = kitt("doctor", "--format", "json", installed=True)
     found = findings(answer)
     assert (answer.code, found["store"]["state"], found["home"]["state"]) == (4, "error", "warning")
-    assert f"cannot be made: {home} is no directory" in answer.err
+    assert f"cannot be created: {home} is not a directory" in answer.err
     assert kitt("storage", "list", installed=True).code == 4 or backend != "sqlite"
 
 
@@ -147,7 +147,7 @@ def test_a_home_that_may_not_be_written_is_exit_4(kitt: Kitt, home: Path, monkey
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != home and access(path, mode))
     answer = kitt("doctor", "--format", "json", installed=True)
     assert answer.code == 4
-    assert f"cannot be made: {home} is not writable" in answer.err
+    assert f"cannot be created: {home} is not writable" in answer.err
 
 
 def test_a_store_that_may_only_be_read_is_a_warning(

@@ -125,7 +125,7 @@ def test_show_of_a_broken_plugin_says_why(kitt: Kitt) -> None:
     assert (answer.code, answer.out) == (2, "")
     assert answer.err == (
         "error: backend broken of kitt-shelf failed to load: ImportError: libshelf.so is missing\n"
-        "hint: repair or upgrade kitt-shelf\n"
+        "hint: reinstall or upgrade kitt-shelf\n"
     )
 
 

@@ -117,7 +117,7 @@ NO_OUTPUT = "error: standard output cannot be written: Bad file descriptor"
         (">&-", ["--help"], 2, NO_OUTPUT, ""),
         (">&-", LIST, 2, NO_OUTPUT, ""),
         (">&-", LIST, 2, NO_OUTPUT, "1"),
-        (">&-", ["nothing"], 2, "error: no command 'nothing'", ""),
+        (">&-", ["nothing"], 2, "error: no such command: 'nothing'", ""),
         (">&-", INIT, 0, "runs.db is ready, schema version 12", ""),
         ("2>&-", LIST, 0, None, ""),
         ("2>&-", ["nothing"], 2, None, ""),
@@ -193,7 +193,7 @@ def test_an_account_without_a_home(arguments: list[str], code: int) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in {"HOME", "KITT_HOME"}}
     command = [sys.executable, "-c", HOMELESS, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    error = "error: you have no home directory\nhint: set KITT_HOME to a directory\n" if code else ""
+    error = "error: your home directory is not known\nhint: set KITT_HOME to a directory\n" if code else ""
     assert (done.returncode, done.stderr) == (code, error)
 
 
@@ -218,4 +218,4 @@ def test_a_home_of_nobody_and_a_directory_that_was_removed(
     assert kitt("plugins", "list").code == 0
     answer = kitt("config", "show")
     assert answer.code == 2
-    assert answer.err.startswith("error: KITT_HOME is '~no-such-user/x', and there is no such home directory\n")
+    assert answer.err.startswith("error: KITT_HOME is '~no-such-user/x', but there is no such home directory\n")

@@ -369,7 +369,7 @@ def test_a_disk_too_full_for_the_files_leaves_the_run_in_the_store(
     process = start("", "--results-dir", "small/results", prefix=on_a_small_disk(196))
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 4
-    assert "but its files are not written" in err.splitlines()[0]
+    assert "but its files could not be written" in err.splitlines()[0]
     assert "No space left on device" in err.splitlines()[0]
     (document,) = stored(home)
     assert (document["passed"], len(document["results"])) == (True, 4)
@@ -406,7 +406,7 @@ def test_no_room_anywhere_is_one_line(start: Callable[..., subprocess.Popen[str]
     out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (4, "")
     error = err.splitlines()[-2]
-    assert error.startswith("error: the run was measured but can be kept nowhere: ")
+    assert error.startswith("error: the run was measured but could not be stored: ")
     assert "Traceback" not in err
     assert kept() == []
     assert list(Path.home().glob("kitt-*.json")) == []

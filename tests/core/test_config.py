@@ -247,7 +247,8 @@ def test_a_pyproject_that_may_not_be_read_is_named(
         load(project / "deep" / "er")
     assert caught.value.message == f"{path}: cannot be read: Permission denied"
     assert (
-        caught.value.hint == "make it readable, or go round it: --config for a project's file, KITT_HOME for yours"
+        caught.value.hint
+        == "make it readable, or use another one: --config for the project's file, KITT_HOME for the user's"
     )
 
 
@@ -279,13 +280,13 @@ def test_without_a_home_there_is_no_file_of_the_user(project: Path, monkeypatch:
     monkeypatch.setattr(Path, "home", homeless)
     (project / "kitt.toml").write_text('backend = "project"')
     assert load_configuration(directory=project, environment={}).backend().value == "project"
-    with pytest.raises(ConfigurationError, match="you have no home directory") as caught:
+    with pytest.raises(ConfigurationError, match="your home directory is not known") as caught:
         kitt_home({})
     assert caught.value.hint == "set KITT_HOME to a directory"
 
 
 def test_a_home_of_nobody_is_named(project: Path) -> None:
-    message = "KITT_HOME is '~no-such-user/x', and there is no such home directory"
+    message = "KITT_HOME is '~no-such-user/x', but there is no such home directory"
     for call in (
         lambda: kitt_home({"KITT_HOME": "~no-such-user/x"}),
         lambda: load(project, KITT_HOME="~no-such-user/x"),

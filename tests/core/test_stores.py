@@ -114,8 +114,8 @@ def test_memory_is_there_without_any_plugin() -> None:
     ("target", "message", "hint"),
     [
         ("shelf://relative/x", "has two slashes before its path", "write shelf:///relative/x"),
-        ("shelf:///", "names no path", "write shelf:///path or shelf:////path"),
-        ("shelf:///x?password=hunter2", "the shelf URI has ?key=value at its end", "give options with -O"),
+        ("shelf:///", "has no path", "write shelf:///path or shelf:////path"),
+        ("shelf:///x?password=hunter2", "the shelf URI ends in ?key=value", "give options with -O"),
         ("plain:///x", "backend plain takes no path", "write plain:"),
         ("no/such/path", "does not exist", "a new store needs a URI such as sqlite:///runs.db"),
         ("./shelf", "does not exist", "installed: plain, postgres, shelf, sqlite"),
@@ -133,7 +133,7 @@ def test_a_target_that_cannot_be_used_has_its_cure(
 
 def test_a_path_that_nobody_recognises_is_named(plugins: PluginManager, tmp_path: Path) -> None:
     (tmp_path / "runs.txt").write_text("x")
-    with pytest.raises(ConfigurationError, match="is no store that an installed backend recognises"):
+    with pytest.raises(ConfigurationError, match="is not a store that an installed backend recognises"):
         open_store("runs.txt", plugins=plugins)
 
 

@@ -177,7 +177,7 @@ def test_what_could_not_be_restored_is_not_written(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("kitt_core.archive.records.MOST_RECORD_BYTES", 400)
     stream = io.BytesIO()
     with ArchiveWriter(stream, MARKER) as archive:
-        with pytest.raises(InvalidDocumentError, match="more than can be read"):
+        with pytest.raises(InvalidDocumentError, match="more than an archive can hold"):
             archive.add(stored("long", MINIMAL))
         with pytest.raises(InvalidDocumentError, match="more than an archive can describe"):
             archive.add(stored("many", b"{}"), [attachment(str(i), b"") for i in range(3)])

@@ -61,25 +61,25 @@ def test_the_builder_of_this_test_builds_archives() -> None:
         (b"", "cut off"),
         (b"\x1f", "no archive"),
         (b"\x1f\x8b", "cut off"),
-        (b"{}", "does not begin as gzip"),
-        (b"PK\x03\x04" + bytes(100), "does not begin as gzip"),
-        (b"SQLite format 3\0", "does not begin as gzip"),
-        (tar_of(parts_of(SMALL)), "does not begin as gzip"),
+        (b"{}", "does not begin like a gzip file"),
+        (b"PK\x03\x04" + bytes(100), "does not begin like a gzip file"),
+        (b"SQLite format 3\0", "does not begin like a gzip file"),
+        (tar_of(parts_of(SMALL)), "does not begin like a gzip file"),
         (gzip.compress(b""), "cut off"),
         (gzip.compress(b"{}"), "cut off"),
         (gzip.compress(b"x" * 2000), "no tar header"),
         (gzip.compress(bytes(10240)), "cut off"),
-        (packed([Part("notes.txt", b"hello")]), "no archive of KITT"),
+        (packed([Part("notes.txt", b"hello")]), "not an archive of KITT"),
         (packed([Part("kitt-archive.json", b"hello")]), "kitt-archive.json"),
         (packed([Part("kitt-archive.json", b"[]")]), "kitt-archive.json"),
         (packed([Part("kitt-archive.json", b"[" * 60000)]), "kitt-archive.json"),
         (packed([Part("kitt-archive.json", b" " * 70000)]), "at most"),
-        (SMALL + b"x", "follows the archive's end"),
-        (SMALL + bytes(512), "follows the archive's end"),
-        (SMALL + SMALL, "follows the archive's end"),
-        (gzip.compress(gzip.decompress(SMALL) + b"x"), "follows the end of the tar file"),
-        (gzip.compress(gzip.decompress(SMALL) + bytes(100_000)), "follows the end of the tar file"),
-        (gzip.compress(gzip.decompress(SMALL) + gzip.decompress(SMALL)), "follows the end of the tar file"),
+        (SMALL + b"x", "data after the archive's end"),
+        (SMALL + bytes(512), "data after the archive's end"),
+        (SMALL + SMALL, "data after the archive's end"),
+        (gzip.compress(gzip.decompress(SMALL) + b"x"), "data after the end of the tar file"),
+        (gzip.compress(gzip.decompress(SMALL) + bytes(100_000)), "data after the end of the tar file"),
+        (gzip.compress(gzip.decompress(SMALL) + gzip.decompress(SMALL)), "data after the end of the tar file"),
     ],
     ids=lambda value: "data" if isinstance(value, bytes) else None,  # gzip's header holds the time
 )
@@ -131,7 +131,7 @@ def test_more_fields_are_no_harm() -> None:
         ({"size": 1 << 31}, "at most 1 GiB"),
         ({"attachments": {}}, "attachments is missing"),
         ({"attachments": []}, "no place in an archive"),
-        ({"attachments": [7]}, "no JSON object"),
+        ({"attachments": [7]}, "not a JSON object"),
     ],
 )
 def test_a_record_that_cannot_be(fields: dict[str, Any], said: str) -> None:
@@ -147,11 +147,11 @@ def test_a_record_that_cannot_be(fields: dict[str, Any], said: str) -> None:
         ({"name": "a\x1b[2J"}, "is not a valid file name"),
         ({"name": ".."}, "is not a valid file name"),
         ({"name": "B"}, "the same name"),
-        ({"file": "outputs/../../x"}, "no place for an attachment"),
-        ({"file": "/etc/passwd"}, "no place for an attachment"),
-        ({"file": "outputs/"}, "no place for an attachment"),
-        ({"file": "outputs/.."}, "no place for an attachment"),
-        ({"file": "metrics.json"}, "no place for an attachment"),
+        ({"file": "outputs/../../x"}, "not a path for an attachment"),
+        ({"file": "/etc/passwd"}, "not a path for an attachment"),
+        ({"file": "outputs/"}, "not a path for an attachment"),
+        ({"file": "outputs/.."}, "not a path for an attachment"),
+        ({"file": "metrics.json"}, "not a path for an attachment"),
         ({"file": "outputs/other"}, "was not announced"),
         ({"file": "outputs/B~1"}, "the same name"),
         ({"size": 6}, "announced were 6"),
@@ -284,7 +284,7 @@ def test_a_document_that_is_announced_too_large_is_not_read() -> None:
 
     parts = changed(parts_of(SMALL), "one/run.json", change)
     parts = changed(parts, "one/metrics.json", lambda part: evolve(part, size=1 << 30))
-    error = refused(packed(parts[:3]), "a document of 1073741824 bytes; at most 64 MiB")
+    error = refused(packed(parts[:3]), "its document has 1073741824 bytes, expected at most 64 MiB")
     assert "--max-document 1024" in (error.hint or "")
     limits = Limits(document_mib=1024)
     error = refused(packed(parts[:3]), "unpacks to more than 250 times its size", limits=limits)
@@ -345,7 +345,7 @@ def test_the_last_bytes_count_wherever_the_tar_file_ends(blocks: int) -> None:
         refused(whole[:-cut], "cut off")
     for i in range(1, 9):
         refused(whole[:-i] + bytes([whole[-i] ^ 1]) + whole[len(whole) - i + 1 :], "damaged")
-    refused(whole + b"x", "follows the archive's end")
+    refused(whole + b"x", "data after the archive's end")
 
 
 @settings(max_examples=200, deadline=None)

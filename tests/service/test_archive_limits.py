@@ -44,7 +44,7 @@ def test_a_dense_document_is_refused_unparsed_and_the_hint_lets_it_in(
             parse = codec._loads
             patch.setattr(codec, "_loads", lambda text: parse(text) if len(text) < 5000 else pytest.fail("parsed"))
             with pytest.raises(
-                InvalidArchiveError, match="run dense: its document holds more than 32768 texts"
+                InvalidArchiveError, match="run dense: its document contains more than 32768 texts"
             ) as e:
                 check_archive(stream, target, limits=SMALLEST)
         named = re.search(r"--max-document (\d+)$", e.value.hint or "")
@@ -57,7 +57,9 @@ def test_a_large_document_is_refused_and_the_hint_lets_it_in() -> None:
         source.save_result(document(b"1.5,", 3 << 20), run_id="large")
         stream = archive_of(source)
     with MemoryStore() as target:
-        with pytest.raises(InvalidArchiveError, match=r"a document of \d+ bytes; at most 1 MiB") as caught:
+        with pytest.raises(
+            InvalidArchiveError, match=r"its document has \d+ bytes, expected at most 1 MiB"
+        ) as caught:
             check_archive(stream, target, limits=SMALLEST)
         assert (caught.value.hint or "").endswith("--max-document 4")
         assert restore(stream, target, limits=Limits(ratio=1100, document_mib=4)).copied == 1

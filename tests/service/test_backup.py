@@ -169,7 +169,7 @@ def test_the_file_is_the_owners_alone_and_is_not_replaced_unasked(tmp_path: Path
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         path.chmod(0o644)
         before = path.read_bytes()
-        with pytest.raises(ConfigurationError, match="is there already"), new_archive(path, source):
+        with pytest.raises(ConfigurationError, match="already exists"), new_archive(path, source):
             pass
         assert path.read_bytes() == before
         with new_archive(path, source, overwrite=True) as stream:
@@ -185,7 +185,7 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
         archive = new_archive(path, source)
         back_up(source, archive.__enter__())
         path.write_bytes(b"another's")
-        with pytest.raises(ConfigurationError, match="is there already"):
+        with pytest.raises(ConfigurationError, match="already exists"):
             archive.__exit__(None, None, None)
     assert path.read_bytes() == b"another's"
     assert list(tmp_path.iterdir()) == [path]

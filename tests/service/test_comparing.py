@@ -152,7 +152,7 @@ def test_the_order_is_the_catalogues_then_by_name() -> None:
 def test_another_version_of_a_benchmark_is_no_partner_to_divide_by() -> None:
     a, b = run(entry(test_version="1.0.0")), run(entry(test_version="2.0.0"))
     metric = only(compare_runs(a, b))
-    assert (metric.a, metric.b, metric.ratio, metric.notes) == (40.0, 40.0, None, ("other test_version",))
+    assert (metric.a, metric.b, metric.ratio, metric.notes) == (40.0, 40.0, None, ("different test_version",))
     assert differing(a, b) == {"throughput: test_version": ("1.0.0", "2.0.0")}
 
 
@@ -170,7 +170,7 @@ def test_who_counted_tokens_is_noted_where_tokens_are_counted() -> None:
     metrics = {"avg_tps": 1, "ttft_ms": {"p50": 1}, "tpot_ms": {"p50": 1}, "wobble": 1}
     a, b = (run(entry(metrics, token_count_source=source)) for source in ("server_usage", "client_tokenizer"))
     noted = {metric.metric: metric.notes for metric in compare_runs(a, b).common}
-    other = ("other token_count_source",)
+    other = ("different token_count_source",)
     assert noted == {"ttft_ms.p50": (), "tpot_ms.p50": other, "avg_tps": other, "wobble": other}
     assert differing(a, b)["throughput: token_count_source"] == ("server_usage", "client_tokenizer")
 
@@ -222,12 +222,12 @@ def test_other_settings_are_noted_beside_the_ratio() -> None:
     a = run(entry({"avg_tps": 40.0, "x": 1}, settings={"concurrency": 4, "max_tokens": 64, "load": {"s": 1}}))
     b = run(entry({"avg_tps": 80.0, "x": 1}, settings={"concurrency": 8, "max_tokens": 64, "load": {"s": 2}}))
     found = compare_runs(a, b).common
-    assert [metric.notes for metric in found] == [("other settings: concurrency, load.s",)] * 2
+    assert [metric.notes for metric in found] == [("different settings: concurrency, load.s",)] * 2
     assert found[0].ratio == 2.0
     (metric,) = compare_runs(a, old_run(entry())).common
     assert metric.notes == ("definition unknown in B",)
     many = (run(entry(settings={f"s{n}": side for n in range(9)})) for side in (1, 2))
-    assert only(compare_runs(*many)).notes == ("other settings: s0, s1, s2, s3, s4 and 4 more",)
+    assert only(compare_runs(*many)).notes == ("different settings: s0, s1, s2, s3, s4 and 4 more",)
 
 
 def test_what_came_out_of_a_run_is_no_difference_of_how_it_was_made() -> None:

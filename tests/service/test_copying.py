@@ -374,7 +374,7 @@ def test_a_store_is_not_copied_into_itself(tmp_path: Path, monkeypatch: pytest.M
     ]
     for where, to in pairs:
         with open_store(where) as source, open_store(to) as target:
-            with pytest.raises(ConfigurationError, match="is the store that is copied from"):
+            with pytest.raises(ConfigurationError, match="is the store to copy from"):
                 copy_runs(source, target)
             assert source.count() == 5
     with MemoryStore() as store, pytest.raises(ConfigurationError):

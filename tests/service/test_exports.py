@@ -146,7 +146,7 @@ def test_an_export_that_fails_leaves_the_file_as_it_was(store: MemoryStore, tmp_
 
 def test_a_place_that_cannot_be_written_is_named(store: MemoryStore, as_json: Exporter, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ConfigurationError, match="file/out cannot be made: Not a directory"):
+    with pytest.raises(ConfigurationError, match="file/out cannot be created: Not a directory"):
         export_to_directory(as_json, select_runs(store), tmp_path / "file/out")
     missing = replaced_file(tmp_path / "missing/f")
     with pytest.raises(ConfigurationError, match="missing/f cannot be written: No such file"), missing:

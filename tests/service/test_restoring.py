@@ -105,7 +105,7 @@ def test_progress_is_told_of_both_readings() -> None:
 def test_a_conflict_refuses_everything_before_anything_is_written(open_backend: OpenStore, to: str) -> None:
     target = open_backend(to)
     target.save_result(MINIMAL, run_id="run-002")
-    with pytest.raises(RunExistsError, match=r"1 run is in .* already, with other content: run-002") as caught:
+    with pytest.raises(RunExistsError, match=r"1 run is already in .*, with other content: run-002") as caught:
         restore(five(), target)
     assert "--on-conflict" in (caught.value.hint or "")
     assert documents(target) == {"run-002": MINIMAL}
@@ -207,6 +207,6 @@ def test_a_run_that_goes_after_the_check_is_not_restored_without_its_files() -> 
         archive = check_archive(stream, target)
         target.delete_result("one")
         report = restore_runs(stream, archive, target)
-        assert "its files were passed over" in report.failed[0].reason
+        assert "its files were skipped" in report.failed[0].reason
         assert restore(stream, target) == CopyReport(copied=1)
         assert contents(target, "one") == {"a": b"1"}

@@ -106,7 +106,7 @@ def test_an_archive_that_changes_between_the_readings_is_left(monkeypatch: pytes
         stream.seek(0)
         stream.truncate()
         stream.write(other)
-        with pytest.raises(InvalidArchiveError, match="changed while it was restored"):
+        with pytest.raises(InvalidArchiveError, match="changed while it was being restored"):
             restore_runs(stream, archive, target)
         assert set(documents(target)) == {"run-000", "run-001"}
 
@@ -119,7 +119,7 @@ def test_a_file_that_is_not_there_or_no_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"hello")
     with (
         MemoryStore() as target,
-        pytest.raises(InvalidArchiveError, match="/a: it is no archive"),
+        pytest.raises(InvalidArchiveError, match="/a: it is not an archive"),
         open_archive(tmp_path / "a") as stream,
     ):
         check_archive(stream, target)

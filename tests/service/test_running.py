@@ -258,7 +258,7 @@ def test_an_engine_that_cannot_say_goodbye_or_who_it_is_costs_nothing(
     finished = bench.run()
     assert json.loads(finished.run.document)["engine_info"] == {"name": "scripted"}
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
-        "engine scripted does not describe itself",
+        "engine scripted cannot describe itself",
         "engine scripted did not close",
     ]
 
@@ -364,7 +364,7 @@ def test_files_that_cannot_be_written_do_not_keep_the_run_from_the_store(
         raise StoreUnavailableError(f"{root} cannot be written to: No space left on device")
 
     monkeypatch.setattr(rundir, "write_run", full)
-    with pytest.raises(StoreUnavailableError, match="is in memory:, but its files are not written"):
+    with pytest.raises(StoreUnavailableError, match="is in memory:, but its files could not be written"):
         bench.run()
     assert bench.stored() == 1
 

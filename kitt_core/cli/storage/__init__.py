@@ -1,4 +1,4 @@
-"""``kitt storage``: look at stored runs and look after the store."""
+"""``kitt storage``: inspect stored runs and maintain the store."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _COMMANDS: Final = {
     "show": LazyCommand(f"{_HERE}.show:show", "Show one run with its benchmarks and metrics."),
     "stats": LazyCommand(f"{_HERE}.stats:stats", "Count runs, models, engines and suites."),
     "aggregate": LazyCommand(f"{_HERE}.stats:aggregate", "Compute statistics of metrics by group."),
-    "import": LazyCommand(f"{_HERE}.import_:import_files", "Store the documents of files and directories."),
+    "import": LazyCommand(f"{_HERE}.import_:import_files", "Store documents from files and directories."),
     "export": LazyCommand(f"{_HERE}.export:export", "Write runs to a file, a directory or standard output."),
     "copy": LazyCommand(f"{_HERE}.copy:copy", "Copy runs into another store."),
     "backup": LazyCommand(f"{_HERE}.backup:backup", "Write all runs to one portable file."),
-    "restore": LazyCommand(f"{_HERE}.restore:restore", "Bring back the runs of a backup."),
-    "delete": LazyCommand(f"{_HERE}.delete:delete", "Remove runs."),
-    "init": LazyCommand(f"{_HERE}.schema:init", "Make the store ready: create it, or upgrade an older one."),
+    "restore": LazyCommand(f"{_HERE}.restore:restore", "Restore the runs of a backup."),
+    "delete": LazyCommand(f"{_HERE}.delete:delete", "Delete runs."),
+    "init": LazyCommand(f"{_HERE}.schema:init", "Prepare the store: create it, or upgrade an older one."),
     "migrate": LazyCommand(f"{_HERE}.schema:migrate", "Upgrade the store's schema."),
     "status": LazyCommand(f"{_HERE}.schema:status", "Show the store, its schema version and size."),
-    "verify": LazyCommand(f"{_HERE}.verify:verify", "Look for damage."),
+    "verify": LazyCommand(f"{_HERE}.verify:verify", "Check the store for damage."),
 }
 
 
 @click.group(cls=LazyGroup, lazy=_COMMANDS)
 def storage() -> None:
-    """Look at stored runs and look after the store.
+    """Inspect stored runs and maintain the store.
 
     A run's id may be shortened to four or more characters of its beginning or end.
     """

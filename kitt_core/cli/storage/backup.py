@@ -24,21 +24,24 @@ _SOME_FAILED = 1
 
 @click.command()
 @click.argument("file", metavar="FILE", type=OutputName(path_type=Path))
-@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @output_options
 @pass_state
 def backup(state: State, /, *, file: Path, force: bool, output_format: str | None, output: Path | None) -> int:
-    """Write all runs to FILE: one archive, the same from every backend; - is standard output.
+    """Write all runs to FILE, an archive in the same form from every backend; - is standard output.
 
-    Others may go on writing: every run that was saved before is in it. FILE appears when it is complete, and
-    only its owner may read it. Runs that are damaged are named and left out.
+    The store may be written to meanwhile: every run saved before the backup began is included. FILE appears when
+    it is complete, and only its owner may read it. Damaged runs are named and left out.
 
-    With --format the numbers and the runs that failed are printed.
+    With --format, the counts and the failed runs are printed.
     """
     to_stdout = str(file) == "-"
     wants_report = output_format is not None or output is not None
     _refuse_two_outputs(file, output, wants_report=wants_report)
-    with state.open_store(output) as store, progress_bar(state, "Backing up", beside_data=to_stdout) as progress:
+    with (
+        state.open_store(output) as store,
+        progress_bar(state, "Backing up", data_on_stdout=to_stdout) as progress,
+    ):
         backend = state.selection().backend.name
         if to_stdout:
             with open_output() as stream:
@@ -46,7 +49,7 @@ def backup(state: State, /, *, file: Path, force: bool, output_format: str | Non
                 report = back_up(store, stream, backend=backend, progress=progress)
         else:
             with new_archive(file, store, overwrite=force) as stream:
-                directory = file.resolve().parent  # there is room for the archive, so there may be for a file
+                directory = file.resolve().parent  # has room for the archive, so probably for an attachment too
                 report = back_up(store, stream, backend=backend, directory=directory, progress=progress)
         location = store.location
     say_failed(report.failed, report.unread)
@@ -57,16 +60,16 @@ def backup(state: State, /, *, file: Path, force: bool, output_format: str | Non
 
 
 def protect_archive(file: Path, output: Path | None) -> None:
-    """Refuse a report (``-o``) that would be written over the archive.
+    """Refuse a report (``-o``) that would overwrite the archive.
 
     Raises:
-        ConfigurationError: It would.
+        ConfigurationError: ``output`` is the archive.
     """
     if output is None or str(output) == "-":
         return
     try:
         same = is_part_of(output, [file])
-    except OSError:  # what can't be looked at can't be written, either
+    except OSError:  # what can't be examined can't be written either
         return
     if same:
         raise ConfigurationError(f"-o names the archive itself: {file}", hint="name another file after -o")
@@ -83,7 +86,9 @@ def _refuse_two_outputs(file: Path, output: Path | None, *, wants_report: bool) 
 
 def _refuse_terminal(stream: BinaryIO) -> None:
     if stream.isatty():
-        raise ConfigurationError("an archive is nothing for a terminal", hint="name a file, or pipe it somewhere")
+        raise ConfigurationError(
+            "an archive cannot be written to a terminal", hint="give a file, or pipe the output"
+        )
 
 
 def _numbers(report: BackupReport) -> str:

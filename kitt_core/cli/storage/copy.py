@@ -10,7 +10,7 @@ from kitt_core.cli.filters import as_pairs, filter_options
 from kitt_core.cli.invocation import State, complete_backend, pass_state
 from kitt_core.cli.progress import progress_bar
 from kitt_core.cli.render import output_options, write_object
-from kitt_core.cli.storage.reports import exit_code, failed_values, note_what_is_missing, say_failed, so_far
+from kitt_core.cli.storage.reports import exit_code, failed_values, note_omissions, partial_report, say_failed
 from kitt_core.errors import ConfigurationError
 from kitt_core.files import check_output
 from kitt_core.opening import Selection, select_store
@@ -44,7 +44,7 @@ def _named(ctx: click.Context, parameter: click.Parameter, name: str) -> str:
     metavar="KEY=VALUE",
     multiple=True,
     callback=as_pairs,
-    help="An option of that store's backend, as -O is one of the store that is copied from.",
+    help="An option of the target's backend; -O is for the source's.",
 )
 @filter_options
 @output_options
@@ -59,37 +59,37 @@ def copy(
     output_format: str | None,
     output: Path | None,
 ) -> int:
-    """Copy the runs that match the filters into another store; all runs without filters.
+    """Copy the runs that match the filters into another store; without filters, all runs.
 
-    Ids, times, attachments and every byte of a document stay the same. Runs that are there already are left
-    alone, so a copy that was cut short is completed by the same command.
+    Ids, times, attachments and every byte of a document stay the same. Runs that the target already has are left
+    as they are, so running the same command again completes a copy that was interrupted.
 
-    With --format the numbers and the runs that failed are printed.
+    With --format, the counts and the failed runs are printed.
     """
     selected = select_store(to, to_options, state.configuration, state.plugins)
     if _names_the_same(state.selection(), selected):
         raise ConfigurationError(
-            "the store to copy to is the one that is copied from",
-            hint="name another one after --to, or the one to copy from after --backend",
+            "the store to copy to is the one to copy from",
+            hint="name another target with --to, or another source with --backend",
         )
     with state.open_store(output) as source, selected.open() as target:
         if output is not None and str(output) != "-":
             check_output(output, target.paths)
         report = CopyReport()
         with (
-            so_far(state, report, lambda: _numbers(report), lambda: _say_failed(report)),
+            partial_report(state, report, lambda: _numbers(report), lambda: _say_failed(report)),
             progress_bar(state, "Copying") as progress,
         ):
             copy_runs(source, target, filters, progress=progress, report=report)
         _say_failed(report)
         if output_format is not None or output is not None:
             write_object(_values(report), output_format, output)
-        _tell(state, report, source, target)
+        _note_result(state, report, source, target)
     return exit_code(report.done, [failed.error for failed in report.failed], report.unread)
 
 
 def _names_the_same(source: Selection, target: Selection) -> bool:
-    """Whether both name one store that is no file; files are looked at by the service."""
+    """Return whether both have the same backend and options; the service compares files."""
     if source.backend.name != target.backend.name or target_option(target.backend.options) is None:
         return False
     named, wanted = (
@@ -102,10 +102,10 @@ def _say_failed(report: CopyReport) -> None:
     say_failed(report.failed, report.unread, of=" of the source")
 
 
-def _tell(state: State, report: CopyReport, source: ResultStore, target: ResultStore) -> None:
-    note_what_is_missing(state, report, "copied", target)
+def _note_result(state: State, report: CopyReport, source: ResultStore, target: ResultStore) -> None:
+    note_omissions(state, report, "copied", target)
     if report == CopyReport():
-        state.note(f"0 copied: no run of {source.location} matches")
+        state.note(f"0 copied: no run in {source.location} matches")
     else:
         state.note(f"{_numbers(report)} ({source.location} to {target.location})")
 

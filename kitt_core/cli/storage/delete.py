@@ -11,7 +11,7 @@ import click
 from kitt_core.cli.cells import readable
 from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.lazy import HintedUsageError
-from kitt_core.cli.messages import say
+from kitt_core.cli.messages import counted, say
 from kitt_core.service.run_lookup import resolve_run_id
 from kitt_core.storage.contract import Capability, ResultStore
 
@@ -20,12 +20,12 @@ __all__ = ["delete"]
 
 @click.command()
 @click.argument("run_ids", metavar="ID...", nargs=-1, required=True)
-@click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")
 @pass_state
 def delete(state: State, run_ids: tuple[str, ...], yes: bool) -> None:
-    """Remove runs with all that belongs to them.
+    """Delete runs with everything that belongs to them.
 
-    All ids are looked up before anything is removed, and the runs are named before you are asked.
+    All ids are looked up before anything is deleted, and the runs are listed before you are asked.
     """
     with state.open_store() as store:
         store.require(Capability.DELETE, "delete runs")
@@ -40,8 +40,8 @@ def delete(state: State, run_ids: tuple[str, ...], yes: bool) -> None:
 def _confirm(store: ResultStore, ids: Sequence[str]) -> None:
     if not sys.stdin.isatty():
         raise HintedUsageError(
-            f"{len(ids)} of the runs in {store.location} would be deleted, and nobody is there to be asked",
-            "give --yes to delete without being asked",
+            f"{counted(len(ids), 'run')} in {store.location} would be deleted, but there is no terminal to ask on",
+            "give --yes to delete without confirmation",
         )
     known = {run.id: run for run in store.list_results({"id": ids})}
     for run_id in ids:

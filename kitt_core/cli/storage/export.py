@@ -26,7 +26,7 @@ __all__ = ["complete_format", "export"]
 
 
 def complete_format(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the formats that begin so; for ``shell_complete``."""
+    """Return the formats whose names begin with ``incomplete``; for ``shell_complete``."""
     from kitt_core.plugins.loading import EXPORTERS
 
     names = ctx.ensure_object(State).plugins.names(EXPORTERS)
@@ -41,7 +41,7 @@ def complete_format(ctx: click.Context, _parameter: click.Parameter, incomplete:
     "output_format",
     metavar="NAME",
     shell_complete=complete_format,
-    help="json, jsonl, csv, markdown or a plugin's; without it what the file's extension says, else json.",
+    help="json, jsonl, csv, markdown or a plugin's; by default that of the file's extension, else json.",
 )
 @click.option(
     "-o",
@@ -49,16 +49,16 @@ def complete_format(ctx: click.Context, _parameter: click.Parameter, incomplete:
     metavar="FILE|DIR|-",
     default="-",
     type=OutputName(),
-    help="A file; a directory, for a file per run; or standard output (-).",
+    help="A file; a directory, to get a file per run; or standard output (-).",
 )
 @pass_state
 def export(
     state: State, run_ids: tuple[str, ...], filters: RunFilter, output_format: str | None, output: str
 ) -> None:
-    """Write the runs that have one of the ids and match the filters; all runs without both.
+    """Write the runs that have one of the ids and match the filters; without either, all runs.
 
-    json is the document byte for byte, one run a file: several go to a directory, or to another format. A new
-    directory needs a / at the end of its name, unless there is neither an extension nor a --format.
+    json is the document byte for byte, one run per file: several runs need a directory or another format. The name
+    of a new directory must end in /, unless it has no extension and --format is not given.
     """
     directory = _is_directory(output, output_format)
     to_file = output != "-" and not directory
@@ -66,7 +66,7 @@ def export(
     with state.open_store(Path(output)) as store:
         ids = list(dict.fromkeys(resolve_run_id(store, text) for text in run_ids))
         runs = select_runs(store, ids, filters)
-        with progress_bar(state, "Exporting", beside_data=output == "-") as progress:
+        with progress_bar(state, "Exporting", data_on_stdout=output == "-") as progress:
             if directory:
                 count = export_to_directory(exporter, runs, Path(output), progress=progress, store=store.paths)
             else:
@@ -81,7 +81,7 @@ def _is_directory(output: str, output_format: str | None) -> bool:
         return False
     try:
         there, is_directory = Path(output).exists(), Path(output).is_dir()
-    except OSError:  # a name that is too long, a directory that is closed: opening the file will say so
+    except OSError:  # the name is too long, or a parent may not be searched: opening the file reports it
         return False
     if there:
         return is_directory

@@ -10,7 +10,7 @@ from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.messages import say_error
 from kitt_core.cli.progress import progress_bar
 from kitt_core.cli.render import output_options, write_object
-from kitt_core.cli.storage.reports import exit_code, so_far
+from kitt_core.cli.storage.reports import exit_code, partial_report
 from kitt_core.service.transfer.importing import ImportReport, find_candidates, import_runs
 
 __all__ = ["import_files"]
@@ -21,19 +21,19 @@ __all__ = ["import_files"]
 @output_options
 @pass_state
 def import_files(state: State, paths: tuple[str, ...], output_format: str | None, output: Path | None) -> int:
-    """Store the documents of files, directories and standard input (-).
+    """Store documents from files, directories and standard input (-).
 
-    A directory is searched for metrics.json at any depth. A document whose bytes are stored already is not
-    stored again. What can't be taken is named, and the rest is stored.
+    Directories are searched for metrics.json at any depth. A document that is already stored, byte for byte, is
+    not stored again. Documents that are refused are named, and the rest are stored.
 
-    With --format the ids of the new runs, of those that were there, and what was refused are printed.
+    With --format, the ids of the new runs, the ids of those already stored and the refused documents are printed.
     """
     candidates = find_candidates(state.plugins, paths)
     with state.open_store(output) as store:
         location = store.location
         report = ImportReport()
         with (
-            so_far(state, report, lambda: _numbers(report), lambda: _say_refused(report)),
+            partial_report(state, report, lambda: _numbers(report), lambda: _say_refused(report)),
             progress_bar(state, "Importing") as progress,
         ):
             import_runs(

@@ -17,7 +17,7 @@ from kitt_core.runs.query import RunFilter
 __all__ = ["SHOWN_OF_ID", "list_runs"]
 
 SHOWN_OF_ID: Final = 8
-"""Last characters of an id in tables: a UUIDv7 begins with the time, which the runs of a day share."""
+"""How many of an id's last characters tables show: a UUIDv7 begins with the time, which a day's runs share."""
 
 _COLUMNS: Final = tuple(attribute.name for attribute in fields(RunSummary))
 _TABLE: Final = ("id", "model", "engine", "suite_name", "timestamp", "passed", "gpu_model")
@@ -32,9 +32,11 @@ _TABLE: Final = ("id", "model", "engine", "suite_name", "timestamp", "passed", "
     default="50",
     show_default=True,
     callback=run_limit,
-    help="How many runs at most.",
+    help="List at most this many runs.",
 )
-@click.option("--after", metavar="CURSOR", help="Go on where a page ended; the page before names it.")
+@click.option(
+    "--after", metavar="CURSOR", help="Continue where an earlier page ended; that page printed the cursor."
+)
 @output_options
 @pass_state
 def list_runs(
@@ -48,7 +50,7 @@ def list_runs(
 ) -> None:
     """List runs, the newest first.
 
-    Tables show the last characters of the ids, which every command takes for the whole.
+    Tables show the last characters of each id; every command accepts them in place of the whole id.
     """
     with state.open_store(output) as store:
         page = store.list_results(filters, order_by=sort, limit=limit, after=after)

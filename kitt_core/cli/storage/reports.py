@@ -1,4 +1,4 @@
-"""What import, copy, backup and restore say of many runs: failures, numbers so far, what stayed behind."""
+"""What import, copy, backup and restore report: failures, counts so far, what the target can't hold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kitt_core.service.transfer.copying import CopyReport
     from kitt_core.storage.contract import ResultStore
 
-__all__ = ["exit_code", "failed_values", "note_what_is_missing", "say_failed", "so_far"]
+__all__ = ["exit_code", "failed_values", "note_omissions", "partial_report", "say_failed"]
 
 _SOME_FAILED: Final = 1
 
@@ -23,17 +23,19 @@ _SOME_FAILED: Final = 1
 class _Report(Protocol):
     @property
     def done(self) -> int:
-        """How many runs were dealt with."""
+        """How many runs were processed."""
 
 
 @contextmanager
-def so_far(state: State, report: _Report, numbers: Callable[[], str], say: Callable[[], None]) -> Iterator[None]:
-    """Tell what was done by then if an error or an interruption ends the block.
+def partial_report(
+    state: State, report: _Report, numbers: Callable[[], str], say: Callable[[], None]
+) -> Iterator[None]:
+    """If an error or an interruption ends the block, report what was done by then.
 
     Args:
-        state: Knows whether notes are wanted.
-        report: It is filled in inside the block.
-        numbers: Returns the report in figures.
+        state: Says whether notes are wanted.
+        report: Filled in by the block.
+        numbers: Returns the report's counts as text.
         say: Names what failed.
     """
     try:
@@ -41,7 +43,7 @@ def so_far(state: State, report: _Report, numbers: Callable[[], str], say: Calla
     except BaseException:
         if report.done:
             say()
-            state.note(f"{numbers()} so far; the same command again goes on from there")
+            state.note(f"{numbers()} so far; run the same command again to continue")
         raise
 
 
@@ -50,28 +52,28 @@ def say_failed(failed: Sequence[FailedRun], unread: int = 0, *, of: str = "") ->
 
     Args:
         failed: The runs.
-        unread: How many the source counted and did not give.
+        unread: How many runs the source counted but did not return.
         of: Whose they are, if there are two stores.
     """
     for run in failed:
         say_error(f"run {run.run_id}: {run.error.message}", run.error.hint)
     if unread:
         say_error(
-            f"{counted(unread, 'run')}{of} could not be read, or were deleted meanwhile",
+            f"{counted(unread, 'run')}{of} could not be read: damaged, or deleted meanwhile",
             "`kitt storage verify` finds what is damaged",
         )
 
 
 def failed_values(failed: Sequence[FailedRun]) -> list[dict[str, str]]:
-    """Return the runs that failed, for output."""
+    """Return the failed runs for output."""
     return [{"id": run.run_id, "reason": run.reason} for run in failed]
 
 
-def note_what_is_missing(state: State, report: CopyReport, done: str, target: ResultStore) -> None:
-    """Say which fields and files of the runs the target does not have.
+def note_omissions(state: State, report: CopyReport, done: str, target: ResultStore) -> None:
+    """Say how many runs lack fields in the target, and how many files it does not keep.
 
     Args:
-        state: Knows whether notes are wanted.
+        state: Says whether notes are wanted.
         report: What was done.
         done: The past participle: ``copied``, ``restored``.
         target: Where the runs are now.
@@ -79,15 +81,15 @@ def note_what_is_missing(state: State, report: CopyReport, done: str, target: Re
     if report.unfit:
         state.note(
             f"{counted(report.unfit, 'run')} {done} with fields that do not fit:"
-            " empty in listings, whole in the documents"
+            " empty in listings, complete in the documents"
         )
     if report.files_left:
-        files = counted(report.files_left, "file")
-        state.note(f"{files} beside the runs stayed behind: {target.location} keeps documents only")
+        files = counted(report.files_left, "attachment")
+        state.note(f"{files} left out: {target.location} keeps documents only")
 
 
 def exit_code(done: int, errors: Sequence[KittError], unread: int = 0) -> int:
-    """Return 0, 1 if some of several failed, or the error's own code if there was but one run."""
+    """Return 0, 1 if some of several runs failed, or the error's own code if there was only one run."""
     if done == len(errors) == 1 and not unread:
         return errors[0].exit_code
     return _SOME_FAILED if errors or unread else 0

@@ -12,7 +12,7 @@ from kitt_core.cli.messages import counted
 from kitt_core.cli.progress import progress_bar
 from kitt_core.cli.render import OutputName, output_options, write_object
 from kitt_core.cli.storage.backup import protect_archive
-from kitt_core.cli.storage.reports import exit_code, failed_values, note_what_is_missing, say_failed, so_far
+from kitt_core.cli.storage.reports import exit_code, failed_values, note_omissions, partial_report, say_failed
 from kitt_core.service.transfer.copying import CopyReport
 from kitt_core.service.transfer.restoring import (
     CheckedArchive,
@@ -32,22 +32,22 @@ __all__ = ["restore"]
     "--on-conflict",
     type=click.Choice([str(choice) for choice in OnConflict]),
     default=str(OnConflict.ERROR),
-    help="What to do if the store has a run of FILE with other content: refuse all (error, without it),"
-    " keep the store's (skip), or take that of FILE (replace).",
+    help="What to do if the store has a run of FILE with other content: refuse everything (error, the default),"
+    " keep the store's run (skip), or take FILE's (replace).",
 )
 @click.option(
     "--max-ratio",
     metavar="N",
     type=click.IntRange(min=1),
     default=MAX_RATIO,
-    help=f"How many times its size FILE may unpack to; {MAX_RATIO} without it.",
+    help=f"How many times its own size FILE may unpack to; {MAX_RATIO} by default.",
 )
 @click.option(
     "--max-document",
     metavar="MIB",
     type=click.IntRange(min=1),
     default=MAX_DOCUMENT_MIB,
-    help=f"How large a document of FILE may be; {MAX_DOCUMENT_MIB} without it.",
+    help=f"The size limit of a document in FILE, in MiB; {MAX_DOCUMENT_MIB} by default.",
 )
 @output_options
 @pass_state
@@ -62,13 +62,13 @@ def restore(
     output_format: str | None,
     output: Path | None,
 ) -> int:
-    """Bring back the runs of FILE, which `kitt storage backup` wrote from any backend; - is standard input.
+    """Restore the runs of FILE, which `kitt storage backup` wrote from any backend; - is standard input.
 
     The whole archive is checked before anything is written. Ids, times, attachments and every byte of a document
-    are as they were. Runs that are there already are left alone, so a restoration that was cut short is completed
-    by the same command.
+    are as they were. Runs that the store already has are left as they are, so running the same command again
+    completes a restore that was interrupted.
 
-    With --format the numbers and the runs that failed are printed.
+    With --format, the counts and the failed runs are printed.
     """
     choice, limits = OnConflict(on_conflict), Limits(max_ratio, max_document)
     with open_archive(file) as stream, state.open_store(output) as store:
@@ -77,7 +77,7 @@ def restore(
             archive = check_archive(stream, store, on_conflict=choice, limits=limits, progress=progress)
         report = CopyReport()
         with (
-            so_far(state, report, lambda: _numbers(report), lambda: say_failed(report.failed)),
+            partial_report(state, report, lambda: _numbers(report), lambda: say_failed(report.failed)),
             progress_bar(state, "Restoring") as progress,
         ):
             restore_runs(
@@ -93,18 +93,18 @@ def restore(
         say_failed(report.failed)
         if output_format is not None or output is not None:
             write_object(_values(report, archive), output_format, output)
-        _tell(state, report, archive, store)
+        _note_result(state, report, archive, store)
     return exit_code(report.done, [failed.error for failed in report.failed])
 
 
-def _tell(state: State, report: CopyReport, archive: CheckedArchive, store: ResultStore) -> None:
+def _note_result(state: State, report: CopyReport, archive: CheckedArchive, store: ResultStore) -> None:
     if archive.manifest.left_out:
         left = archive.manifest.left_out
         was, are = ("was", "is") if left == 1 else ("were", "are")
         state.note(
-            f"of the store that was backed up, {counted(left, 'run')} {was} damaged and {are} not in the archive"
+            f"{counted(left, 'run')} {was} damaged when the store was backed up, and {are} not in the archive"
         )
-    note_what_is_missing(state, report, "restored", store)
+    note_omissions(state, report, "restored", store)
     made = f"{archive.marker.created_at:%Y-%m-%d %H:%M} UTC"
     state.note(f"{_numbers(report)} (backup of {made} to {store.location})")
 
@@ -112,10 +112,10 @@ def _tell(state: State, report: CopyReport, archive: CheckedArchive, store: Resu
 def _numbers(report: CopyReport) -> str:
     parts = [f"{report.copied} restored"]
     if report.replaced:
-        parts[0] += f" ({report.replaced} in the place of others)"
+        parts[0] += f" ({report.replaced} replacing others)"
     parts.append(f"{report.present} already there")
     if report.kept:
-        parts.append(f"{report.kept} kept as the store has them")
+        parts.append(f"{report.kept} kept as in the store")
     return ", ".join([*parts, f"{len(report.failed)} failed"])
 
 

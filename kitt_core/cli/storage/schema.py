@@ -17,9 +17,9 @@ __all__ = ["init", "migrate", "status"]
 @click.command()
 @pass_state
 def init(state: State) -> None:
-    """Make the store ready: create what is missing, upgrade what is old.
+    """Prepare the store: create what is missing, upgrade what is old.
 
-    It may be called again; what is ready stays as it is.
+    Running it again is harmless.
     """
     with state.open_store() as store:
         store.initialize()
@@ -27,14 +27,14 @@ def init(state: State) -> None:
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Apply the migrations and roll them back.")
+@click.option("--dry-run", is_flag=True, help="Apply the migrations, then roll them back.")
 @click.option("--no-backup", is_flag=True, help="Don't copy the store first.")
 @output_options
 @pass_state
 def migrate(state: State, dry_run: bool, no_backup: bool, output_format: str | None, output: Path | None) -> None:
     """Upgrade the store's schema to the version that this KITT writes.
 
-    A store that holds runs is copied first. Prints the names of the migrations.
+    A store that contains runs is copied first. Prints the names of the migrations.
     """
     with state.open_store(output) as store:
         with progress_bar(state, "Migrating") as progress:

@@ -32,7 +32,7 @@ _TABLE: Final = "table"
     "--format",
     "output_format",
     type=click.Choice(FORMATS),
-    help="json is the document byte for byte; table, without -o the default, is for reading.",
+    help="json is the document byte for byte; table, the default without -o, is for reading.",
 )
 @click.option(
     "-o",
@@ -47,7 +47,7 @@ def show(state: State, run_id: str, output_format: str | None, output: Path | No
     file = None if output is None or str(output) == "-" else output
     as_table = output_format == _TABLE or (output_format is None and file is None)
     if as_table and file is not None:
-        raise HintedUsageError("a table is not written to a file", "give --format json, csv or markdown")
+        raise HintedUsageError("a table cannot be written to a file", "give --format json, csv or markdown")
     with state.open_store(file) as store:
         found = resolve_run_id(store, run_id)
         if as_table:

@@ -28,7 +28,7 @@ __all__ = ["aggregate", "stats"]
 @output_options
 @pass_state
 def stats(state: State, by: list[str], filters: RunFilter, output_format: str | None, output: Path | None) -> None:
-    """Count runs, models, engines and suites; with --by the runs of each group, the largest first."""
+    """Count runs, models, engines and suites; with --by, the runs of each group, the largest first."""
     with state.open_store(output) as store:
         if not by:
             write_object(_overview(store, filters), output_format, output)
@@ -52,7 +52,7 @@ def stats(state: State, by: list[str], filters: RunFilter, output_format: str | 
     metavar="NAME[,NAME]",
     multiple=True,
     callback=comma_separated,
-    help="Metrics: avg_tps of every benchmark, or throughput/avg_tps of one. Without it runs are counted.",
+    help="Metrics: avg_tps of every benchmark, or throughput/avg_tps of one. Without any, runs are counted.",
 )
 @click.option(
     "--stat",

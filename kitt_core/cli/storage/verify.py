@@ -19,14 +19,14 @@ _DAMAGED: Final = 1
 
 
 @click.command()
-@click.option("--rebuild-index", is_flag=True, help="Make anew what is derived from the documents.")
+@click.option("--rebuild-index", is_flag=True, help="Rebuild what is derived from the documents.")
 @output_options
 @pass_state
 def verify(state: State, rebuild_index: bool, output_format: str | None, output: Path | None) -> int:
-    """Look for damage: documents that changed, and what does not agree with them.
+    """Check for damage: documents that have changed, and data that does not agree with them.
 
     Exits with 1 if there is any. Notices (the same document twice, counts that contradict the results) are
-    about runs that deserve a look; the store is whole.
+    about runs that deserve a look; they are not damage.
     """
     counts = dict.fromkeys(Severity, 0)
     with state.open_store(output) as store:

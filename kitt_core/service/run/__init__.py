@@ -2,8 +2,8 @@
 
 ::
 
-    engine_choice   from names and options to an engine
-    running         from the engine and a suite to a stored run with its directory
-    signals         Ctrl-C, SIGTERM and SIGHUP meanwhile: what was measured is kept
-    unsaved         where a run is kept that no store took, and how the user hears of it
+    engine_choice   the engine that the user names, with its options
+    running         measures the suite, writes the run's directory, stores the run
+    signals         Ctrl-C, SIGTERM and SIGHUP during a run: what was measured is kept
+    unsaved         where a run is kept that can't be stored, and the messages that say so
 """

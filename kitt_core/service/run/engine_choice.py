@@ -1,4 +1,4 @@
-"""From what the user names to an engine with its options."""
+"""The engine that the user names, with its options."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _RUN_OPTIONS: Final = ("model", "base_url")
 
 @frozen
 class EngineSelection:
-    """Which engine is meant, and each of its options with its origin.
+    """The selected engine, and each of its options with its origin.
 
     Attributes:
         engine: The engine's record.
-        name: What was asked for, and by whom.
+        name: What was asked for, and where that came from.
         settings: The options that were given; the others have their defaults.
         options: The object that the engine is opened with.
     """
@@ -37,7 +37,7 @@ class EngineSelection:
     options: Any = field(repr=False)
 
     def shown_options(self) -> dict[str, Any]:
-        """Return every option's value as it may stand in a document: JSON values, secrets hidden."""
+        """Return every option's value for the document: JSON values, secrets hidden."""
         shown: dict[str, Any] = {}
         for option in describe_options(self.engine.options):
             value = getattr(self.options, option.name)
@@ -59,7 +59,7 @@ def select_engine(
 
     Args:
         configuration: The environment and the files.
-        plugins: Finds the engine.
+        plugins: Where to find the engine.
         name: The engine that was given directly.
         model: The model that was given directly.
         base_url: The server that was given directly.
@@ -82,7 +82,7 @@ def select_engine(
     given = {"model": model, "base_url": base_url}
     for key in _RUN_OPTIONS:
         setting = configuration.run(key, given[key])
-        # [run] serves all engines, so what this one has no use for counts only as a flag.
+        # [run] serves all engines, so what this one does not take is an error only as a flag.
         if setting.value is not None and (key in names or setting.origin == "flag"):
             settings[key] = setting
     settings |= {key: Setting(value, "flag") for key, value in (options or {}).items()}
@@ -98,6 +98,6 @@ def _check_known(engine: Engine, settings: Mapping[str, Setting], names: set[str
         if key in settings and key not in names:
             flag = f"--{key.replace('_', '-')}"
             raise ConfigurationError(
-                f"engine {engine.name} has no option {key}, so {flag} {settings[key].value!r} means nothing to it",
+                f"{flag} {settings[key].value!r} is given, but engine {engine.name} has no option {key}",
                 hint=f"leave {flag} out, or name another engine with -e",
             )

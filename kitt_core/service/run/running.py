@@ -1,7 +1,7 @@
-"""From an engine and a suite to a stored run.
+"""Run a suite on an engine and store the result.
 
-What was measured is not to be lost: it is in ``kitt-results/`` before the store is asked, and if even that is
-not possible, in a file of its own.
+What was measured must not be lost: it is written to ``kitt-results/`` before the store is called, and if even that
+fails, to a file of its own.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from kitt_core.runs.model import Attachment, CheckedRun, SchemaState
 from kitt_core.service.run.engine_choice import EngineSelection
 from kitt_core.service.run.signals import Interruptions
 from kitt_core.service.run.unsaved import (
-    explained,
-    import_later,
-    kept_nowhere,
+    import_hint,
+    reason_and_hint,
     reason_of,
-    rescued,
+    unsaved_error,
+    write_rescue_file,
 )
 from kitt_core.storage.contract import Capability, ResultStore
 
@@ -44,20 +44,20 @@ __all__ = ["FinishedRun", "RunCopy", "RunPlan", "check_places", "perform"]
 
 logger = logging.getLogger(__name__)
 
-_GOODBYE_SECONDS: Final = 10
+_CLOSE_SECONDS: Final = 10
 
 
 @frozen
 class RunPlan:
-    """What is to be measured and where its files go.
+    """What to measure, and where its files go.
 
     Attributes:
         engine: The engine with its options.
         suite: The benchmarks.
-        system_info: Gives the machine's fingerprint. It is asked when the engine is open: reading the hardware may
-            take long, and of a server that is not there the user hears at once.
+        system_info: Returns the machine's fingerprint. Called only when the engine is open: reading the hardware
+            may take long, and a server that can't be reached should be reported at once.
         results_dir: The tree of run directories.
-        options: What the user changed of the suite.
+        options: The user's changes to the suite.
         labels: The user's labels.
     """
 
@@ -71,17 +71,17 @@ class RunPlan:
 
 @frozen
 class RunCopy:
-    """What became of a run in a second store.
+    """The outcome of saving a run to a second store.
 
     Attributes:
         location: That store, for people.
         refusal: Why it did not take the run, None if it did.
-        cure: What helps against that, if it is known.
+        hint: How to fix that, if it is known.
     """
 
     location: str
     refusal: str | None = None
-    cure: str | None = None
+    hint: str | None = None
 
 
 @frozen
@@ -90,11 +90,11 @@ class FinishedRun:
 
     Attributes:
         run: The run as it was stored.
-        measured: What the suite gave.
+        measured: The suite's results.
         location: The store, for people.
         directory: The run's directory.
-        copy: The same for the second store, if there was one.
-        interrupted: Whether a signal came, be it when all was measured and only storing was left.
+        copy: The outcome for the second store, if there was one.
+        interrupted: Whether a signal came, even if only after everything was measured.
     """
 
     run: CheckedRun
@@ -121,25 +121,25 @@ def perform(
     second: ResultStore | None = None,
     on_progress: Callable[[RunProgress], None] | None = None,
 ) -> FinishedRun:
-    """Run the suite, write the run's directory, store the run and tell the listeners.
+    """Run the suite, write the run's directory, store the run and notify the listeners.
 
-    Not to be called inside a running event loop. A signal after the first answered request ends the measurement;
-    what was measured until then is stored, and further signals wait for that. Called in another than the main
-    thread it leaves signals alone.
+    Must not be called inside a running event loop. A signal after the first answered request ends the measurement;
+    what was measured by then is stored, and further signals wait for that. Outside the main thread, signals are
+    not handled.
 
     Args:
         plan: What to measure.
         store: Where to store it.
-        plugins: Knows the listeners.
-        second: Another store that is given the run as well. If it refuses, the run is stored all the same, and
-            the result says so.
-        on_progress: Told how far the suite is.
+        plugins: Provides the listeners.
+        second: Another store to save the run to. If it refuses, the run is stored nevertheless, and the result
+            says so.
+        on_progress: Called with the suite's progress.
 
     Raises:
         EngineError: The engine cannot be used; nothing was measured and nothing is stored.
-        KeyboardInterrupt: Interrupted before a request was answered, or while a store did not answer; a warning
-            says then where the run is.
-        InvalidDocumentError: What the engine gave makes a document that no store takes; the hint says where it is.
+        KeyboardInterrupt: Interrupted before a request was answered, or while a store did not answer; then a
+            warning says where the run is.
+        InvalidDocumentError: The engine returned values that no store takes; the hint says where the document is.
         StoreUnavailableError: The store or the directory cannot be used. If something was measured by then,
             the message says where it is and the hint how to import it.
         SchemaError: The store's schema does not fit; nothing was measured.
@@ -166,7 +166,7 @@ def perform(
 
 
 def _announce(run: CheckedRun, store: ResultStore, plugins: PluginManager, interruptions: Interruptions) -> None:
-    """Tell the listeners; who interrupts one that takes too long must still hear where the run is."""
+    """Notify the listeners; a user who interrupts a slow one must still be told where the run is."""
     try:
         with interruptions.escapable():
             plugins.announce_saved(evolve(run, attachments=()), store.location)
@@ -176,12 +176,12 @@ def _announce(run: CheckedRun, store: ResultStore, plugins: PluginManager, inter
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    """Lend a directory for samples on their way."""
+    """Provide a temporary directory for the samples."""
     try:
         made = tempfile.TemporaryDirectory(prefix="kitt-run-", ignore_cleanup_errors=True)
     except OSError as error:
         raise StoreUnavailableError(
-            f"no temporary directory can be made: {error.strerror or error}",
+            f"no temporary directory can be created: {error.strerror or error}",
             hint="free some space or set TMPDIR",
         ) from error
     with made as name:
@@ -189,18 +189,18 @@ def _scratch() -> Iterator[Path]:
 
 
 def check_places(store: ResultStore, results_dir: Path) -> None:
-    """Find out whether a run can be stored, before time is spent on it; changes nothing itself.
+    """Check whether a run can be stored, before time is spent on measuring it; changes nothing itself.
 
     Raises:
         StoreUnavailableError: The store cannot be used, or ``results_dir`` cannot be written to.
         SchemaError: The schema does not fit.
     """
     status = store.schema_status()
-    # A read may make a database that the first save makes, too; one that the save refuses, a read refuses.
+    # A read may create a database, which the first save would create anyway. What a save refuses, a read refuses.
     if status.state is SchemaState.CURRENT or not store.prepares_itself(status):
         store.get_document(new_run_id())
-    if status.state is SchemaState.FOREIGN:  # it can be read, and holds nothing of ours
-        what = "; ".join(status.notes) or "is no store of KITT's"
+    if status.state is SchemaState.FOREIGN:  # it can be read, but contains nothing of KITT's
+        what = "; ".join(status.notes) or "is not a store of KITT"
         raise StoreUnavailableError(f"{store.location} {what}", hint="name another store")
     problem = obstacle(store.paths[0]) if store.paths else None
     if problem is not None:
@@ -236,7 +236,7 @@ async def _measure(
             await _close(session, engine.name)
     except KittError:
         raise
-    except (Exception, SystemExit) as error:  # an engine is a stranger's code
+    except (Exception, SystemExit) as error:  # an engine is third-party code
         raise EngineError(
             f"engine {engine.name} failed: {reason_of(error)}", hint="KITT_DEBUG=1 shows the traceback"
         ) from error
@@ -244,13 +244,13 @@ async def _measure(
 
 async def _close(session: EngineSession, name: str) -> None:
     try:
-        async with asyncio.timeout(_GOODBYE_SECONDS):
+        async with asyncio.timeout(_CLOSE_SECONDS):
             await session.aclose()
     except TimeoutError:
-        logger.warning("engine %s did not close within %d s", name, _GOODBYE_SECONDS)
+        logger.warning("engine %s did not close within %d s", name, _CLOSE_SECONDS)
     except (asyncio.CancelledError, KeyboardInterrupt):
         logger.warning("engine %s was interrupted while it closed", name)
-    except Exception as error:  # noqa: BLE001 - what was measured counts more than a clean goodbye
+    except Exception as error:  # noqa: BLE001 - the results matter more than a clean shutdown
         logger.warning("engine %s did not close: %s", name, reason_of(error))
 
 
@@ -258,23 +258,23 @@ def _model_of(session: EngineSession, name: str) -> str:
     model = getattr(session, "model", None)
     if isinstance(model, str):
         return model
-    logger.warning("engine %s names its model with %s, not with text", name, type(model).__name__)
+    logger.warning("engine %s gives its model as %s, expected text", name, type(model).__name__)
     return "" if model is None else str(model)
 
 
 def _described(describe: Callable[[], Mapping[str, Any]], name: str) -> dict[str, Any]:
-    """Return what the session says of itself; nothing that it says may cost the run."""
+    """Return what the session says about itself; nothing that it says may fail the run."""
     try:
         facts: dict[str, Any] = json.loads(json.dumps(dict(describe()), default=str))
         check_run({"model": "", "engine": name, "engine_info": facts})
-    except Exception as error:  # noqa: BLE001 - an engine is a stranger's code
-        logger.warning("engine %s does not describe itself: %s", name, reason_of(error))
+    except Exception as error:  # noqa: BLE001 - an engine is third-party code
+        logger.warning("engine %s cannot describe itself: %s", name, reason_of(error))
         return {"name": name}
     return facts
 
 
 def _with_outputs(measured: _Measured, outputs: OutputWriter) -> tuple[_Measured, list[Attachment]]:
-    """Close the outputs and return them; what they cannot hold is missing in them, and the run says so."""
+    """Close the outputs and return them; if they are incomplete, the run says so."""
     try:
         return measured, outputs.close()
     except StoreUnavailableError as error:
@@ -299,43 +299,44 @@ def _checked(document: dict[str, Any], attachments: list[Attachment]) -> Checked
     """Return the run as stores take it; a document that they don't take is kept in a file.
 
     Raises:
-        InvalidDocumentError: A stranger's value made it one that cannot be stored; the hint names the file.
-        StoreUnavailableError: So it is, and there is no room for a file.
+        InvalidDocumentError: A value from the engine cannot be stored; the hint names the file.
+        StoreUnavailableError: The same, and there is no room for the file.
     """
     run_id = new_run_id()
     try:
         return check_run(encode(document), run_id=run_id, attachments=attachments)
     except (TypeError, ValueError, RecursionError) as error:
-        reason = explained(error)[0]
+        reason = reason_and_hint(error)[0]
         try:
             written = json.dumps(document, indent=2, default=str).encode("ascii") + b"\n"
-            place = rescued(run_id, written)
+            place = write_rescue_file(run_id, written)
         except OSError as full:
-            raise kept_nowhere(reason, full) from error
+            raise unsaved_error(reason, full) from error
         raise InvalidDocumentError(
             f"the run was measured but cannot be stored: {reason}",
-            hint=f"its document is in {place}; {import_later(place)} once that is corrected",
+            hint=f"its document is in {place}; {import_hint(place)} once that is corrected",
         ) from error
 
 
 def _keep(run: CheckedRun, store: ResultStore, results_dir: Path, interruptions: Interruptions) -> Path:
-    """Write the run's files and store it; whatever fails, the run is somewhere and the error says where."""
+    """Write the run's files and store it; whatever fails, the run is kept somewhere and the error says where."""
     if _is_tree(store, results_dir):
-        _save(run, store, lambda: rescued(run.id, run.document))
+        _save(run, store, lambda: write_rescue_file(run.id, run.document))
         found = rundir.locate(results_dir, {run.id}, trust_names=True)
         return results_dir if found is None else found[1].directory
     try:
         directory = rundir.write_run(results_dir, run)
     except KittError as error:
-        _save(run, store, lambda: rescued(run.id, run.document))
+        _save(run, store, lambda: write_rescue_file(run.id, run.document))
         raise StoreUnavailableError(
-            f"run {run.id} is in {store.location}, but its files are not written: {error.message}", hint=error.hint
+            f"run {run.id} is in {store.location}, but its files could not be written: {error.message}",
+            hint=error.hint,
         ) from error
     try:
         with interruptions.escapable():
             _save(run, store, lambda: directory)
     except KeyboardInterrupt:
-        logger.warning("%s has not taken the run yet; %s", store.location, import_later(directory))
+        logger.warning("%s has not stored the run yet; %s", store.location, import_hint(directory))
         raise
     return directory
 
@@ -345,14 +346,14 @@ def _is_tree(store: ResultStore, results_dir: Path) -> bool:
 
 
 def _copied(run: CheckedRun, second: ResultStore, interruptions: Interruptions) -> RunCopy:
-    """Give the run to the second store; it is safe in the first, so that nothing is raised."""
+    """Save the run to the second store; it is safe in the first, so nothing is raised."""
     try:
         with interruptions.escapable():
             _hand_over(run, second)
     except KeyboardInterrupt:
         return RunCopy(second.location, "interrupted")
     except Exception as error:  # noqa: BLE001 - as in `_save`
-        return RunCopy(second.location, *explained(error))
+        return RunCopy(second.location, *reason_and_hint(error))
     return RunCopy(second.location)
 
 
@@ -362,15 +363,15 @@ def _hand_over(run: CheckedRun, store: ResultStore) -> None:
 
 
 def _save(run: CheckedRun, store: ResultStore, place: Callable[[], Path]) -> None:
-    """Store the run; if that fails, say with what command ``place`` can be imported later."""
+    """Store the run; if that fails, the error names the command that imports ``place`` later."""
     try:
         _hand_over(run, store)
-    except Exception as error:  # whatever a store raises, the user must hear where the run is
-        reason, cure = explained(error)
+    except Exception as error:  # whatever a store raises, the user must be told where the run is
+        reason, hint = reason_and_hint(error)
         try:
-            later = import_later(place())
+            later = import_hint(place())
         except OSError as full:
-            raise kept_nowhere(reason, full) from error
+            raise unsaved_error(reason, full) from error
         raise StoreUnavailableError(
-            f"the run was measured but is not stored: {reason}", hint=later + (f"; {cure}" if cure else "")
+            f"the run was measured but is not stored: {reason}", hint=later + (f"; {hint}" if hint else "")
         ) from error

@@ -1,8 +1,8 @@
 """Ctrl-C, SIGTERM and SIGHUP during a run: the measurement ends, what was measured is stored, and nothing is lost.
 
-Inside an `Interruptions` block no signal raises KeyboardInterrupt where a result could be lost by it. The first
-one cancels the measurement. While results are stored signals are only noted, but a store that does not answer is
-given up at the second: the run's files are written by then.
+Inside an `Interruptions` block, no signal raises KeyboardInterrupt where that could lose a result. The first one
+cancels the measurement. While results are being stored, signals are only noted, but the second one gives up on a
+store that does not answer: the run's files are written by then.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ Handler = Callable[[int, FrameType | None], Any]
 
 
 class Interruptions:
-    """A context manager that takes SIGINT, SIGTERM and SIGHUP over from Python handlers, in the main thread.
+    """A context manager that takes over SIGINT, SIGTERM and SIGHUP from Python handlers, in the main thread.
 
-    What is ignored, or left to the system, stays so: a job in the background is not ended by a Ctrl-C that is not
+    Signals that are ignored or left to the system stay so: a background job is not ended by a Ctrl-C that is not
     meant for it.
 
     Attributes:
-        received: How many signals came.
+        received: How many signals were received.
     """
 
     def __init__(self) -> None:
@@ -39,13 +39,13 @@ class Interruptions:
         self._before: dict[int, Handler] = {}
         self._cancel: Callable[[], None] | None = None
         self._cancelled = False
-        self._patience: int | None = None
+        self._tolerated: int | None = None
 
     def measure(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in an event loop of its own; a signal cancels it.
 
         Raises:
-            KeyboardInterrupt: It was cancelled, and had no result.
+            KeyboardInterrupt: It was cancelled without a result.
         """
         with asyncio.Runner() as runner:
             loop = runner.get_loop()
@@ -60,21 +60,21 @@ class Interruptions:
 
     @contextmanager
     def escapable(self) -> Iterator[None]:
-        """Let the second signal inside the block raise KeyboardInterrupt: nothing is lost if it is left."""
-        self._patience = 1
+        """Let the second signal inside the block raise KeyboardInterrupt: nothing is lost if it ends early."""
+        self._tolerated = 1
         try:
             yield
         finally:
-            self._patience = None
+            self._tolerated = None
 
     def __enter__(self) -> Self:
         try:
             for number in _SIGNALS:
                 handler = signal.getsignal(number)
                 if callable(handler):
-                    signal.signal(number, self._taking_over(number))
+                    signal.signal(number, self._replacement(number))
                     self._before[number] = handler
-        except ValueError:  # not the main thread: signals are somebody else's
+        except ValueError:  # not the main thread, which alone may handle signals
             self._before.clear()
         return self
 
@@ -84,12 +84,12 @@ class Interruptions:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _taking_over(self, number: int) -> Handler:
+    def _replacement(self, number: int) -> Handler:
         if number == signal.SIGINT:
             return lambda _, __: self._note()
 
         def terminate(received: int, frame: FrameType | None) -> None:
-            # Whoever handled it remembers that it came, and then does what Ctrl-C does: that is noted here.
+            # The previous handler records the signal, then does what Ctrl-C does, which is noted here.
             before = self.received
             try:
                 self._before[number](received, frame)
@@ -105,14 +105,14 @@ class Interruptions:
         self.received += 1
         if self._cancel is not None:
             self._cancel()
-        elif self._patience is not None:
-            if not self._patience:
+        elif self._tolerated is not None:
+            if not self._tolerated:
                 raise KeyboardInterrupt
-            self._patience -= 1
+            self._tolerated -= 1
 
     def _request(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
         if self._cancelled and self.received > 1:
-            # The first one has not even been looked at: an engine's code keeps the event loop from running.
+            # The first one has not even been processed: an engine's code is blocking the event loop.
             raise KeyboardInterrupt
         self._cancelled = True
         loop.call_soon_threadsafe(self._deliver, task)

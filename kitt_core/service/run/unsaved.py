@@ -1,4 +1,4 @@
-"""What was measured and cannot be stored: where it is kept instead, and how the user hears of it."""
+"""Runs that were measured but cannot be stored: where they are kept instead, and the messages that say so."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 from kitt_core.errors import KittError, StoreUnavailableError
 
-__all__ = ["explained", "import_later", "kept_nowhere", "reason_of", "rescued"]
+__all__ = ["import_hint", "reason_and_hint", "reason_of", "unsaved_error", "write_rescue_file"]
 
 
-def rescued(run_id: str, document: bytes) -> Path:
+def write_rescue_file(run_id: str, document: bytes) -> Path:
     """Write the document to a file outside the tree that failed.
 
     Raises:
@@ -35,24 +35,24 @@ def rescued(run_id: str, document: bytes) -> Path:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def kept_nowhere(reason: str, full: OSError) -> StoreUnavailableError:
-    """Return the error of a run that was refused for ``reason`` and found no room in a file either."""
+def unsaved_error(reason: str, full: OSError) -> StoreUnavailableError:
+    """Return the error for a run that was refused for ``reason`` and could not be written to a file either."""
     return StoreUnavailableError(
-        f"the run was measured but can be kept nowhere: {reason}; nor in a file: {reason_of(full)}",
+        f"the run was measured but could not be stored: {reason}; nor written to a file: {reason_of(full)}",
         hint="free some space and measure again",
     )
 
 
-def import_later(path: Path) -> str:
-    """Return the hint for a run that is in ``path`` and in no store."""
+def import_hint(path: Path) -> str:
+    """Return the hint for a run that is in ``path`` but not in a store."""
     return f"`kitt storage import {shlex.quote(str(path))}` stores it later"
 
 
-def explained(error: Exception) -> tuple[str, str | None]:
-    """Return what went wrong, and what helps against it if that is known."""
+def reason_and_hint(error: Exception) -> tuple[str, str | None]:
+    """Return what went wrong, and how to fix it if that is known."""
     return (error.message, error.hint) if isinstance(error, KittError) else (reason_of(error), None)
 
 
 def reason_of(error: BaseException) -> str:
-    """Return a stranger's exception in one line."""
+    """Return an exception of any type as one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,7 +1,7 @@
-"""A run and its files on their way out of a store: is the run what was saved, and can its files be read?
+"""Checks on a run and its files as they leave a store: is the run what was saved, and can its files be read?
 
-A target reads the files while it writes the run. If that fails, only they can tell that it was the source's
-fault: one run is lost then, and not the target.
+A target reads the files while it writes the run. If that fails, only the files know that the source was at fault:
+then this run has failed, but not the target.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["CarriedFiles", "FailedRun", "check_source", "digest_of"]
 
 @frozen
 class FailedRun:
-    """A run that did not arrive as the source has it.
+    """A run that did not arrive unchanged.
 
     Attributes:
         run_id: Its id.
@@ -41,48 +41,48 @@ class FailedRun:
 
 
 def check_source(store: ResultStore) -> None:
-    """Refuse a store that is not there: a read would make some, and nothing would be carried without a word.
+    """Refuse a store that does not exist: reading would create some stores, and no runs would pass for success.
 
     Raises:
         StoreUnavailableError: Nothing is at its path.
     """
     if not store.paths:
         return
-    with suppress(OSError):  # what can't be looked at, the store will refuse
+    with suppress(OSError):  # what can't be examined, the store will refuse
         if not store.paths[0].exists():
             raise StoreUnavailableError(
-                f"{store.location} does not exist, so there is no run to take from it",
-                hint="check what --backend or the configuration names; `kitt config show` tells",
+                f"{store.location} does not exist, so there are no runs to read from it",
+                hint="check --backend and the configuration; `kitt config show` says which store is in effect",
             )
 
 
 def digest_of(run: StoredRun, location: str) -> str:
-    """Return the digest of a run that is as it was saved.
+    """Return the digest of a run, after checking that it is as it was saved.
 
     Args:
-        run: As its store gave it.
+        run: The run as its store returned it.
         location: That store, for the message.
 
     Raises:
-        InvalidDocumentError: It has changed since, or has no proper id.
+        InvalidDocumentError: It has changed since, or its id is not valid.
     """
     found = codec.digest(run.document)
     check_run_id(run.id)
     if run.sha256 and run.sha256 != found:
         raise InvalidDocumentError(
-            f"its document has changed in {location}: the SHA-256 is {found[:12]}…, saved was {run.sha256[:12]}…",
+            f"its document has changed in {location}: the SHA-256 is {found[:12]}…, expected {run.sha256[:12]}…",
             hint="restore it from a backup; `kitt storage verify` finds all such runs",
         )
     return found
 
 
 class CarriedFiles:
-    """Attachments that remember why one of them could not be read whole.
+    """Attachments that remember why one of them could not be read completely.
 
     Attributes:
-        attachments: The files, to be given to the target.
-        size: Bytes of all of them together.
-        problem: Why one could not be read, in one line; None as long as all could.
+        attachments: The files to give to the target.
+        size: Their total size in bytes.
+        problem: Why one could not be read, in one line; None if none has failed so far.
     """
 
     def __init__(self, files: Iterable[Attachment] = ()) -> None:
@@ -91,8 +91,8 @@ class CarriedFiles:
         self.size = sum(file.size for file in given)
         self.problem: str | None = None
 
-    def blame(self, name: str, why: str) -> OSError:
-        """Note why a file could not be read, and return the error that tells its reader."""
+    def note_failure(self, name: str, why: str) -> OSError:
+        """Note why a file could not be read, and return the error to raise."""
         self.problem = f"attachment {name} cannot be read: {why}"
         return OSError(self.problem)
 
@@ -101,7 +101,7 @@ class CarriedFiles:
 
 
 class _Opener:
-    """What `Attachment.open` is here."""
+    """The `Attachment.open` of these files."""
 
     def __init__(self, file: Attachment, carried: CarriedFiles) -> None:
         self._file = file
@@ -111,12 +111,12 @@ class _Opener:
         try:
             content = self._file.open()
         except (OSError, KittError) as error:
-            raise self._carried.blame(self._file.name, _reason(error)) from error
+            raise self._carried.note_failure(self._file.name, _reason(error)) from error
         return cast("BinaryIO", io.BufferedReader(_Watched(content, self._file, self._carried)))
 
 
 class _Watched(io.RawIOBase):
-    """A file's content; what its store cannot give, or gives too little of, is noted."""
+    """A file's content; notes if the store can't read it, or if it ends early."""
 
     def __init__(self, content: BinaryIO, file: Attachment, carried: CarriedFiles) -> None:
         self._content = content
@@ -131,10 +131,10 @@ class _Watched(io.RawIOBase):
         try:
             data = self._content.read(len(buffer))
         except (OSError, KittError) as error:
-            raise self._carried.blame(self._file.name, _reason(error)) from error
+            raise self._carried.note_failure(self._file.name, _reason(error)) from error
         if not data and self._read != self._file.size:
             why = f"it ends after {self._read} of {self._file.size} bytes"
-            raise self._carried.blame(self._file.name, why)
+            raise self._carried.note_failure(self._file.name, why)
         buffer[: len(data)] = data
         self._read += len(data)
         return len(data)

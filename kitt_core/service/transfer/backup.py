@@ -1,4 +1,4 @@
-"""A store's runs into one portable archive, while others go on writing."""
+"""Write a store's runs to one portable archive, while others may write to the store."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class BackupReport:
     """What a backup did.
 
     Attributes:
-        runs: Runs that are in the archive.
-        attachments: Their files.
-        failed: Runs that are not, because they are damaged.
-        unread: Runs that the store counted at the beginning and did not give.
+        runs: How many runs are in the archive.
+        attachments: How many files they have.
+        failed: Runs that were left out because they are damaged.
+        unread: How many runs the store counted at the beginning but did not return.
     """
 
     runs: int
@@ -56,19 +56,19 @@ def back_up(
 ) -> BackupReport:
     """Write all runs of a store to a stream, as an archive that any store can be restored from.
 
-    Every run that was saved before the call is in it, unless it is deleted meanwhile; each is whole. A run that
-    is not what was once saved is left out and reported.
+    Every run that was saved before the call is included in full, unless it is deleted meanwhile. A run that is no
+    longer what was saved is left out and reported.
 
     Args:
-        store: Where from; it is only read.
-        stream: Where to, from here on.
-        backend: The name of the store's backend, for whoever reads the archive.
-        directory: Where an attachment is set aside until it is known to be whole.
-        progress: Called with the number of runs that are done, and of all.
+        store: The store to back up; it is only read.
+        stream: Where to write, from its current position.
+        backend: The name of the store's backend, for people who read the archive.
+        directory: Where an attachment is kept until it has been read completely.
+        progress: Called with the number of runs done, and of all.
 
     Raises:
-        StoreUnavailableError: The store does not exist, or can't be used any longer; the archive is not complete.
-        OSError: The stream can't be written to; the archive is not complete.
+        StoreUnavailableError: The store does not exist, or has become unusable; the archive is incomplete.
+        OSError: The stream can't be written to; the archive is incomplete.
     """
     check_source(store)
     marker = Marker(datetime.now(UTC), kitt_core.__version__, backend)
@@ -91,16 +91,16 @@ def back_up(
 
 @contextmanager
 def new_archive(path: Path, store: ResultStore, *, overwrite: bool = False) -> Iterator[BinaryIO]:
-    """Open a file for an archive: it appears, for its owner alone, when the block has ended well.
+    """Open a file for an archive; it appears, readable by its owner alone, once the block ends without an error.
 
     Raises:
-        ConfigurationError: It is there, is the store's, or can't be written.
+        ConfigurationError: It exists already, belongs to the store, or can't be written.
     """
     check_output(path, store.paths, hint=_HINT)
     _check_free(path, overwrite=overwrite)
     with replaced_file(path, private=True, hint=_HINT) as stream:
         yield stream
-        _check_free(path, overwrite=overwrite)  # a backup takes its time, and another may have been quicker
+        _check_free(path, overwrite=overwrite)  # another process may have created it meanwhile
 
 
 def _add(archive: ArchiveWriter, store: ResultStore, run: StoredRun) -> None:
@@ -119,11 +119,11 @@ def _add(archive: ArchiveWriter, store: ResultStore, run: StoredRun) -> None:
             what = f"its attachments cannot be listed: {error.strerror or error}"
             raise InvalidDocumentError(what) from error
         if not carried.attachments and store.get_document(run.id) is None:
-            return  # deleted meanwhile: nobody can tell whether it had files
+            return  # deleted meanwhile: whether it had files is not known
     try:
         archive.add(run, carried.attachments)
     except OSError as error:
-        if carried.problem is None:  # the stream's
+        if carried.problem is None:  # the stream failed, not an attachment
             raise
         if store.get_document(run.id) is not None:
             raise InvalidDocumentError(carried.problem) from error
@@ -131,6 +131,4 @@ def _add(archive: ArchiveWriter, store: ResultStore, run: StoredRun) -> None:
 
 def _check_free(path: Path, *, overwrite: bool) -> None:
     if path.is_file() and not overwrite:
-        raise ConfigurationError(
-            f"{path} is there already", hint="give --force to replace it, or name another file"
-        )
+        raise ConfigurationError(f"{path} already exists", hint="give --force to replace it, or name another file")

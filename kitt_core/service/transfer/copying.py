@@ -1,7 +1,7 @@
-"""Runs from one store into another: by id, bit for bit, and again if it was cut short.
+"""Copy runs from one store into another: by id, bit for bit, and in several attempts if necessary.
 
-Nothing is remembered between two copies. What the target holds says how far the last one came, so that a copy
-may be killed at any moment and is completed by the next.
+Nothing is remembered between attempts. What the target contains shows how far the last one got, so a copy may be
+killed at any moment, and the next one completes it.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T", StoredRun, CheckedRun)
 
-# Looking for runs is a walk in some stores, so many are looked for together; fewer are written together, because
-# that is what a kill costs.
+# In some stores, looking up runs means walking through all of them, so many are looked up together. Fewer are
+# written together, because a kill costs one such batch.
 _MOST_LOOKED_FOR: Final = 400
 _MOST_BYTES: Final = 4 << 20
 _MOST_WRITTEN: Final = 100
@@ -57,17 +57,17 @@ _MOST_FILE_BYTES: Final = 64 << 20
 
 @define
 class CopyReport:
-    """What a copy or a restoration did, or has done so far: it is filled in while runs arrive.
+    """What a copy or a restore did, or has done so far; it is filled in as runs arrive.
 
     Attributes:
-        copied: Runs that are new in the target.
-        present: Runs that the target had already, with the same bytes.
-        failed: The others that were read.
-        unread: Runs that the source counted at the beginning and did not give.
-        files_left: Attachments of the runs copied or present that the target can't hold.
-        unfit: Runs copied some of whose fields do not fit, and are empty in the target's rows.
-        kept: Runs that the target has with other bytes and keeps, as a restoration was told.
-        replaced: Those of the runs copied that took the place of others, as a restoration was told.
+        copied: How many runs are new in the target.
+        present: How many runs the target already had, with the same bytes.
+        failed: The other runs that were read.
+        unread: How many runs the source counted at the beginning but did not return.
+        files_left: How many attachments of runs copied or present the target can't hold.
+        unfit: How many of the copied runs have fields that do not fit, and are empty in the target's rows.
+        kept: How many runs the target has with other bytes and keeps, as requested of a restore.
+        replaced: How many of the copied runs replaced others, as requested of a restore.
     """
 
     copied: int = 0
@@ -81,12 +81,12 @@ class CopyReport:
 
     @property
     def done(self) -> int:
-        """How many runs were dealt with."""
+        """How many runs were processed."""
         return self.copied + self.present + self.kept + len(self.failed)
 
 
 class Source(Protocol):
-    """What runs come from: a store, or what gives them as a store does."""
+    """Where runs come from: a store, or something that provides runs as a store does."""
 
     @property
     def location(self) -> str:
@@ -94,7 +94,7 @@ class Source(Protocol):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Whether it has files."""
+        """Its capabilities: ``ATTACHMENTS`` if it has files."""
 
     def attachments(self, run_id: str) -> Iterator[Attachment]:
         """Yield a run's files."""
@@ -108,24 +108,24 @@ def copy_runs(
     progress: Progress | None = None,
     report: CopyReport | None = None,
 ) -> CopyReport:
-    """Copy the runs that match, with their ids, times and attachments, and say what became of them.
+    """Copy the runs that match, with their ids, times and attachments, and report what became of them.
 
-    A run whose id the target holds with the same bytes is left as it is, with other bytes it has failed: nothing
-    is ever overwritten. Each document is read back from the target and compared with the digest that the source
-    noted. A target without ``ATTACHMENTS`` takes the runs without their files.
+    A run whose id the target already has is left as it is if the bytes are the same, and has failed if they
+    differ: nothing is ever overwritten. Each document is read back from the target and compared. A target without
+    ``ATTACHMENTS`` takes the runs without their files.
 
     Args:
-        source: Where from; it is only read.
-        target: Where to.
+        source: The store to copy from; it is only read.
+        target: The store to copy to.
         filters: A `RunFilter`, or a mapping of its fields.
-        progress: Called with the number of runs that are done, and of all.
-        report: What to fill in and return; whoever holds it knows what was done when an error is the end.
+        progress: Called with the number of runs done, and of all.
+        report: Filled in and returned; if an error ends the copy, it still says what was done.
 
     Raises:
-        ConfigurationError: Source and target are one store.
-        StoreUnavailableError: The source does not exist, or one of them can't be used any longer; what was
-            copied stays, and the same call again goes on from there.
-        SchemaError: The target has to be made ready first.
+        ConfigurationError: Source and target are the same store.
+        StoreUnavailableError: The source does not exist, or one of them has become unusable; what was copied
+            stays, and the same call again continues from there.
+        SchemaError: The target has to be created or upgraded first.
     """
     check_distinct(source, target)
     check_source(source)
@@ -141,26 +141,25 @@ def copy_runs(
 def check_distinct(source: ResultStore, target: ResultStore) -> None:
     """Refuse a target that is the source, or lies in it.
 
-    Stores that are no files are compared by identity alone; a copy of such a store into itself finds every run
-    present.
+    Stores without files are compared by identity alone; copying such a store into itself finds every run present.
 
     Raises:
-        ConfigurationError: It is.
+        ConfigurationError: It is the source, or lies in it.
     """
-    hint = "name another store to copy to, or another one to copy from"
+    hint = "name another target with --to, or another source with --backend"
     if source is target:
-        raise ConfigurationError(f"{target.location} is the store that is copied from", hint=hint)
-    with suppress(OSError):  # what can't be looked at, the store will refuse
+        raise ConfigurationError(f"{target.location} is the store to copy from", hint=hint)
+    with suppress(OSError):  # what can't be examined, the store will refuse
         for path in target.paths:
             if is_part_of(path, source.paths):
-                what = f"is the store that is copied from, or lies in it ({source.location})"
+                what = f"is the store to copy from, or lies in it ({source.location})"
                 raise ConfigurationError(f"{target.location} {what}", hint=hint)
 
 
 class Copying:
-    """A copy under way: takes one batch after the other.
+    """A copy in progress; takes one batch after another.
 
-    What becomes of a run whose id the target has with other bytes is for a subclass to say; here it has failed.
+    A run whose id the target has with other bytes has failed here; a subclass may decide otherwise.
     """
 
     def __init__(
@@ -191,7 +190,7 @@ class Copying:
                 self.report.present += 1
                 self._leave_files(run.id)
             else:
-                self.meet_conflict(run, stored[run.id], digests[run.id])
+                self.handle_conflict(run, stored[run.id], digests[run.id])
         self._show_progress()
         for part in _batches(new, lambda run: files[run.id].size, _MOST_FILE_BYTES, _MOST_WRITTEN):
             self._write(part, files)
@@ -202,7 +201,7 @@ class Copying:
             self._progress(self.report.done, max(self._total, self.report.done))
 
     def _digest_of(self, run: StoredRun) -> str | None:
-        """Return the digest of a run that is as it was saved; the others have failed."""
+        """Return the digest of a run that is as it was saved; any other run has failed."""
         try:
             return digest_of(run, self._source.location)
         except InvalidDocumentError as error:
@@ -210,7 +209,7 @@ class Copying:
             return None
 
     def _checked(self, run: StoredRun, files: dict[str, CarriedFiles]) -> Iterator[CheckedRun]:
-        """Yield the run as the target takes it, if it can be taken."""
+        """Yield the run as the target takes it, unless it is invalid."""
         try:
             if self._has_files and self._takes_files:
                 files[run.id] = CarriedFiles(self._source.attachments(run.id))
@@ -230,19 +229,19 @@ class Copying:
             yield checked
 
     def _write(self, runs: Sequence[CheckedRun], files: dict[str, CarriedFiles]) -> None:
-        """Store the runs together; if some of them are refused, the others all the same."""
+        """Store the runs together; if some are refused, the others are stored nevertheless."""
         try:
             self._target.save_checked(runs)
         except (KittError, OSError) as error:
-            for part in self._without_culprits(runs, files, error):
+            for part in self._parts_to_retry(runs, files, error):
                 self._write(part, files)
         else:
             self._verify(runs)
 
-    def _without_culprits(
+    def _parts_to_retry(
         self, runs: Sequence[CheckedRun], files: dict[str, CarriedFiles], error: KittError | OSError
     ) -> Iterator[Sequence[CheckedRun]]:
-        """Yield the runs that are to be tried again, after an error that was the fault of some of them."""
+        """Yield the runs to try again, in parts, after an error that some of them caused."""
         unread = [run.id for run in runs if files[run.id].problem is not None]
         if unread:
             for run_id in unread:
@@ -252,7 +251,7 @@ class Copying:
         elif not isinstance(error, RunExistsError | InvalidDocumentError):
             raise error
         elif len(runs) == 1:
-            self.meet_refusal(runs[0], error)
+            self.handle_refusal(runs[0], error)
         else:
             yield runs[: len(runs) // 2]
             yield runs[len(runs) // 2 :]
@@ -267,7 +266,7 @@ class Copying:
                 self._fail(
                     run.id,
                     StoreUnavailableError(
-                        f"it was written to {self._target.location} and {what}, expected {run.sha256[:12]}…",
+                        f"it was written to {self._target.location} but {what}, expected {run.sha256[:12]}…",
                         hint="check that store with `kitt storage verify`",
                     ),
                 )
@@ -283,17 +282,17 @@ class Copying:
         if self._has_files and not self._takes_files:
             self.report.files_left += sum(1 for _ in self._source.attachments(run_id))
 
-    def meet_conflict(self, run: StoredRun, stored: str, given: str) -> None:
-        """Deal with a run whose id the target has with other bytes; ``stored`` and ``given`` are the digests."""
+    def handle_conflict(self, run: StoredRun, stored: str, given: str) -> None:
+        """Handle a run whose id the target has with other bytes; ``stored`` and ``given`` are the digests."""
         error = RunExistsError(
-            f"it is in {self._target.location} already, with other content"
+            f"it is already in {self._target.location}, with other content"
             f" (SHA-256 {stored[:12]}…, not {given[:12]}…)",
             hint="nothing is overwritten; delete it there first if the source's is the right one",
         )
         self._fail(run.id, error)
 
-    def meet_refusal(self, run: CheckedRun, error: KittError) -> None:
-        """Deal with a run that the target refused, alone."""
+    def handle_refusal(self, run: CheckedRun, error: KittError) -> None:
+        """Handle a run that the target refused when it was written alone."""
         self._fail(run.id, error)
 
     def _fail(self, run_id: str, error: KittError) -> None:
@@ -301,13 +300,13 @@ class Copying:
 
 
 def digests_in(target: ResultStore, run_ids: Sequence[str]) -> dict[str, str]:
-    """Return by id the digests of what a store really holds, not those that it noted."""
+    """Return, by id, the digests of the documents that a store really contains, not those that it noted."""
     found = target.scan(RunFilter(id=run_ids)) if run_ids else ()
     return {run.id: codec.digest(run.document) for run in found}
 
 
 def _batches(runs: Iterable[T], size_of: Callable[[T], int], most_size: int, most_runs: int) -> Iterator[list[T]]:
-    """Yield the runs in batches of bounded number and size; a larger one alone, and no id twice in one."""
+    """Yield the runs in batches of limited number and size; a larger run comes alone, and no id twice in one."""
     batch: dict[str, T] = {}
     size = 0
     try:
@@ -318,7 +317,7 @@ def _batches(runs: Iterable[T], size_of: Callable[[T], int], most_size: int, mos
             batch[run.id] = run
             size += size_of(run)
     except KittError:
-        # A source that breaks off here breaks off here the next time, too: what it gave before is not lost.
+        # A source that fails here would fail here again next time, so what it returned before must not be lost.
         if batch:
             yield list(batch.values())
         raise

@@ -1,4 +1,4 @@
-"""Runs out of a store: selected, in a format, to a stream or to a directory with a file each."""
+"""Export runs in some format, to a stream or to a directory with a file per run."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _DEFAULT = "json"
 
 
 def choose_exporter(plugins: PluginManager, name: str | None, file: Path | None) -> Exporter:
-    """Return the format that is meant: the one that is named, else that of the file's extension, else ``json``.
+    """Return the exporter that is named, else that of the file's extension, else ``json``.
 
     Args:
-        plugins: Knows the exporters.
+        plugins: Provides the exporters.
         name: The format's name, None if none was given.
         file: The file that will be written, None for a directory or standard output.
 
     Raises:
         PluginError: No exporter has that name.
-        ConfigurationError: The extension is no exporter's.
+        ConfigurationError: No exporter has the extension.
     """
     if name is not None or file is None or not file.suffix:
         return plugins.find(EXPORTERS, name or _DEFAULT)
@@ -46,10 +46,10 @@ def choose_exporter(plugins: PluginManager, name: str | None, file: Path | None)
 
 
 def select_runs(store: ResultStore, ids: Sequence[str] = (), filters: Filters = None) -> Iterator[StoredRun]:
-    """Yield the runs that have one of the ids (all have, if none is given) and match, a document at a time.
+    """Yield the runs that have one of the ids (any id, if none is given) and match, one document at a time.
 
     Raises:
-        RunNotFoundError: After the last run: there was none, or an id was not among them.
+        RunNotFoundError: After the last run: there was none, or one with a given id is missing.
     """
     wanted = RunFilter.of(filters)
     selects_by_value = wanted != RunFilter()
@@ -62,9 +62,9 @@ def select_runs(store: ResultStore, ids: Sequence[str] = (), filters: Filters = 
         missing.pop(run.id, None)
         yield run
     if missing and not selects_by_value:
-        raise RunNotFoundError(f"run {next(iter(missing))} is not in {store.location} any longer")
+        raise RunNotFoundError(f"run {next(iter(missing))} is no longer in {store.location}")
     if not found:
-        raise RunNotFoundError(f"no run of {store.location} matches", hint="`kitt storage list` shows the runs")
+        raise RunNotFoundError(f"no run in {store.location} matches", hint="`kitt storage list` shows the runs")
 
 
 def export_to_stream(
@@ -73,7 +73,7 @@ def export_to_stream(
     """Write the runs to one stream and return how many there were.
 
     Raises:
-        ConfigurationError: There are several, and the format holds one; nothing was written.
+        ConfigurationError: There are several, but the format holds only one; nothing was written.
     """
     counted = _Counted(_only_one(runs, exporter) if exporter.single else runs, progress)
     with contained(f"exporter {exporter.name}", passing=(OSError,)):
@@ -94,16 +94,16 @@ def export_to_directory(
     Args:
         exporter: The format.
         runs: The runs.
-        directory: Where to; it is made if it is missing.
-        progress: Told of each run that is written.
-        store: The `paths` of the store that the runs come from, which are never written.
+        directory: Where to write; it is created if it is missing.
+        progress: Called after each run that is written.
+        store: The `paths` of the store that the runs come from, which are never written to.
 
     Raises:
         ConfigurationError: The directory or a file can't be written.
     """
     counted = _Counted(runs, progress)
     for run in counted:
-        # Not before the first run: a selection that is empty leaves nothing behind.
+        # Not before the first run: an empty selection leaves nothing behind.
         _make(directory)
         target = directory / f"{run.id}{exporter.suffix}"
         check_output(target, store)
@@ -113,7 +113,7 @@ def export_to_directory(
 
 
 class _Counted:
-    """Runs that are counted as they pass."""
+    """Counts runs as they pass."""
 
     def __init__(self, runs: Iterable[StoredRun], progress: Progress | None) -> None:
         self._runs = runs
@@ -129,7 +129,7 @@ class _Counted:
 
 
 def _only_one(runs: Iterable[StoredRun], exporter: Exporter) -> Iterator[StoredRun]:
-    """Yield the only run; a second one is looked for before the first is given away."""
+    """Yield the only run; a second one is looked for before the first is yielded."""
     iterator = iter(runs)
     first = next(iterator, None)
     if first is None:
@@ -137,8 +137,8 @@ def _only_one(runs: Iterable[StoredRun], exporter: Exporter) -> Iterator[StoredR
     second = next(iterator, None)
     if second is not None:
         raise ConfigurationError(
-            f"several runs are selected, and {exporter.name} holds one",
-            hint="give a directory (-o DIR/) for a file each, or --format jsonl",
+            f"several runs are selected, but {exporter.name} holds only one",
+            hint="give a directory (-o DIR/) to get a file per run, or --format jsonl",
         )
     yield first
 
@@ -148,5 +148,5 @@ def _make(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(
-            f"{directory} cannot be made: {error.strerror or error}", hint="name another directory after -o"
+            f"{directory} cannot be created: {error.strerror or error}", hint="name another directory after -o"
         ) from error

@@ -1,4 +1,4 @@
-"""Files into a store: each document once, by its bytes, and one bad file costs only itself."""
+"""Import files into a store: each document once, by its bytes; a bad file affects only itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_RUNS: Final = 100
 _MOST_BYTES: Final = 16 << 20
 
 Announce = Callable[[CheckedRun], None]
-"""Told of each run after it was stored."""
+"""Called for each run after it was stored."""
 
 
 @frozen
@@ -44,11 +44,11 @@ class Refusal:
 
 @define
 class ImportReport:
-    """What an import did, or has done so far: it is filled in while documents are read.
+    """What an import did, or has done so far; it is filled in as documents are read.
 
     Attributes:
         stored: Ids of the runs that are new in the store.
-        present: Ids of the runs that the other documents are already stored as.
+        present: Ids of the runs that already had the documents that were not stored again.
         refused: What was not stored.
     """
 
@@ -58,7 +58,7 @@ class ImportReport:
 
     @property
     def done(self) -> int:
-        """How many documents were dealt with."""
+        """How many documents were processed."""
         return len(self.stored) + len(self.present) + len(self.refused)
 
 
@@ -67,12 +67,12 @@ def find_candidates(
 ) -> Iterator[ImportCandidate]:
     """Yield the documents of files, directories and ``-``, as the installed importers find them.
 
-    What is found but can't be taken is yielded as well; it raises when it is read.
+    What is found but can't be imported is yielded as well; it raises when it is read.
 
     Args:
-        plugins: Knows the importers. KITT's own is asked last, because it takes any JSON file.
+        plugins: Provides the importers. KITT's own is tried last, because it takes any JSON file.
         paths: Files, directories, or ``-`` for standard input.
-        standard_input: What ``-`` reads; the process's without it.
+        standard_input: What ``-`` reads; by default the process's.
 
     Raises:
         InputNotFoundError: A path does not exist; raised before anything is yielded.
@@ -95,17 +95,17 @@ def import_runs(
     announce: Announce | None = None,
     report: ImportReport | None = None,
 ) -> ImportReport:
-    """Store the documents whose bytes are not in the store yet, and say what became of each.
+    """Store the documents whose bytes are not in the store yet, and report what became of each.
 
     Args:
-        store: Where to.
-        candidates: Read one after the other; a batch of documents is in memory at a time.
-        progress: Called with the number of documents that are done.
+        store: The store to import into.
+        candidates: Read one after another; one batch of documents is in memory at a time.
+        progress: Called with the number of documents done.
         announce: Called for each new run after it was stored.
-        report: What to fill in and return; whoever holds it knows what was done when an error is the end.
+        report: Filled in and returned; if an error ends the import, it still says what was done.
 
     Raises:
-        StoreUnavailableError: The store can't be used any longer; earlier batches stay stored.
+        StoreUnavailableError: The store has become unusable; earlier batches stay stored.
     """
     importing = _Import(store, ImportReport() if report is None else report, progress, announce)
     for candidate in candidates:
@@ -115,7 +115,7 @@ def import_runs(
 
 
 class _Import:
-    """An import under way: the batch that is being collected, and the report so far."""
+    """An import in progress: the batch being collected, and the report so far."""
 
     def __init__(
         self, store: ResultStore, report: ImportReport, progress: Progress | None, announce: Announce | None
@@ -137,7 +137,7 @@ class _Import:
             self._refuse(candidate.source, InvalidDocumentError(f"cannot be read: {error.strerror or error}"))
             return
         if any(run.id == other.id or run.sha256 == other.sha256 for _, other in self._batch):
-            self.flush()  # what the first of the two becomes decides over the second
+            self.flush()  # what happens to the second of the two depends on the first
         self._batch.append((candidate.source, run))
         self._size += len(run.document)
         if len(self._batch) >= _MOST_RUNS or self._size >= _MOST_BYTES:
@@ -153,7 +153,7 @@ class _Import:
     def _checked(self, candidate: ImportCandidate) -> CheckedRun:
         files = candidate.attachments if Capability.ATTACHMENTS in self._store.capabilities else ()
         for file in files:
-            file.open().close()  # one that can't be read refuses this run now, not its whole batch later
+            file.open().close()  # if it can't be read, refuse this run now instead of its whole batch later
         return check_run(
             candidate.read(), run_id=candidate.run_id, created_at=candidate.created_at, attachments=files
         )
@@ -198,8 +198,8 @@ def _candidates(
                 yield candidate
             if not found:
                 raise InputNotFoundError(
-                    "there are no results in it",
-                    hint="in a directory metrics.json is found at any depth, else *.json is taken",
+                    "it contains no results",
+                    hint="a directory is searched for metrics.json at any depth, else for *.json",
                 )
         except OSError as error:
             yield _refused(path, InvalidDocumentError(f"cannot be read: {error.strerror or error}"))
@@ -220,24 +220,24 @@ def _of_path(
         importer = next((importer for importer in importers if importer.recognises(path)), None)
         if importer is None:
             raise InvalidDocumentError(
-                "it is not a file that an installed importer takes",
+                "no installed importer takes this file",
                 hint=f"importers: {', '.join(i.name for i in importers)}; KITT's takes .json and .jsonl",
             )
         yield from importer.find(path)
 
 
 def _of_stream(stream: BinaryIO, source: str, importers: Sequence[Importer]) -> Iterator[ImportCandidate]:
-    # A stream can be read once, so no importer can look at it first: it is KITT's.
+    # A stream can be read only once, so importers can't look at it first: it goes to KITT's own.
     own = next((importer for importer in importers if importer.name == _OWN), None)
     if own is None:
-        raise InvalidDocumentError(f"importer {_OWN}, which reads streams, is not there")
+        raise InvalidDocumentError(f"importer {_OWN}, which reads streams, is not available")
     yield from own.read_stream(stream, source)
 
 
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # denied: reading it will say so
+    except OSError:  # access denied: reading it reports that
         return True
 
 

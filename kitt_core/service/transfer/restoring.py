@@ -1,4 +1,4 @@
-"""An archive's runs into a store: the whole archive is checked first, then it is copied as if it were a store."""
+"""Restore an archive's runs into a store: the whole archive is checked, then copied as if it were a store."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ _MOST_NAMED: Final = 5
 def open_archive(path: str | Path) -> Iterator[BinaryIO]:
     """Open an archive so that it can be read twice; ``-`` is standard input.
 
-    What the block finds wrong with the archive is told with its name.
+    The messages of errors that the block raises about the archive get its name.
 
     Raises:
         InputNotFoundError: There is no such file.
         InvalidArchiveError: It can't be read.
-        StoreUnavailableError: There is no room for what a pipe gives.
+        StoreUnavailableError: There is no room for the content of a pipe.
     """
     with ExitStack() as stack:
         try:
             standard = str(path) == STANDARD_INPUT
             stream = sys.stdin.buffer if standard else stack.enter_context(Path(path).open("rb"))
-            if standard or not Path(path).is_file():  # a pipe: it can be read once
+            if standard or not Path(path).is_file():  # a pipe, which can be read only once
                 stream = _kept(stream, stack)
         except FileNotFoundError as error:
             raise InputNotFoundError(
@@ -75,7 +75,7 @@ def open_archive(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def _kept(stream: BinaryIO, stack: ExitStack) -> BinaryIO:
-    """Return what a stream gives, in a temporary file that lasts as long as the stack.
+    """Return a stream's content in a temporary file that lasts as long as the stack.
 
     Raises:
         OSError: The stream can't be read.
@@ -87,7 +87,7 @@ def _kept(stream: BinaryIO, stack: ExitStack) -> BinaryIO:
         with _room():
             kept.write(chunk)
     with _room():
-        kept.seek(0)  # what is buffered is written first
+        kept.seek(0)  # this writes what is still buffered
     return kept
 
 
@@ -100,7 +100,7 @@ def _room() -> Iterator[None]:
 
 
 class OnConflict(enum.StrEnum):
-    """What becomes of a run whose id the store has with other bytes."""
+    """What to do with a run whose id the store has with other bytes."""
 
     ERROR = "error"
     """Nothing is restored."""
@@ -112,10 +112,10 @@ class OnConflict(enum.StrEnum):
 
 @define
 class CheckedArchive:
-    """An archive that was read to its end and found whole.
+    """An archive that was read to its end and found intact.
 
     Attributes:
-        marker: What it says of itself.
+        marker: What it says about itself.
         manifest: How much is in it.
         conflicts: How many runs the target has with other bytes.
     """
@@ -128,7 +128,7 @@ class CheckedArchive:
 
 @define
 class _Plan:
-    """What the first reading found out, by position: little enough for millions of runs."""
+    """What the first reading found out, by position; small enough for millions of runs."""
 
     keys: array[int] = Factory(lambda: array("Q"))
     present: bytearray = Factory(bytearray)
@@ -144,19 +144,19 @@ def check_archive(
     limits: Limits = USUAL_LIMITS,
     progress: Progress | None = None,
 ) -> CheckedArchive:
-    """Read an archive to its end, and look what of it the target has; nothing is written.
+    """Read an archive to its end, and look up which of its runs the target has; nothing is written.
 
     Args:
         stream: The archive; it is read from its beginning.
-        target: Where it is to be restored to.
-        on_conflict: What is to become of runs that the target has with other bytes.
+        target: The store that it will be restored to.
+        on_conflict: What to do with runs that the target has with other bytes.
         limits: How much the archive may unpack to, and how large a document may be.
-        progress: Called with the MiB that are read, and of all.
+        progress: Called with the number of MiB read, and of all.
 
     Raises:
-        InvalidArchiveError: It is damaged, cut off, of another format, or made to do harm.
+        InvalidArchiveError: It is damaged, truncated, in another format, or malicious.
         RunExistsError: The target has runs with other bytes, and ``on_conflict`` is `OnConflict.ERROR`.
-        UnsupportedOperationError: Runs are to be replaced, and the target can't delete any.
+        UnsupportedOperationError: Runs are to be replaced, but the target can't delete any.
     """
     if on_conflict is OnConflict.REPLACE:
         target.require(Capability.DELETE, "replace runs")
@@ -198,22 +198,22 @@ def restore_runs(
     """Write the runs of an archive that was checked, with their ids, times and attachments.
 
     The archive is checked once more while it is read. A run that the target has with the same bytes is left as
-    it is, so that the same call again completes a restoration that was cut short.
+    it is, so the same call again completes a restore that was interrupted.
 
     Args:
         stream: The archive; it is read from its beginning.
         archive: What `check_archive` found, with the same ``target`` and ``on_conflict``.
-        target: Where to.
+        target: The store to restore to.
         location: Where the archive is, for messages.
-        on_conflict: What becomes of runs that the target has with other bytes; those that came since the check
-            have failed if it is `OnConflict.ERROR`.
+        on_conflict: What to do with runs that the target has with other bytes; with `OnConflict.ERROR`, those that
+            were stored since the check have failed.
         limits: How much the archive may unpack to, and how large a document may be.
-        progress: Called with the number of runs that are done, and of all.
-        report: What to fill in and return; whoever holds it knows what was done when an error is the end.
+        progress: Called with the number of runs done, and of all.
+        report: Filled in and returned; if an error ends the restore, it still says what was done.
 
     Raises:
         InvalidArchiveError: The archive has changed since it was checked; what was written by then stays.
-        StoreUnavailableError: The target can't be used any longer; what was written stays.
+        StoreUnavailableError: The target has become unusable; what was written stays.
     """
     reader = _reader(stream, limits)
     with Spool() as spool:
@@ -226,7 +226,7 @@ def restore_runs(
 
 
 class _Batch:
-    """The runs that are in hand, as `Copying` wants a source to be."""
+    """The runs of the current batch, as the source of a `Copying`."""
 
     capabilities = frozenset({Capability.ATTACHMENTS})
 
@@ -245,11 +245,11 @@ class _Batch:
         return iter(self._runs[run_id].attachments)
 
     def batches(self) -> Iterator[list[StoredRun]]:
-        """Yield the runs in batches of bounded number and size; what was set aside goes with its batch."""
+        """Yield the runs in batches of limited number and size; a batch's files are dropped after it."""
         size = file_size = 0
         for run in self._reader.runs(self._spool_for):
             if self._position >= len(self._plan.keys) or self._plan.keys[self._position] != run.key:
-                raise InvalidArchiveError("it was changed while it was restored", hint="restore it once more")
+                raise InvalidArchiveError("it was changed while it was being restored", hint="restore it again")
             self._position += 1
             self._runs[run.record.id] = run
             size += len(run.document)
@@ -263,7 +263,7 @@ class _Batch:
             yield self._stored()
 
     def _spool_for(self, record: RunRecord) -> Spool | None:
-        # The files of a run that is there need not be looked at again: most of them, when a restoration goes on.
+        # The files of a run that the target has are not needed; when a restore is repeated, those are most files.
         known = self._position < len(self._plan.present) and self._plan.present[self._position]
         return self._spool if self._takes_files and not known else None
 
@@ -275,7 +275,7 @@ class _Batch:
 
 
 class _Restoring(Copying):
-    """A copy out of an archive, which may be told to leave or to replace what is there."""
+    """A copy out of an archive, which can keep or replace runs that the target has."""
 
     def __init__(
         self,
@@ -289,7 +289,7 @@ class _Restoring(Copying):
         super().__init__(source, target, report, progress, total)
         self._on_conflict = on_conflict
 
-    def meet_conflict(self, run: StoredRun, stored: str, given: str) -> None:
+    def handle_conflict(self, run: StoredRun, stored: str, given: str) -> None:
         if self._on_conflict is OnConflict.SKIP:
             self.report.kept += 1
         elif self._on_conflict is OnConflict.REPLACE:
@@ -297,17 +297,17 @@ class _Restoring(Copying):
             for checked in self._checked(run, files):
                 self._replace(checked)
         else:
-            super().meet_conflict(run, stored, given)
+            super().handle_conflict(run, stored, given)
 
-    def meet_refusal(self, run: CheckedRun, error: KittError) -> None:
-        # A run so damaged that looking for it did not find it, or one that came since.
+    def handle_refusal(self, run: CheckedRun, error: KittError) -> None:
+        # The run is too damaged to have been found by the look-up, or was stored since.
         taken = isinstance(error, RunExistsError)
         if taken and self._on_conflict is OnConflict.SKIP:
             self.report.kept += 1
         elif taken and self._on_conflict is OnConflict.REPLACE:
             self._replace(run)
         else:
-            super().meet_refusal(run, error)
+            super().handle_refusal(run, error)
 
     def _replace(self, run: CheckedRun) -> None:
         before = self.report.copied
@@ -327,7 +327,7 @@ class _Restoring(Copying):
 
 
 def _former(target: ResultStore, run_id: str, spool: Spool) -> list[CheckedRun]:
-    """Return what a store has under an id, to be put back; nothing if it is damaged beyond that."""
+    """Return what a store has under an id, so that it can be put back; nothing if it is too damaged for that."""
     found = next(iter(target.scan(RunFilter(id=(run_id,)))), None)
     if found is None:
         return []
@@ -359,7 +359,7 @@ def _conflict(plan: _Plan, target: ResultStore) -> RunExistsError:
     runs = "1 run is" if plan.conflicting == 1 else f"{plan.conflicting} runs are"
     names = ", ".join(plan.named) + (", …" if plan.conflicting > len(plan.named) else "")
     return RunExistsError(
-        f"{runs} in {target.location} already, with other content: {names}; nothing was restored",
+        f"{runs} already in {target.location}, with other content: {names}; nothing was restored",
         hint="--on-conflict skip keeps the store's runs, --on-conflict replace takes the archive's",
     )
 

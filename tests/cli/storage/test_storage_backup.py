@@ -137,12 +137,12 @@ def test_conflicts(
     code, _, said = call(capsysbinary, *restore, "--on-conflict", "skip")
     assert (code, said[0].split(" (")[0]) == (
         0,
-        "2 restored, 0 already there, 1 kept as the store has them, 0 failed",
+        "2 restored, 0 already there, 1 kept as in the store, 0 failed",
     )
     assert documents("json:///.")[stored[1]] == document("org/other")
     code, _, said = call(capsysbinary, *restore, "--on-conflict", "replace")
     assert (code, said[0]) == (0, said[0])
-    assert said[0].startswith("1 restored (1 in the place of others), 2 already there, 0 failed")
+    assert said[0].startswith("1 restored (1 replacing others), 2 already there, 0 failed")
     assert documents("json:///.") == documents("runs.db")
 
 
@@ -160,7 +160,7 @@ def test_damaged_runs_exit_with_1_and_are_counted_at_the_restoration(
     assert said[-1].startswith("2 runs backed up, 1 left out")
     outcome = kitt("restore", "a.tar.gz")
     assert outcome.code == 0
-    assert "of the store that was backed up, 1 run was damaged and is not in the archive" in outcome.err
+    assert "1 run was damaged when the store was backed up, and is not in the archive" in outcome.err
     assert len(documents("runs.db")) == 2
 
 
@@ -170,14 +170,14 @@ def test_files_that_stay_behind_are_said(kitt: Kitt, document: Make) -> None:
         store.save_result(document(), attachments=files)
     assert main(["--backend", "json:///.", "storage", "backup", "a.tar.gz"]) == 0
     outcome = kitt("restore", "a.tar.gz")
-    assert "2 files beside the runs stayed behind: runs.db keeps documents only" in outcome.err
+    assert "2 attachments left out: runs.db keeps documents only" in outcome.err
 
 
 @pytest.mark.parametrize(
     ("content", "code", "said"),
     [
         (None, 3, "no such file"),
-        (b"hello", 5, "it does not begin as gzip does"),
+        (b"hello", 5, "it does not begin like a gzip file"),
         (b"", 5, "it is cut off"),
     ],
 )

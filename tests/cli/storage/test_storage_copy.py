@@ -61,7 +61,7 @@ def test_what_is_not_there_is_not_carried_and_not_made(
     before = sorted(tmp_path.rglob("*"))
     assert main(["--backend", source, "storage", *command]) == 4
     error, hint = capsys.readouterr().err.splitlines()
-    assert "does not exist, so there is no run to take from it" in error
+    assert "does not exist, so there are no runs to read from it" in error
     assert hint.startswith("hint: ")
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -71,7 +71,7 @@ def test_filters_say_which_runs(kitt: Kitt, stored: list[str]) -> None:
     assert outcome.code == 0
     assert set(documents("json:///.")) == {stored[1]}
     nothing = kitt("copy", "--to", "json:///other", "--model", "nothing")
-    assert (nothing.code, nothing.err) == (0, "0 copied: no run of runs.db matches\n")
+    assert (nothing.code, nothing.err) == (0, "0 copied: no run in runs.db matches\n")
     assert not Path("other").exists()
 
 
@@ -119,7 +119,7 @@ def test_documents_that_import_refuses_are_copied_and_told(kitt: Kitt) -> None:
         store.save_result(b'{"model": 1, "engine": "e"}', run_id="odd", strict=False)
     outcome = kitt("copy", "--to", "json:///.")
     assert outcome.code == 0
-    assert "1 run copied with fields that do not fit: empty in listings, whole in the documents" in outcome.err
+    assert "1 run copied with fields that do not fit: empty in listings, complete in the documents" in outcome.err
     assert documents("json:///.") == {"empty": b"{}", "odd": b'{"model": 1, "engine": "e"}'}
 
 
@@ -131,7 +131,7 @@ def test_files_that_stay_behind_are_said(
         store.save_result(document(), attachments=files)
     assert main(["--backend", "json:///.", "storage", "copy", "--to", "sqlite:///c.db"]) == 0
     said = capsysbinary.readouterr().err.decode().splitlines()
-    assert said[0] == "2 files beside the runs stayed behind: c.db keeps documents only"
+    assert said[0] == "2 attachments left out: c.db keeps documents only"
     assert said[1].startswith("1 copied, 0 already there, 0 failed")
     assert main(["--backend", "json:///.", "storage", "copy", "--to", "json:///there"]) == 0
     assert "stayed behind" not in capsysbinary.readouterr().err.decode()
@@ -275,7 +275,7 @@ def test_the_same_server_is_not_copied_into_itself(
     uri = "postgresql://user:secret@host/db"
     assert call(servers, "--backend", uri, "storage", "copy", "--to", uri) == 2
     said = capsysbinary.readouterr().err.decode()
-    assert said.startswith("error: the store to copy to is the one that is copied from\nhint: ")
+    assert said.startswith("error: the store to copy to is the one to copy from\nhint: ")
     assert "secret" not in said
 
 
@@ -294,7 +294,7 @@ def test_a_server_that_goes_away_exits_with_4_and_says_how_far_it_came(
     said = capsysbinary.readouterr().err.decode().splitlines()
     assert said[0].startswith("error: run run-03: ")
     assert said[2:] == [
-        "20 copied, 0 already there, 1 failed so far; the same command again goes on from there",
+        "20 copied, 0 already there, 1 failed so far; run the same command again to continue",
         "error: postgresql://host/db cannot be reached",
         "hint: try again",
     ]
@@ -336,7 +336,7 @@ def test_an_interrupted_copy_says_how_far_it_came_and_goes_on(
         _, said = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
     so_far, last = said.splitlines()
-    assert so_far.endswith(" failed so far; the same command again goes on from there")
+    assert so_far.endswith(" failed so far; run the same command again to continue")
     assert last == "error: interrupted"
     done = subprocess.run([*command, "--format", "json"], capture_output=True, check=True)
     report = json.loads(done.stdout)

@@ -28,8 +28,8 @@ def test_several_runs_need_a_directory_or_another_format(kitt: Kitt, stored: lis
     outcome = kitt("export", *stored[:2])
     assert (outcome.code, outcome.out) == (2, b"")
     assert outcome.err.splitlines() == [
-        "error: several runs are selected, and json holds one",
-        "hint: give a directory (-o DIR/) for a file each, or --format jsonl",
+        "error: several runs are selected, but json holds only one",
+        "hint: give a directory (-o DIR/) to get a file per run, or --format jsonl",
     ]
 
 

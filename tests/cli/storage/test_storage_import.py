@@ -74,7 +74,7 @@ def test_a_directory_without_results_exits_with_3(kitt: Kitt, tmp_path: Path) ->
     (tmp_path / "empty").mkdir()
     outcome = kitt("import", "empty")
     assert outcome.code == 3
-    assert outcome.err.splitlines()[0] == "error: empty: there are no results in it"
+    assert outcome.err.splitlines()[0] == "error: empty: it contains no results"
 
 
 def test_lines_come_through_standard_input(kitt: Kitt) -> None:
@@ -159,6 +159,6 @@ def test_a_store_that_goes_away_exits_with_4_and_says_how_far_it_came(
     assert (outcome.code, outcome.out) == (4, b"")
     refused, said, *error = outcome.err.splitlines()
     assert refused.startswith(f"error: {root}/bad/metrics.json: ")
-    assert said == "3 stored, 0 already there, 1 refused so far; the same command again goes on from there"
+    assert said == "3 stored, 0 already there, 1 refused so far; run the same command again to continue"
     assert error == ["error: the server is gone", "hint: try again"]
     assert "2 stored, 3 already there, 1 refused (" in kitt("import", str(root)).err

@@ -77,7 +77,7 @@ def test_a_page_says_how_to_go_on(kitt: Kitt, stored: list[str]) -> None:
         (("aggregate", "--by", "engine", "--metric", "x", "--stat", "mean"), "unknown statistic 'mean'"),
         (("aggregate", "--metric", "x"), "missing option '--by'"),
         (("list", "--model", "x", "--modle", "y"), "--modle"),
-        (("lst",), "no command 'lst'"),
+        (("lst",), "no such command: 'lst'"),
     ],
 )
 def test_bad_use_is_one_line_and_exits_with_2(kitt: Kitt, arguments: tuple[str, ...], message: str) -> None:
@@ -152,8 +152,11 @@ def test_aggregate_computes_statistics_by_group(kitt: Kitt, stored: list[str]) -
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("list", "--limit", "9" * 20), f"'--limit': '{'9' * 20}' is not a number of runs, or the word all"),
-        (("list", "--limit", "9" * 5_000), "is not a number of runs, or the word all"),
+        (
+            ("list", "--limit", "9" * 20),
+            f"'--limit': '{'9' * 20}', expected a number of runs from 1, or the word all",
+        ),
+        (("list", "--limit", "9" * 5_000), ", expected a number of runs from 1, or the word all"),
         (("aggregate", "--by", "model", "--stat", ""), "'--stat': no name is given"),
         (("aggregate", "--by", " , "), "'--by': no name is given"),
         (("stats", "--by", ""), "'--by': no name is given"),
