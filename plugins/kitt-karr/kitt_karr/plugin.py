@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
@@ -11,7 +11,8 @@ from kitt_core.backend import StorageBackend
 from kitt_core.command import Command
 from kitt_core.hookspecs import hookimpl
 from kitt_core.importing import ImportCandidate, Importer
-from kitt_core.storage import Capability, ResultStore
+from kitt_core.storage import ResultStore
+from kitt_karr import CAPABILITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
     import click
 
     from kitt_core.registry import Registry
-
-
-CAPABILITIES: Final = frozenset(
-    map(Capability, ("DELETE", "ATOMIC_BATCH", "CONCURRENT", "ATTACHMENTS", "HISTORY"))
-)
 
 
 @frozen
