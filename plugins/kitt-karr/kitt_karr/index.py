@@ -53,15 +53,9 @@ _TABLES: Final = (
     "CREATE INDEX IF NOT EXISTS karr_runs_unread ON karr_runs (unread) WHERE unread",
 )
 # Those below ``runs`` by name, too: rows of runs that somebody took out by hand would stay.
-_ALL: Final = (
-    "karr_state",
-    "karr_runs",
-    "metrics",
-    "benchmarks",
-    "hardware",
-    "run_documents",
-    "run_labels",
-    "runs",
+_DERIVED: Final = (
+    *("karr_state", "karr_runs", "metrics", "benchmarks", "hardware"),
+    *("run_documents", "run_labels", "runs"),
 )
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 
@@ -246,7 +240,7 @@ class RunIndex(SQLiteStore):
             old = self._repository.commit(known).tree
         else:
             changes = {}
-            for table in _ALL:
+            for table in _DERIVED:
                 driver.execute(f"DELETE FROM {table}")  # noqa: S608  # ours
         if tip is None:
             return

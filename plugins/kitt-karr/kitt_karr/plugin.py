@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
 from kitt_core.hookspecs import hookimpl
 from kitt_core.plugins import Command, ImportCandidate, Importer
-from kitt_core.storage import Capability, ResultStore, StorageBackend
+from kitt_core.storage import ResultStore, StorageBackend
+from kitt_karr import CAPABILITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,11 +18,6 @@ if TYPE_CHECKING:
     import click
 
     from kitt_core.plugins import Registry
-
-
-CAPABILITIES: Final = frozenset(
-    map(Capability, ("DELETE", "ATOMIC_BATCH", "CONCURRENT", "ATTACHMENTS", "HISTORY"))
-)
 
 
 @frozen

@@ -20,7 +20,6 @@ from kitt_karr.git.objects import write_file
 from kitt_karr.git.repository import Repository, translated
 from kitt_karr.layout import FINGERPRINT, recognises
 
-_OF_NAME: Final = 40  # characters of the fingerprint that are in the name
 _UNFINISHED: Final = f"{INTERNAL_PREFIX}karr-"
 _PARTS: Final = frozenset({"config", "objects", "refs"})
 _CONFIG: Final = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = {}\n"
@@ -86,7 +85,7 @@ def machines_repository(directory: Path, fingerprint: str) -> Path:
     Machines whose fingerprints begin alike share that name; ``hardware_fingerprint.txt`` tells whose it is, and
     a suffix keeps them apart.
     """
-    name = safe_name(f"karr-{fingerprint[:_OF_NAME]}") if fingerprint else "karr"
+    name = safe_name(f"karr-{fingerprint[:40]}") if fingerprint else "karr"
     paths = (directory / (name if number == 1 else f"{name}-{number}") for number in count(1))
     return next(path for path in paths if is_free(path) or _is_of(path, fingerprint))
 

@@ -29,12 +29,12 @@ from kitt_core.runs import (
     StoredRun,
 )
 from kitt_core.storage import Capability, ResultStore
+from kitt_karr import CAPABILITIES
 from kitt_karr.attachments import attachments_at_hand
 from kitt_karr.git.repository import Head, Repository, size_of, translated
 from kitt_karr.git.worktree import WorkTree
 from kitt_karr.index import IndexChange, RunIndex
 from kitt_karr.layout import ATTRIBUTES, FINGERPRINT, ROOT_ATTRIBUTES, message_of
-from kitt_karr.plugin import CAPABILITIES
 from kitt_karr.repository_choice import create_repository, is_free
 from kitt_karr.runs import Changes, RunTree, first_changes, place_runs, removal, write_run
 

@@ -30,8 +30,7 @@ TREE: Final = b"tree"
 COMMIT: Final = b"commit"
 
 _LATEST: Final = 253402300799  # seconds: the end of the year 9999
-# Trees of hashes do not compress, and `git gc` compresses everything anew.
-_COMPRESSION: Final = 1
+_COMPRESSION: Final = 1  # trees of hashes do not compress, and `git gc` compresses everything anew
 _OURSELVES: Final = {"NAME": b"KITT", "EMAIL": b"kitt@localhost"}
 _NOT_IN_NAMES: Final = re.compile(rb"[<>\n\0]+")
 

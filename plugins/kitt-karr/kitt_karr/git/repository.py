@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _KINDS: Final = {1: COMMIT, 2: TREE, 3: BLOB}
 _HASH_BYTES: Final = 20
+_EMPTY_TREE: Final = object_id(TREE, b"")  # a directory of that content goes, and is not written
 _CACHED_LISTINGS: Final = 12
 _LARGEST_CACHED: Final = 50_000
 _NOT_WRITABLE: Final = "cannot be written"
@@ -201,9 +202,9 @@ class Repository:
             if found is not None and not found.is_directory:
                 raise file_in_the_way(self.path, (*above, name))
             child = self.changed_tree(None if found is None else found.id, wanted, (*above, name))
-            is_empty = not len(self.listing(child))
-            listing = listing.without(name) if is_empty else listing.with_entry(Entry(name, DIRECTORY, child))
-        return self.add_tree(listing)
+            is_gone = child == _EMPTY_TREE
+            listing = listing.without(name) if is_gone else listing.with_entry(Entry(name, DIRECTORY, child))
+        return self.add_tree(listing) if len(listing) or not above else _EMPTY_TREE
 
     def add_commit(self, tree: str, parent: str | None, message: str) -> str:
         """Write a commit, durably, and return its id; no branch is moved."""

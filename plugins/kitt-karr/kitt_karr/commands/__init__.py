@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 _COLUMNS: Final = ("commit", "time", "author", "message", "added", "removed", "parents")
 _TABLE: Final = ("commit", "time", "message", "added", "removed")
-_SHOWN_OF_COMMIT: Final = 10
-_MOST_DIGITS: Final = 9
 _MEGABYTE: Final = 1_000_000
 _BYTES_PER_OBJECT: Final = 15_000  # measured: 70,000 objects took 1.04 GB
 
@@ -87,7 +85,7 @@ def init(state: State, path: Path | None, *, bare: bool) -> None:
 def _limit(ctx: click.Context, parameter: click.Parameter, text: str) -> int | None:
     if text == "all":
         return None
-    if not (text.isascii() and text.isdigit()) or len(text) > _MOST_DIGITS or int(text) == 0:
+    if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) == 0:
         raise click.BadParameter(f"{text[:40]!r} is not a number of commits, or the word all", ctx, parameter)
     return int(text)
 
@@ -105,7 +103,7 @@ def log(
         file = None if output is None or str(output) == "-" else output.absolute().resolve()
         if file is not None and file.is_relative_to(opened.directory.resolve()):
             raise ConfigurationError(f"{output} is inside the repository", hint="name a file outside of it")
-        shorten = {"commit": lambda value: str(value)[:_SHOWN_OF_COMMIT]}
+        shorten = {"commit": lambda value: str(value)[:10]}
         rows = _journal(opened, limit)
         write_rows(_COLUMNS, rows, output_format, output, table_columns=_TABLE, shorten=shorten)
 
