@@ -341,7 +341,7 @@ class PluginManager:
             if group == kind.group and failed == name:
                 return PluginError(
                     f"{kind.name} {name} of {distribution} failed to load: {reason}",
-                    hint=self._cures.get(key, f"repair or upgrade {distribution}"),
+                    hint=self._cures.get(key, f"reinstall or upgrade {distribution}"),
                 )
         if any(self._is_disabled(entry) for entry in self._entries(kind.group, name)):
             return PluginError(f"{kind.name} {name} is disabled", hint=f"remove it from {_DISABLED}")

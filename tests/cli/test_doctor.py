@@ -66,7 +66,7 @@ def test_a_healthy_place_is_exit_0(kitt: Kitt, store: Store) -> None:
 @pytest.mark.parametrize(
     ("state", "code", "shown", "hint"),
     [
-        (SchemaState.MISSING, 0, "ok", "`kitt storage init` makes it ready"),
+        (SchemaState.MISSING, 0, "ok", "`kitt storage init` prepares it"),
         (SchemaState.OLD, 0, "warning", "`kitt storage migrate` upgrades it"),
         (SchemaState.NEW, 4, "error", "upgrade kitt-core"),
         (SchemaState.FOREIGN, 4, "error", "name another store with --backend"),

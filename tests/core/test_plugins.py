@@ -124,7 +124,7 @@ def test_a_broken_plugin_is_reported_and_stops_nothing_else(install: Install, so
     with pytest.raises(PluginError) as caught:
         manager.find(STORAGE, "broken")
     assert caught.value.message.startswith("backend broken of kitt-broken failed to load: ")
-    assert caught.value.hint == "repair or upgrade kitt-broken"
+    assert caught.value.hint == "reinstall or upgrade kitt-broken"
     assert manager.find(STORAGE, "shelf").name == "shelf"
     assert_others_work(manager)
 

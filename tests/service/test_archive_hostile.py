@@ -58,17 +58,17 @@ def test_the_builder_of_this_test_builds_archives() -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "cut off"),
-        (b"\x1f", "no archive"),
-        (b"\x1f\x8b", "cut off"),
+        (b"", "truncated"),
+        (b"\x1f", "not an archive"),
+        (b"\x1f\x8b", "truncated"),
         (b"{}", "does not begin like a gzip file"),
         (b"PK\x03\x04" + bytes(100), "does not begin like a gzip file"),
         (b"SQLite format 3\0", "does not begin like a gzip file"),
         (tar_of(parts_of(SMALL)), "does not begin like a gzip file"),
-        (gzip.compress(b""), "cut off"),
-        (gzip.compress(b"{}"), "cut off"),
+        (gzip.compress(b""), "truncated"),
+        (gzip.compress(b"{}"), "truncated"),
         (gzip.compress(b"x" * 2000), "no tar header"),
-        (gzip.compress(bytes(10240)), "cut off"),
+        (gzip.compress(bytes(10240)), "truncated"),
         (packed([Part("notes.txt", b"hello")]), "not an archive of KITT"),
         (packed([Part("kitt-archive.json", b"hello")]), "kitt-archive.json"),
         (packed([Part("kitt-archive.json", b"[]")]), "kitt-archive.json"),
@@ -124,13 +124,13 @@ def test_more_fields_are_no_harm() -> None:
         ({"id": None}, "id is missing or wrong"),
         ({"created_at": ""}, "created_at"),
         ({"created_at": "0001-01-01T00:00:00+14:00"}, "created_at"),
-        ({"sha256": "0" * 64}, "announced was 000000000000"),
+        ({"sha256": "0" * 64}, "announced as 000000000000"),
         ({"sha256": "X" * 64}, "sha256 is missing or wrong"),
-        ({"size": 1}, "announced were 1"),
+        ({"size": 1}, "announced as 1"),
         ({"size": -1}, "size is missing or wrong"),
         ({"size": 1 << 31}, "at most 1 GiB"),
         ({"attachments": {}}, "attachments is missing"),
-        ({"attachments": []}, "no place in an archive"),
+        ({"attachments": []}, "does not belong in an archive"),
         ({"attachments": [7]}, "not a JSON object"),
     ],
 )
@@ -154,9 +154,9 @@ def test_a_record_that_cannot_be(fields: dict[str, Any], said: str) -> None:
         ({"file": "metrics.json"}, "not a path for an attachment"),
         ({"file": "outputs/other"}, "was not announced"),
         ({"file": "outputs/B~1"}, "the same name"),
-        ({"size": 6}, "announced were 6"),
-        ({"size": 1 << 60}, "announced were"),
-        ({"sha256": "1" * 64}, "announced was 111111111111"),
+        ({"size": 6}, "announced as 6"),
+        ({"size": 1 << 60}, "announced as"),
+        ({"sha256": "1" * 64}, "announced as 111111111111"),
     ],
 )
 def test_an_attachment_that_cannot_be(fields: dict[str, Any], said: str) -> None:
@@ -170,14 +170,14 @@ def test_an_attachment_that_cannot_be(fields: dict[str, Any], said: str) -> None
 @pytest.mark.parametrize(
     ("part", "said"),
     [
-        (Part("/etc/passwd", b"x"), "no place in an archive"),
-        (Part("../x", b"x"), "no place in an archive"),
-        (Part("kitt-results/../run.json", b"{}"), "no place in an archive"),
-        (Part("kitt-results/a/b/run.json", b"{}"), "no place in an archive"),
-        (Part("kitt-results//run.json", b"{}"), "no place in an archive"),
-        (Part("kitt-results/a\nb/run.json", b"{}"), "no place in an archive"),
-        (Part("kitt-results/two/more", b"x"), "no place in an archive"),
-        (Part("kitt-results/three/metrics.json", b"{}"), "no place in an archive"),
+        (Part("/etc/passwd", b"x"), "does not belong in an archive"),
+        (Part("../x", b"x"), "does not belong in an archive"),
+        (Part("kitt-results/../run.json", b"{}"), "does not belong in an archive"),
+        (Part("kitt-results/a/b/run.json", b"{}"), "does not belong in an archive"),
+        (Part("kitt-results//run.json", b"{}"), "does not belong in an archive"),
+        (Part("kitt-results/a\nb/run.json", b"{}"), "does not belong in an archive"),
+        (Part("kitt-results/two/more", b"x"), "does not belong in an archive"),
+        (Part("kitt-results/three/metrics.json", b"{}"), "does not belong in an archive"),
         (Part("x", b"", tarfile.SYMTYPE, "/etc/passwd"), "a symbolic link"),
         (Part("x", b"", tarfile.LNKTYPE, "/etc/passwd"), "a hard link"),
         (Part("x", b"", tarfile.CHRTYPE), "a device"),
@@ -342,7 +342,7 @@ def test_an_archive_that_is_cut_off_is_refused(length: int) -> None:
 def test_the_last_bytes_count_wherever_the_tar_file_ends(blocks: int) -> None:
     whole = written((stored("a", MINIMAL + b" " * (blocks * 512)), []))
     for cut in range(1, 9):
-        refused(whole[:-cut], "cut off")
+        refused(whole[:-cut], "truncated")
     for i in range(1, 9):
         refused(whole[:-i] + bytes([whole[-i] ^ 1]) + whole[len(whole) - i + 1 :], "damaged")
     refused(whole + b"x", "data after the archive's end")

@@ -97,7 +97,7 @@ def test_standard_output_and_input(kitt: Kitt, stored: list[str], home: Path) ->
     assert documents("json:///new") == documents("runs.db")
     done = subprocess.run(command, input=backup.stdout[:-5], capture_output=True, check=False)
     assert done.returncode == 5
-    assert done.stderr.startswith(b"error: standard input: it is cut off")
+    assert done.stderr.startswith(b"error: standard input: it is truncated")
 
 
 def test_standard_output_holds_one_thing_and_is_no_terminal(
@@ -130,7 +130,7 @@ def test_conflicts(
     restore = ("--backend", "json:///.", "storage", "restore", "a.tar.gz")
     code, _, said = call(capsysbinary, *restore)
     assert code == 5
-    assert said[0].startswith("error: 1 run is in ")
+    assert said[0].startswith("error: 1 run is already in ")
     assert stored[1] in said[0]
     assert "--on-conflict skip" in said[1]
     assert set(documents("json:///.")) == {stored[1]}
@@ -178,7 +178,7 @@ def test_files_that_stay_behind_are_said(kitt: Kitt, document: Make) -> None:
     [
         (None, 3, "no such file"),
         (b"hello", 5, "it does not begin like a gzip file"),
-        (b"", 5, "it is cut off"),
+        (b"", 5, "it is truncated"),
     ],
 )
 def test_what_is_no_archive(kitt: Kitt, content: bytes | None, code: int, said: str) -> None:

@@ -144,7 +144,7 @@ def test_a_store_is_not_copied_into_itself(kitt: Kitt, stored: list[str], tmp_pa
     outcome = kitt("copy", "--to", to.format(here=tmp_path))
     assert outcome.code == 2
     assert outcome.err.splitlines()[0].startswith("error: ")
-    assert "copied from" in outcome.err.splitlines()[0]
+    assert "copy from" in outcome.err.splitlines()[0]
     assert outcome.err.splitlines()[1].startswith("hint: name another")
     assert len(outcome.err.splitlines()) == 2
 
@@ -156,7 +156,7 @@ def test_a_tree_is_not_copied_into_itself(
         store.save_result(document())
     for to in ("json:///.", "json:///kitt-results", "json:///kitt-results/below", "sqlite:///kitt-results/a.db"):
         assert main(["--backend", "json:///.", "storage", "copy", "--to", to]) == 2
-        assert "copied from" in capsysbinary.readouterr().err.decode()
+        assert "copy from" in capsysbinary.readouterr().err.decode()
     assert not list(Path("kitt-results").glob("below*"))
 
 
