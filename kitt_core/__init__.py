@@ -20,14 +20,7 @@ if TYPE_CHECKING:
     from kitt_core.errors import KittError
     from kitt_core.opening import open_store
     from kitt_core.plugins.loading import PluginManager
-    from kitt_core.runs.model import (
-        Attachment,
-        Finding,
-        Page,
-        RunSummary,
-        SchemaStatus,
-        StoredRun,
-    )
+    from kitt_core.runs.model import Attachment, Finding, Page, RunSummary, SchemaStatus, StoredRun
     from kitt_core.runs.query import RunFilter
     from kitt_core.storage.contract import Capability, ResultStore
 

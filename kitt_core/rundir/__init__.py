@@ -34,13 +34,7 @@ from kitt_core.rundir.names import (
     run_path,
     safe_name,
 )
-from kitt_core.rundir.reading import (
-    FoundRun,
-    find_lost_runs,
-    find_runs,
-    locate,
-    read_attachments,
-)
+from kitt_core.rundir.reading import FoundRun, find_lost_runs, find_runs, locate, read_attachments
 from kitt_core.rundir.writing import (
     LOCK_NAME,
     delete_run,

@@ -21,13 +21,7 @@ from kitt_core.errors import InvalidArchiveError, InvalidDocumentError, StoreUna
 from kitt_core.runs import Attachment
 from kitt_core.testing.documents import MINIMAL
 
-from .archives import (
-    CREATED,
-    MARKER,
-    read,
-    stored,
-    written,
-)
+from .archives import CREATED, MARKER, read, stored, written
 from .contents import CORPUS, attachment
 
 ODD_IDS = [

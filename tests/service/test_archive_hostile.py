@@ -18,18 +18,7 @@ from kitt_core.archive.members import Limits
 from kitt_core.errors import InvalidArchiveError
 from kitt_core.testing.documents import MINIMAL
 
-from .archives import (
-    Part,
-    changed,
-    packed,
-    parts_of,
-    read,
-    stored,
-    summed,
-    tar_of,
-    with_json,
-    written,
-)
+from .archives import Part, changed, packed, parts_of, read, stored, summed, tar_of, with_json, written
 from .contents import attachment
 
 SMALL = written(

@@ -12,11 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kitt_core import open_store
-from kitt_core.errors import (
-    InputNotFoundError,
-    InvalidArchiveError,
-    StoreUnavailableError,
-)
+from kitt_core.errors import InputNotFoundError, InvalidArchiveError, StoreUnavailableError
 from kitt_core.runs.codec import digest
 from kitt_core.service.transfer.restoring import check_archive, open_archive, restore_runs
 from kitt_core.storage.memory import MemoryStore

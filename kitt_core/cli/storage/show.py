@@ -14,11 +14,7 @@ from kitt_core.cli.render import FORMATS, OutputName, open_verbatim, write_objec
 from kitt_core.presentation import BenchmarkTable, parse_stored, pivot
 from kitt_core.runs.model import RunRows
 from kitt_core.service.run_lookup import resolve_run_id
-from kitt_core.service.transfer.exporting import (
-    choose_exporter,
-    export_to_stream,
-    select_runs,
-)
+from kitt_core.service.transfer.exporting import choose_exporter, export_to_stream, select_runs
 from kitt_core.storage.contract import ResultStore
 
 __all__ = ["show"]

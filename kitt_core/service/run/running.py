@@ -31,13 +31,7 @@ from kitt_core.runs.ids import new_run_id
 from kitt_core.runs.model import Attachment, CheckedRun, SchemaState
 from kitt_core.service.run.engine_choice import EngineSelection
 from kitt_core.service.run.signals import Interruptions
-from kitt_core.service.run.unsaved import (
-    import_hint,
-    reason_and_hint,
-    reason_of,
-    unsaved_error,
-    write_rescue_file,
-)
+from kitt_core.service.run.unsaved import import_hint, reason_and_hint, reason_of, unsaved_error, write_rescue_file
 from kitt_core.storage.contract import Capability, ResultStore
 
 __all__ = ["FinishedRun", "RunCopy", "RunPlan", "check_places", "perform"]

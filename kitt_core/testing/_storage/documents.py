@@ -11,13 +11,7 @@ import pytest
 from kitt_core.errors import InvalidDocumentError, KittError, UnknownFieldError
 from kitt_core.runs import codec
 from kitt_core.storage.contract import ResultStore
-from kitt_core.testing._storage.questions import (
-    StoreTests,
-    assert_readable,
-    found,
-    put,
-    snapshot,
-)
+from kitt_core.testing._storage.questions import StoreTests, assert_readable, found, put, snapshot
 from kitt_core.testing.documents import HOSTILE, MINIMAL, REFUSED, STANDARD, UNFIT, Refused, as_bytes, run, small
 
 

@@ -14,15 +14,7 @@ from kitt_core.errors import InvalidDocumentError, RunExistsError, UnsupportedOp
 from kitt_core.runs.checking import check_run
 from kitt_core.runs.model import Attachment
 from kitt_core.storage.contract import Capability, ResultStore
-from kitt_core.testing._storage.questions import (
-    StoreTests,
-    assert_readable,
-    found,
-    lacks,
-    needs,
-    put,
-    snapshot,
-)
+from kitt_core.testing._storage.questions import StoreTests, assert_readable, found, lacks, needs, put, snapshot
 from kitt_core.testing.documents import HOSTILE, MINIMAL, STANDARD, as_bytes, run, small
 
 _BAD_IDS = ("", "a b", "a/b", "../x", "é", "a\n", "a\0", "x" * 129, "a:b", "*", "%41")

@@ -18,14 +18,7 @@ from kitt_core.errors import (
 )
 from kitt_core.runs.model import SchemaState, SchemaStatus
 from kitt_core.storage.contract import Capability, ResultStore
-from kitt_core.testing._storage.questions import (
-    StoreTests,
-    assert_readable,
-    found,
-    lacks,
-    needs,
-    snapshot,
-)
+from kitt_core.testing._storage.questions import StoreTests, assert_readable, found, lacks, needs, snapshot
 from kitt_core.testing.documents import MINIMAL, STANDARD, as_bytes, small
 
 _THREADS = 8

@@ -13,14 +13,7 @@ from kitt_core.runs.model import Page, StoredRun
 from kitt_core.runs.query import ORDER_FIELDS, Filters
 from kitt_core.storage.contract import Capability, ResultStore
 from kitt_core.testing._storage.agreement import fill
-from kitt_core.testing._storage.questions import (
-    StoreTests,
-    assert_readable,
-    listed,
-    needs,
-    put,
-    snapshot,
-)
+from kitt_core.testing._storage.questions import StoreTests, assert_readable, listed, needs, put, snapshot
 from kitt_core.testing.documents import MINIMAL, STANDARD, as_bytes, run, small
 
 # Byte order, locale order, UTF-16 order and case-insensitive order all differ from this one somewhere.

@@ -11,15 +11,7 @@ from kitt_core.errors import InvalidDocumentError, KittError, UnsupportedOperati
 from kitt_core.runs.model import Attachment, Finding, Severity
 from kitt_core.storage.contract import Capability, ResultStore
 from kitt_core.testing._storage.agreement import fill
-from kitt_core.testing._storage.questions import (
-    StoreTests,
-    assert_readable,
-    found,
-    lacks,
-    needs,
-    put,
-    snapshot,
-)
+from kitt_core.testing._storage.questions import StoreTests, assert_readable, found, lacks, needs, put, snapshot
 from kitt_core.testing.documents import HOSTILE, MINIMAL, STANDARD, UNFIT, run, small
 
 _CONTENT = bytes(range(256)) * 300
