@@ -416,7 +416,7 @@ def test_a_store_that_cannot_be_made_is_found_out_before_measuring(bench: Bench,
         paths = (tmp_path / "file/runs.db",)
 
     bench.store = Misplaced()
-    with pytest.raises(StoreUnavailableError, match=r"memory: cannot be written: .*file is no directory"):
+    with pytest.raises(StoreUnavailableError, match=r"memory: cannot be written: .*file is not a directory"):
         bench.run()
     assert bench.engine.opened == []
 
@@ -438,7 +438,7 @@ def test_a_directory_that_cannot_be_written_is_found_out_before_anything_is_meas
 
 def test_a_file_in_the_directorys_place_is_found_out_before_anything_is_measured(bench: Bench) -> None:
     bench.results.write_text("no directory")
-    with pytest.raises(StoreUnavailableError, match="is no directory"):
+    with pytest.raises(StoreUnavailableError, match="is not a directory"):
         bench.run()
     assert bench.engine.opened == []
 
