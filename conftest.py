@@ -33,11 +33,12 @@ _MISSING: Final = "missing"
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known and begin to add up seconds."""
     config.addinivalue_line("markers", "each_postgres(always): runs on each PostgreSQL version that is installed")
-    config.pluginmanager.register(_SecondsPerDirectory(), "seconds-per-directory")
+    if not hasattr(config, "workerinput"):  # with xdist the controller hears of every test
+        config.pluginmanager.register(_SecondsPerDirectory(), "seconds-per-directory")
 
 
 class _SecondsPerDirectory:
-    """Says at the end how many tests of each directory ran and what they took; with xdist, in the controller."""
+    """Says at the end how many tests of each directory ran and what they took."""
 
     def __init__(self) -> None:
         self._tests: Counter[str] = Counter()
