@@ -47,22 +47,14 @@ _COMMANDS: Final = {
 class _Root(LazyGroup):
     """KITT's own commands, followed by those of plugins."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*super().summaries(ctx), *self._added(ctx)]
-
     def summaries(self, ctx: click.Context) -> dict[str, str]:
-        # A summary is known only once its plugin is imported, so a help page imports those that declare commands.
-        return super().summaries(ctx) | {name: _summary(_state(ctx), name) for name in self._added(ctx)}
-
-    def _added(self, ctx: click.Context) -> list[str]:
-        """Return the names of the commands that plugins add."""
         own, state = super().summaries(ctx), _state(ctx)
-        names = state.declared_commands
-        if names is None:
+        added = state.declared_commands
+        if added is None:
             from kitt_core.plugins.loading import COMMANDS
 
-            names = state.plugins.names(COMMANDS)
-        return [name for name in names if name not in own]
+            added = {name: _summary(state, name) for name in state.plugins.names(COMMANDS)}
+        return own | {name: summary for name, summary in added.items() if name not in own}
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         found = super().get_command(ctx, cmd_name)

@@ -56,16 +56,17 @@ class State:
         return PluginManager()
 
     @property
-    def declared_commands(self) -> list[str] | None:
-        """The names of the commands that plugins declare, sorted; None if only the plugin manager knows.
+    def declared_commands(self) -> dict[str, str] | None:
+        """What the distributions of commands say they are, by command; None if only the plugin manager knows.
 
-        The manager takes a while to import, which is not needed to find that there are none.
+        Neither the manager nor a plugin is imported for it: a help page should not cost what plugins cost.
         """
         if "plugins" in vars(self) or os.environ.get(_DISABLED):
             return None
         from importlib.metadata import entry_points
 
-        return sorted({entry.name for entry in entry_points(group=_COMMANDS)})
+        entries = sorted(entry_points(group=_COMMANDS), key=lambda entry: entry.name)
+        return {entry.name: (entry.dist and entry.dist.metadata["Summary"]) or "" for entry in entries}
 
     @cached_property
     def configuration(self) -> Configuration:

@@ -20,13 +20,10 @@ def test_the_package_alone_imports_none_of_its_modules() -> None:
     assert {name for name in imported_by("import kitt_core") if name.startswith("kitt_core.")} == set()
 
 
-def test_a_help_page_without_commands_of_plugins_needs_no_plugin_manager() -> None:
-    modules = imported_by("from kitt_core.cli.app import main; main(['storage', '--help'])")
-    assert (
-        modules
-        & {"kitt_core.plugins.loading", "kitt_core.storage.contract", "kitt_core.config", "pluggy", "cattrs"}
-        == set()
-    )
+def test_a_help_page_needs_no_plugin_manager() -> None:
+    modules = imported_by("from kitt_core.cli.app import main; main(['--help'])")
+    unwanted = {"kitt_core.plugins.loading", "kitt_core.storage.contract", "kitt_core.config", "pluggy", "cattrs"}
+    assert modules & unwanted == set()
 
 
 def test_every_public_name_is_there_and_is_that_of_its_module() -> None:

@@ -105,7 +105,7 @@ def test_an_unknown_option_has_the_nearest_name() -> None:
     assert caught.value.hint == "did you mean wait?"
     with pytest.raises(ConfigurationError) as caught:
         build_options(attrs.make_class("Nothing", []), {"a": 1}, "backend y")
-    assert caught.value.hint == "backend y has none"
+    assert caught.value.hint == "backend y has no options"
 
 
 def test_a_missing_option_has_its_cure() -> None:
