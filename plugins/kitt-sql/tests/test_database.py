@@ -1,4 +1,4 @@
-"""A database by itself: what others than a store of runs stand on."""
+"""A database by itself, for users other than a store of runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is adopted, and what is not: other people's databases, damaged ones of ours, those of the future."""
+"""What is adopted and what is not: other people's databases, damaged ones of ours, and newer ones."""
 
 from __future__ import annotations
 
@@ -112,4 +112,4 @@ def test_a_database_that_lost_its_history_is_damaged_not_adopted(path: Path) -> 
     with SQLiteDatabase(SQLiteFile(path)) as database:
         status = database.schema_status()
         assert status.state is SchemaState.FOREIGN
-        assert "no migration of it is recorded" in status.notes[0]
+        assert "has no record of migrations" in status.notes[0]

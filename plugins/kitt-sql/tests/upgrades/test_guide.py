@@ -29,7 +29,7 @@ def _statements() -> list[str]:
 
 @pytest.fixture
 def with_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Have the examples follow the migrations that are there; return the version that they make."""
+    """Number the examples after the existing migrations; return the version that they make."""
     folder = tmp_path / "migrations"
     shutil.copytree(Path(migrations.__file__).with_name("migrations"), folder)
     names = list(MIGRATIONS[:12])
