@@ -1,4 +1,4 @@
-"""What `kitt run` finds out about a database before it measures."""
+"""What `kitt run` checks about a database before it measures."""
 
 import sqlite3
 from contextlib import closing

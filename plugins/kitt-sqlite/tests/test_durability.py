@@ -1,4 +1,4 @@
-"""What SQLite alone can be asked: a failure at each statement, a fork; kills are the kit's business."""
+"""What only SQLite can be tested for: a failure at each statement, a fork; the kit tests kills."""
 
 from __future__ import annotations
 
