@@ -1,4 +1,4 @@
-"""Connections that are cut and servers that go away: repeated where that is safe, never a run twice or by half."""
+"""Lost connections and servers: writes are retried where that is safe, and no run is stored twice or in part."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 180.0) -> None:
 
 
 class Background:
-    """A call in a thread of its own, and what became of it."""
+    """A call in a thread of its own, and its outcome."""
 
     def __init__(self, call: Callable[[], object]) -> None:
         self.result: object = None
@@ -271,7 +271,7 @@ def test_an_answer_that_never_came_back_is_asked_for_again(
             WRITES[write](store)
             assert relay.swallowed == 1
             assert_whole(store, EXPECTED[write])
-            if write == "import":  # what the lost attempt stored is not a run of somebody else
+            if write == "import":  # what the lost attempt stored is not somebody else's run
                 relay.swallow_answer_to(word)
                 fresh = [_checked(f"n{i}", b"\n" * (i + 1)) for i in range(2)]
                 known = _checked("other", b"")

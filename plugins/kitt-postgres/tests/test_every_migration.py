@@ -1,6 +1,6 @@
-"""The standard that every migration is held to, the next ones too, on PostgreSQL.
+"""The standard that every migration, present or future, must meet on PostgreSQL.
 
-Nothing here names a migration: a new one is tested by being there. The test of kitt-sql does the same on SQLite.
+Nothing here names a migration: a new one is tested because it exists. kitt-sql has the same on SQLite.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Driver = psycopg.Connection[tuple[Any, ...]]
 Contents = dict[str, list[dict[str, Any]]]
 VERSIONS = range(1, len(MIGRATIONS))
 REWRITTEN: set[tuple[int, str, str]] = set()
-"""(version, table, column) whose values a migration is meant to change, each with the reason beside it."""
+"""(version, table, column) whose values a migration is meant to change, each with the reason next to it."""
 
 _TABLES = """SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relname NOT LIKE '\\_yoyo%'
     AND relnamespace = current_schema()::regnamespace AND relname <> 'schema_version'"""

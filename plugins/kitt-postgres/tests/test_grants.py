@@ -50,12 +50,12 @@ SQL: Final = re.findall(r"^```sql\n(.*?)^```$", _section("A database and its rol
 
 def _execute(dsn: str, sql: str) -> None:
     with psycopg.connect(dsn, autocommit=True) as connection:
-        for statement in sql.split(";\n"):  # one by one, as psql does: CREATE DATABASE wants no transaction
+        for statement in sql.split(";\n"):  # one by one, as psql does: CREATE DATABASE allows no transaction
             connection.execute(statement.encode())
 
 
 class Team:
-    """The database of the page, and a way in for each role."""
+    """The database of the page, and a DSN for each role."""
 
     def __init__(self, server: PrivateServer) -> None:
         self.server = server
@@ -188,7 +188,7 @@ def test_only_the_owner_upgrades_and_the_grants_are_given_again(
         _refused(team, user, capsys, "migrate")
     assert team.kitt("kitt_owner", "migrate") == 0
     with open_store(team.dsn("ada")) as store:
-        assert store.count() == 1  # the default privileges are for the new tables, too
+        assert store.count() == 1  # the default privileges cover the new tables
         with pytest.raises(StoreUnavailableError, match="not permit"):
             store.save_result(documents.small(1))
         team.grant_again()

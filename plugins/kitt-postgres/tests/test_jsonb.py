@@ -1,4 +1,4 @@
-"""``runs.raw_json`` answers SQL, and what JSONB can't hold of a document is kept bit for bit all the same."""
+"""``runs.raw_json`` answers SQL, and what JSONB can't hold of a document is kept byte for byte all the same."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ HOSTILE: Final = {
     "words that are no numbers": b'{"model": "NaN", "engine": "Infinity", "1e400": "-Infinity"}',
 }
 
-# The projection, said once more and more slowly.
+# The projection again, written more simply.
 
 
 def _expected(value: Any) -> Any:
@@ -67,7 +67,7 @@ def _double(value: float | Decimal) -> float:
 
 
 def _same(found: Any, expected: Any) -> bool:
-    """Whether two documents are equal; a number that is no integer is compared as a double."""
+    """Whether two documents are equal; a number that is not an integer is compared as a double."""
     if isinstance(expected, dict):
         return (
             isinstance(found, dict)
@@ -155,11 +155,11 @@ def test_rebuilding_the_rows_makes_the_projection_anew(store: ResultStore, conne
     assert _same(_raw_json(connection, run_id), codec.parse(documents.STANDARD))
 
 
-# Whatever JSON a document is.
+# Documents of any JSON.
 
 _CHARACTERS = st.sampled_from('a"\\/\0\x1f\x7f\x80\ud800\udbff\udc00\udfff\ufffd\uffff\U0001f999')
 _TEXTS = st.text(_CHARACTERS, max_size=8).map(json.dumps) | st.text(max_size=8).map(
-    lambda text: json.dumps(text, ensure_ascii=False)  # st.text draws no surrogates by itself
+    lambda text: json.dumps(text, ensure_ascii=False)  # st.text draws no surrogates by default
 )
 _NUMBERS = (
     st.from_regex(r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,4})?", fullmatch=True)

@@ -51,7 +51,7 @@ def database(new_database: Callable[[], Database]) -> Database:
 
 @pytest.fixture
 def connection(database: Database) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """A connection of somebody else to the same database."""
+    """Somebody else's connection to the same database."""
     with psycopg.connect(database.dsn, autocommit=True) as connection:
         if schema := database.options.get("schema"):
             connection.execute("SELECT set_config('search_path', %s, false)", [schema])
@@ -59,7 +59,7 @@ def connection(database: Database) -> Iterator[psycopg.Connection[tuple[Any, ...
 
 
 def _contents(connection: psycopg.Connection[tuple[Any, ...]]) -> list[Any]:
-    """Return every object of the schema with its definition's and its rows' last change."""
+    """Return every object of the schema with the last change of its definition and its rows."""
     tables = connection.execute(
         "SELECT oid, xmin::text, relname, relkind FROM pg_class"
         " WHERE relnamespace = current_schema()::regnamespace ORDER BY oid"
@@ -128,7 +128,7 @@ def test_an_older_database_is_refused_until_it_is_migrated(
 
 
 def to_version_11(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
-    """Make a current database one that version 12 is still to come to."""
+    """Turn a current database into one of version 11."""
     connection.execute("DROP TABLE run_documents, run_labels")
     connection.execute("DROP INDEX idx_runs_model_timestamp, idx_runs_engine_timestamp")
     connection.execute("DELETE FROM schema_version WHERE version > 11")
@@ -207,7 +207,7 @@ def test_the_tables_of_somebody_else_are_left_alone(
             with pytest.raises(SchemaMissingError, match="kitt storage init"):
                 call()
         assert _contents(connection) == before
-        store.initialize()  # asked for: ours stand beside theirs
+        store.initialize()  # on request: ours are created next to theirs
         store.save_result(DOCUMENT)
     assert connection.execute("SELECT xmin::text, * FROM songs").fetchall() == before[-1]
 

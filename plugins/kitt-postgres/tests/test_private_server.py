@@ -1,4 +1,4 @@
-"""The private server where no other test would notice: what it leaves behind, and what it says when refused."""
+"""The private server, as far as no other test covers it: what it leaves behind, and its errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a real server refuses is told in one line, with its cure and without a secret, and harms nothing."""
+"""What a real server refuses is reported in one line, with a cure and without secrets, and does no harm."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PASSWORD = "p4ss-of-r0le"
 
 @contextmanager
 def quickly() -> Iterator[None]:
-    """Expect an answer before the ten seconds are over for which a server is waited for."""
+    """Expect an answer before the ten seconds for which a lost server is waited for."""
     start = time.monotonic()
     yield
     assert time.monotonic() - start < 10
@@ -38,7 +38,7 @@ def quickly() -> Iterator[None]:
 
 @pytest.fixture
 def role(postgres_server: PrivateServer) -> Iterator[str]:
-    """A role that may log in, and nothing else."""
+    """A role that may log in and do nothing else."""
     postgres_server.execute(f"CREATE ROLE guest LOGIN PASSWORD '{PASSWORD}'")
     yield "guest"
     postgres_server.execute("DROP ROLE guest")
@@ -46,13 +46,13 @@ def role(postgres_server: PrivateServer) -> Iterator[str]:
 
 @contextmanager
 def locked(server: PrivateServer, database: str) -> Iterator[psycopg.Connection[Any]]:
-    """Hold a lock that nobody gets past."""
+    """Hold a lock that blocks everybody."""
     with psycopg.connect(server.dsn(database)) as connection:
         connection.execute("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE")
         yield connection
 
 
-# Getting in.
+# Connecting.
 
 
 @pytest.mark.parametrize("host", ["tcp", "socket"])
@@ -68,7 +68,7 @@ def test_a_wrong_password(postgres_server: PrivateServer, database: str, refused
 
 
 def test_no_such_database(postgres_server: PrivateServer, refused: Any) -> None:
-    with open_store(postgres_server.dsn("nowhere")) as store, quickly(), refused("nowhere", "no such database"):
+    with open_store(postgres_server.dsn("nowhere")) as store, quickly(), refused("nowhere", "does not exist"):
         store.count()
 
 
@@ -96,7 +96,7 @@ def test_no_socket_is_there(refused: Any) -> None:
 def test_a_host_that_nobody_knows(refused: Any) -> None:
     with open_store("postgresql://me:wr0ng-s3cret@no-such-host.invalid/kitt") as store:
         for call in (store.count, store.schema_status):
-            with quickly(), refused("no-such-host.invalid", "nobody knows that host"):
+            with quickly(), refused("no-such-host.invalid", "the host name is unknown"):
                 call()
 
 
@@ -134,7 +134,7 @@ def test_the_second_of_two_hosts_is_taken(
         assert_usable(store)
 
 
-# Being allowed.
+# Permissions.
 
 
 def test_a_database_without_tables(postgres_server: PrivateServer, refused: Any, assert_usable: Usable) -> None:
@@ -273,13 +273,13 @@ def test_a_server_without_a_free_connection(
     with open_store(dsn, connect_timeout=1) as store:
         with psycopg.connect(dsn):
             for call in (store.count, store.schema_status, lambda: store.save_result(documents.MINIMAL)):
-                with quickly(), refused("has no connection left"):
+                with quickly(), refused("has no free connection"):
                     call()
         assert_usable(store)
     postgres_server.execute(f"DROP OWNED BY {role}", database)
 
 
-# Refusing in the middle.
+# Failing halfway.
 
 
 @pytest.mark.parametrize("table", ["runs", "benchmarks", "metrics", "hardware", "run_documents", "run_labels"])
