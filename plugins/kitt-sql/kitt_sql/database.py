@@ -34,8 +34,8 @@ class SqlDatabase(abc.ABC):
     """A database with the tables of `kitt_sql.schema.tables`; it connects when it is first used.
 
     Each call has its own short transaction. It is a context manager and safe to use from several threads; after a
-    fork the child connects anew. Unless stated otherwise, every method raises `StoreUnavailableError` if the
-    database can't be reached or is closed.
+    fork the child opens its own connections. Unless stated otherwise, every method raises `StoreUnavailableError`
+    if the database can't be reached or is closed.
 
     Args:
         engine: Its transactions are reads.
@@ -238,7 +238,7 @@ class SqlDatabase(abc.ABC):
 
 
 def _forbid_inheriting(engine: Engine) -> None:
-    """Make the engine connect anew in a child process instead of sharing its parent's connection.
+    """Make the engine open a connection in a child process instead of sharing its parent's connection.
 
     Shared, a file's locks would be lost, and two processes would talk on one socket at once.
     """

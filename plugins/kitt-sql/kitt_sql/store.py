@@ -243,7 +243,7 @@ class SqlResultStore(ResultStore):
         """Yield what is wrong with the database as a whole, with documents, and with the rows derived from them.
 
         Only an intact document is trusted: the rows of a damaged one may be all that is left of the run.
-        ``rebuild`` writes the rows of runs anew from their documents.
+        ``rebuild`` derives such rows again from their documents.
         """
         self.schema_status()  # what can't even be opened is unavailable, not damaged
         check = DocumentCheck()
@@ -257,7 +257,7 @@ class SqlResultStore(ResultStore):
             yield Finding(None, Severity.DAMAGE, f"not all of it can be read: {error.message}")
 
     def compare_rows(self, run: StoredRun, derived: RunRows, *, rebuild: bool) -> Iterator[Finding]:
-        """Yield how the stored rows of a run differ from its document's; ``rebuild`` writes them anew."""
+        """Yield how the stored rows of a run differ from its document's; ``rebuild`` replaces them."""
         with self.database.reading() as connection:
             stored = stored_rows(connection, run.id)
         if stored is None:  # deleted meanwhile

@@ -46,7 +46,7 @@ def test_an_old_database_is_recognised_and_refused_until_it_is_migrated(path: Pa
     assert path.read_bytes() == before
 
 
-def test_it_becomes_what_a_new_database_is(path: Path, version: int, new_schema: Any, schema_of: Any) -> None:
+def test_it_becomes_like_a_new_database(path: Path, version: int, new_schema: Any, schema_of: Any) -> None:
     with SQLiteDatabase(SQLiteFile(path)) as database:
         assert database.migrate() == list(MIGRATIONS[version:])
         assert database.migrate() == []

@@ -30,7 +30,7 @@ ODDITIES: Final = {
         "schema_version lacks 4, 7",
     ),
     "no version row": (10, "DELETE FROM schema_version", "no version is recorded"),
-    "a number that is no version": (
+    "a number that is not a version": (
         10,
         "INSERT INTO schema_version (version) VALUES (-3), (0)",
         "schema_version has numbers that are not versions: -3, 0",
@@ -64,7 +64,7 @@ ODDITIES: Final = {
         "DROP TABLE campaign_logs; DROP TABLE agent_settings",
         "tables of version 10 are missing: agent_settings, campaign_logs",
     ),
-    "no tables beside the runs": (
+    "only the tables of runs": (
         10,
         (
             "DROP TABLE campaign_logs; DROP TABLE quick_test_logs; DROP TABLE agent_settings;"
@@ -148,7 +148,7 @@ def test_without_a_version_no_table_is_early_or_missing(
     assert "already exists" not in notes
 
 
-def test_an_odd_database_becomes_what_a_new_one_is(
+def test_an_odd_database_becomes_like_a_new_one(
     path: Path, odd: str | None, new_schema: Any, schema_of: Any
 ) -> None:
     with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
@@ -188,7 +188,7 @@ def test_a_token_that_was_left_after_version_4_is_hashed(path: Path, make_old: C
     assert row == ("", hashlib.sha256(TOKEN.encode()).hexdigest(), TOKEN[:8])
 
 
-def test_references_to_nothing_end_and_what_is_nothing_without_them_is_left_out(
+def test_broken_references_become_null_and_rows_that_need_them_are_left_out(
     path: Path, make_old: Callable[[int], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(_changed(path, 11, make_old, ODDITIES["broken references"][1])) as connection:
@@ -201,7 +201,7 @@ def test_references_to_nothing_end_and_what_is_nothing_without_them_is_left_out(
     assert "rows that refer to missing agents and were left out: 1 (agent_settings 2)" in caplog.text
 
 
-def test_texts_in_other_columns_of_time_become_none_and_are_named(
+def test_unreadable_times_in_other_columns_become_null_and_are_named(
     path: Path, make_old: Callable[[int], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     scripts = (
@@ -275,7 +275,9 @@ def test_tables_and_views_of_the_user_stay_as_they_are(path: Path, make_old: Cal
         assert connection.execute("PRAGMA foreign_key_list(notes)").fetchone()[2] == "runs"
 
 
-def test_a_log_that_kitt_1_left_beside_the_file_is_part_of_it(path: Path, make_old: Callable[[int], None]) -> None:
+def test_a_log_that_kitt_1_left_next_to_the_file_is_part_of_it(
+    path: Path, make_old: Callable[[int], None]
+) -> None:
     make_old(10)
     with closing(sqlite3.connect(path)) as writer:
         writer.execute("UPDATE web_settings SET value = 'http://late:1'")

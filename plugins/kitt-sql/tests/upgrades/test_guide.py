@@ -69,7 +69,7 @@ def test_the_examples_keep_every_row_of_parents_and_children(
         assert versions == [(n,) for n in range(1, with_examples + 1)]
 
 
-def test_a_statement_for_one_database_is_none_of_the_other() -> None:
+def test_a_statement_for_one_database_is_left_out_of_the_other() -> None:
     assert expand("{sqlite} DROP TABLE a", SQLITE_MACROS) == " DROP TABLE a"
     assert expand("{sqlite} DROP TABLE a", POSTGRESQL_MACROS) is None
     assert expand("{postgresql} DROP TABLE a", SQLITE_MACROS) is None

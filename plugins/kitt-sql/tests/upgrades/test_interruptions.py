@@ -142,7 +142,7 @@ def test_readers_may_go_on_reading_what_they_saw(large: Path) -> None:
 
 
 @pytest.mark.parametrize("journal", ["wal", "delete"])
-def test_who_holds_the_file_for_writing_is_waited_for_only_so_long(
+def test_another_writer_is_waited_for_only_so_long(
     large: Path, journal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_database, "PATIENCE", 0.2)
