@@ -57,7 +57,7 @@ def test_a_text_file_given_as_database(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_database_in_a_place_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_database_in_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
         SQLiteResultStore(SQLiteOptions(tmp_path / "file" / "runs.db")) as store,
@@ -180,7 +180,7 @@ def test_a_limit_that_leaves_no_room_for_the_tables(tmp_path: Path) -> None:
     assert "full" in message or "input/output error" in message
 
 
-def test_the_size_is_that_of_the_database_alone(tmp_path: Path) -> None:
+def test_the_size_is_that_of_the_database_only(tmp_path: Path) -> None:
     (tmp_path / "runs.db2").write_bytes(bytes(10_000_000))
     with SQLiteResultStore(SQLiteOptions(tmp_path / "runs.db")) as store:
         store.save_result(documents.MINIMAL)
