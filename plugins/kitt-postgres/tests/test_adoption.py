@@ -121,7 +121,7 @@ def test_an_old_database_is_recognised_and_tried_out(
     assert sorted(map(str, connection.execute(OBJECTS))) == before
 
 
-def test_it_becomes_what_a_new_database_is(
+def test_it_becomes_like_a_new_database(
     database: Database, connection: Driver, old: tuple[int, int | None], new_schema: set[Any]
 ) -> None:
     with database.open() as store:
@@ -197,7 +197,7 @@ def test_plain_tokens_are_hashed(database: Database, connection: Driver) -> None
     assert rows == [("", 64, TOKEN[:8])]
 
 
-def test_texts_that_are_no_json_and_times_that_are_none_do_not_stop_it(
+def test_texts_that_are_not_json_and_unreadable_times_do_not_stop_it(
     database: Database, connection: Driver, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_old(connection, 10)
@@ -213,7 +213,7 @@ def test_texts_that_are_no_json_and_times_that_are_none_do_not_stop_it(
     assert "rows with a time that cannot be read: 2 (web_campaigns camp0, web_campaigns camp1)" in caplog.text
 
 
-def test_who_may_read_the_old_tables_may_read_the_new_ones(database: Database, connection: Driver) -> None:
+def test_roles_that_may_read_the_old_tables_may_read_the_new_ones(database: Database, connection: Driver) -> None:
     make_old(connection, 10)
     connection.execute("GRANT SELECT ON runs TO PUBLIC")
     with database.open() as store:
@@ -223,7 +223,7 @@ def test_who_may_read_the_old_tables_may_read_the_new_ones(database: Database, c
     ).fetchone() == (True,)
 
 
-def test_a_view_of_somebody_else_is_named_as_the_reason_and_nothing_is_changed(
+def test_somebody_elses_view_is_named_as_the_reason_and_nothing_is_changed(
     database: Database, connection: Driver
 ) -> None:
     make_old(connection, 10)
@@ -255,7 +255,7 @@ def test_a_reader_that_stays_in_its_transaction_delays_it_only_so_long(
 def dump(postgres_server: PrivateServer) -> Iterator[str]:
     """A database as KITT 1.x left it, loaded by the server's own psql: the dump's COPY blocks need it."""
     if not DUMP.exists():
-        pytest.skip("../shared is not beside this checkout")
+        pytest.skip("../shared is not next to this checkout")
     dsn = postgres_server.create_database("legacy")
     (psql,) = (
         server.directory / "psql" for server in installed_servers() if server.major == postgres_server.major

@@ -223,7 +223,7 @@ def test_a_server_that_is_restarted_in_the_middle_of_a_write(
         assert_usable(store)
 
 
-def test_a_server_that_stays_away_is_told_in_time(own_server: PrivateServer, refused: Any) -> None:
+def test_a_server_that_stays_away_is_reported_in_time(own_server: PrivateServer, refused: Any) -> None:
     with open_store(own_server.create_database(), connect_timeout=1) as store:
         store.initialize()
         store.save_result(documents.MINIMAL, run_id="before")
@@ -258,7 +258,7 @@ def test_a_standby_answers_and_refuses_to_write(own_server: PrivateServer, refus
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_an_answer_that_never_came_back_is_asked_for_again(
+def test_a_write_whose_answer_was_lost_is_retried(
     postgres_server: PrivateServer, database: str, write: str, assert_usable: Usable
 ) -> None:
     """The server has committed, the client does not know: it writes again, and finds its own run."""

@@ -135,7 +135,7 @@ def test_a_failure_at_any_statement_from_any_version_changes_nothing(
         "UPDATE _yoyo_migration SET migration_id = 'kitt-0012-other' WHERE migration_id LIKE 'kitt-0012%'",
     ],
 )
-def test_a_migration_of_ours_that_is_unknown_is_of_the_future(
+def test_an_unknown_migration_of_ours_is_of_a_later_kitt(
     database: Database, connection: Driver, script: str
 ) -> None:
     with database.open() as store:

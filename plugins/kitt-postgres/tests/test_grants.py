@@ -154,7 +154,7 @@ def test_a_runner_adds_runs_and_takes_none_away(
         assert store.get_document(RUN_ID) == documents.STANDARD
 
 
-def test_a_writer_deletes_and_rebuilds_besides(team: Team, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_writer_also_deletes_and_rebuilds(team: Team, capsys: pytest.CaptureFixture[str]) -> None:
     with open_store(team.dsn("ada")) as store:
         run_id = store.save_result(documents.small(1))
         with psycopg.connect(team.server.dsn(DATABASE), autocommit=True) as connection:
@@ -225,7 +225,7 @@ def test_the_dump_of_the_page_is_restored_whole(
         team.server.drop_database("kitt_restored")
 
 
-def test_who_may_make_no_schema_is_told_so(team: Team) -> None:
+def test_a_role_that_may_not_create_a_schema_gets_an_error(team: Team) -> None:
     with open_store(team.dsn("ada"), schema="team") as store:
         with pytest.raises(StoreUnavailableError, match="not permit"):
             store.initialize()

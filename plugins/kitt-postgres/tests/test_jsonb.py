@@ -41,7 +41,7 @@ HOSTILE: Final = {
     "a lone high surrogate": rb'{"model": "m\ud83d", "engine": "e", "x": "\ud83dx\uD83D\u0041"}',
     "keys that become one": rb'{"model": "m", "engine": "e", "a\u0000": 1, "a\ufffd": 2}',
     "escaped backslashes": rb'{"model": "m\\u0000", "engine": "e", "x": "\\\u0000\\\\ud800"}',
-    "words that are no numbers": b'{"model": "NaN", "engine": "Infinity", "1e400": "-Infinity"}',
+    "words that are not numbers": b'{"model": "NaN", "engine": "Infinity", "1e400": "-Infinity"}',
 }
 
 # The projection again, written more simply.
@@ -110,7 +110,7 @@ def _raw_json(connection: Connection, run_id: str) -> Any:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_document_is_kept_bit_for_bit_and_what_jsonb_can_hold_of_it_is_projected(
+def test_a_document_is_kept_byte_for_byte_and_what_jsonb_can_hold_of_it_is_projected(
     store: ResultStore, connection: Connection, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     document = HOSTILE[name]
@@ -131,7 +131,7 @@ def test_the_three_operators_answer(store: ResultStore, connection: Connection) 
     assert cuda == [(run_id, 80, "12.8")]
 
 
-def test_a_projection_that_is_refused_is_null_with_a_warning_and_no_refused_save(
+def test_a_refused_projection_is_null_with_a_warning_and_the_run_is_saved(
     store: ResultStore, connection: Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(document: bytes) -> str:
@@ -148,7 +148,7 @@ def test_a_projection_that_is_refused_is_null_with_a_warning_and_no_refused_save
     assert list(store.verify()) == []
 
 
-def test_rebuilding_the_rows_makes_the_projection_anew(store: ResultStore, connection: Connection) -> None:
+def test_rebuilding_the_rows_renews_the_projection(store: ResultStore, connection: Connection) -> None:
     run_id = store.save_result(documents.STANDARD)
     connection.execute("UPDATE runs SET raw_json = NULL, model = 'lost'")
     assert [finding.run_id for finding in store.verify(rebuild=True)] == [run_id]
@@ -211,7 +211,7 @@ def test_the_examples_of_the_page_find_something(store: ResultStore, connection:
     assert {operator for operator in ("->", "->>", "@>") if operator in "".join(queries)} == {"->", "->>", "@>"}
 
 
-def test_the_indexes_of_the_page_serve_its_queries_and_no_save_minds_them(
+def test_the_indexes_of_the_page_serve_its_queries_and_do_not_hinder_saves(
     store: ResultStore, connection: Connection
 ) -> None:
     store.save_results([documents.small(i) for i in range(50)])

@@ -135,7 +135,7 @@ def to_version_11(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
     connection.execute("DELETE FROM _yoyo_migration WHERE migration_id = %s", [migration_names()[11]])
 
 
-def test_of_processes_that_migrate_at_once_one_applies_and_the_others_find_nothing_to_do(
+def test_one_of_several_migrating_processes_applies_and_the_others_find_nothing_to_do(
     connection: psycopg.Connection[tuple[Any, ...]], start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     processes = [start(_MIGRATE) for _ in range(4)]
@@ -196,7 +196,7 @@ def test_a_newer_database_is_refused_and_left_untouched(
     assert _contents(connection) == before
 
 
-def test_the_tables_of_somebody_else_are_left_alone(
+def test_somebody_elses_tables_are_left_alone(
     database: Database, connection: psycopg.Connection[tuple[Any, ...]]
 ) -> None:
     connection.execute("CREATE TABLE songs (title text)")
@@ -213,7 +213,7 @@ def test_the_tables_of_somebody_else_are_left_alone(
 
 
 @pytest.mark.parametrize("table", ["runs", "metrics", "schema_version"])
-def test_a_table_of_a_name_of_ours_is_refused_and_left_untouched(
+def test_a_table_with_one_of_our_names_is_refused_and_left_untouched(
     database: Database, connection: psycopg.Connection[tuple[Any, ...]], table: str
 ) -> None:
     connection.execute(f"CREATE TABLE {table} (athlete text)".encode())

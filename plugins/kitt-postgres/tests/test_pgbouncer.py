@@ -158,7 +158,7 @@ def test_many_clients_share_few_connections_and_none_sees_anothers_settings(boun
             connection.execute("TRUNCATE runs CASCADE")
 
 
-def test_a_pgbouncer_that_knows_no_prepared_statements_is_told_of(bounced: str) -> None:
+def test_a_pgbouncer_without_prepared_statements_is_reported(bounced: str) -> None:
     assert PROGRAM is not None
     said = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=True).stdout
     if tuple(map(int, re.findall(r"\d+", said)[:2])) >= (1, 21):

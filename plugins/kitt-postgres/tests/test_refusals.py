@@ -93,7 +93,7 @@ def test_no_socket_is_there(refused: Any) -> None:
                 call()
 
 
-def test_a_host_that_nobody_knows(refused: Any) -> None:
+def test_an_unknown_host(refused: Any) -> None:
     with open_store("postgresql://me:wr0ng-s3cret@no-such-host.invalid/kitt") as store:
         for call in (store.count, store.schema_status):
             with quickly(), refused("no-such-host.invalid", "the host name is unknown"):
@@ -107,7 +107,7 @@ def test_a_server_that_never_answers(refused: Any) -> None:
             store.count()
 
 
-def test_a_server_that_is_none(refused: Any) -> None:
+def test_something_that_is_not_a_server(refused: Any) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as odd:
 
         def greet() -> None:
@@ -149,7 +149,7 @@ def test_a_database_without_tables(postgres_server: PrivateServer, refused: Any,
     postgres_server.drop_database("bare")
 
 
-def test_a_schema_that_is_not_there(postgres_server: PrivateServer, database: str, refused: Any) -> None:
+def test_a_missing_schema(postgres_server: PrivateServer, database: str, refused: Any) -> None:
     with open_store(postgres_server.dsn(database), schema="Nobody's") as store:
         with refused(kind=SchemaMissingError):
             store.count()
@@ -313,7 +313,7 @@ def test_a_save_that_fails_at_any_table_leaves_nothing(
 
 @pytest.mark.parametrize("state", ["40001", "40P01"])
 @pytest.mark.parametrize("number", [1, 3], ids=["one", "several"])
-def test_a_save_that_lost_to_another_writer_is_repeated(
+def test_a_save_that_lost_to_another_writer_is_retried(
     postgres_server: PrivateServer, database: str, store: PostgresResultStore, state: str, number: int
 ) -> None:
     postgres_server.execute("CREATE SEQUENCE attempts", database)
@@ -429,7 +429,7 @@ def test_a_schema_of_postgresqls_own(schema: str) -> None:
         ("ssl_min_protocol_version", "one that the documentation of libpq lists"),
     ],
 )
-def test_a_setting_that_libpq_does_not_know_is_no_trouble_of_the_network(setting: str, choices: str) -> None:
+def test_a_setting_that_libpq_does_not_know_is_not_a_network_error(setting: str, choices: str) -> None:
     with PostgresResultStore(
         PostgresOptions(f"postgresql://me:{PASSWORD}@localhost:1/x?{setting}=bogus")
     ) as store:
