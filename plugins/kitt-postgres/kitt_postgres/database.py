@@ -1,4 +1,4 @@
-"""A PostgreSQL database: its connections, its migration in one transaction, and writes that are repeated."""
+"""A PostgreSQL database: its connections, its migration in one transaction, and writes that are retried."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _SIZE: Final = """SELECT sum(pg_catalog.pg_total_relation_size(oid))::bigint FRO
 class PostgresDatabase(SqlDatabase):
     """A database on a PostgreSQL server, with KITT's tables.
 
-    Tables in somebody's database are made when they are asked for, not by the first write.
+    Tables are created on request, not by the first write.
 
     Args:
-        options: The server, and how it is connected to.
+        options: The server, and how to connect to it.
 
     Raises:
         ConfigurationError: libpq can't read the DSN.
@@ -64,7 +64,7 @@ class PostgresDatabase(SqlDatabase):
 
     @contextmanager
     def raw_connection(self) -> Iterator[Driver]:
-        """Lend the driver's connection outside of any transaction: each statement is one.
+        """Lend the driver's connection outside of any transaction: each statement is its own.
 
         Raises:
             psycopg.Error: Whatever the server refuses.
@@ -81,7 +81,7 @@ class PostgresDatabase(SqlDatabase):
 
     @contextmanager
     def raw_writing(self, *, keep: bool = True) -> Iterator[Driver]:
-        """Lend the driver's connection inside a transaction; without ``keep`` it is rolled back in the end.
+        """Lend the driver's connection inside a transaction; without ``keep`` it is rolled back at the end.
 
         Raises:
             psycopg.Error: Whatever the server refuses.
@@ -95,14 +95,14 @@ class PostgresDatabase(SqlDatabase):
                 driver.rollback()
 
     def single_statement(self) -> AbstractContextManager[Driver]:
-        """Lend the driver's connection for a single statement that writes; it is a transaction where it can be."""
+        """Lend the driver's connection for a single write, its own transaction if it needs no settings."""
         return self.raw_writing() if self._server.has_settings else self.raw_connection()
 
     def repeated(self, write: Callable[[bool], T]) -> T:
-        """Call ``write`` again while its connection is lost, for ``connect_timeout`` seconds.
+        """Call ``write``, and again while its connection is lost, for up to ``connect_timeout`` seconds.
 
         Args:
-            write: Told whether it was called before; what it did then may have been stored.
+            write: Called with whether this is a retry; what it wrote before may have been stored.
 
         Raises:
             SchemaError: The schema is not the current one.
@@ -119,7 +119,7 @@ class PostgresDatabase(SqlDatabase):
                     if now > deadline or not is_lost(error):
                         raise
                 # Not all at the same moment: many clients may have lost the same server.
-                time.sleep(random.uniform(0.02, 0.2))  # noqa: S311  # no secret
+                time.sleep(random.uniform(0.02, 0.2))  # noqa: S311  # not a secret
 
     # The schema.
 
@@ -132,7 +132,7 @@ class PostgresDatabase(SqlDatabase):
 
     @contextmanager
     def migrating(self, *, dry_run: bool) -> Iterator[Driver]:
-        """Lend a connection inside the one transaction that a migration is, one migrator at a time."""
+        """Lend a connection inside the one transaction of a migration, one migrator at a time."""
         with self.translated(), self.raw_writing(keep=not dry_run) as driver:
             driver.execute("SET LOCAL statement_timeout = 0")
             driver.execute("SELECT pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])
@@ -140,7 +140,7 @@ class PostgresDatabase(SqlDatabase):
             yield driver
 
     def _create_schema(self, driver: Driver) -> None:
-        # Asked first: IF NOT EXISTS wants the permission to create even where there is nothing to do.
+        # Checked first: IF NOT EXISTS needs the permission to create even if there is nothing to do.
         name = self._server.options.schema
         if name and not driver.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [name]).fetchone():
             driver.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))

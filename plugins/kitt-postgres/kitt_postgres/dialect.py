@@ -34,9 +34,9 @@ __all__ = ["PostgresDialect"]
 
 _CODE_POINTS: Final = "C"
 _SUMMABLE: Final = 1e290
-"""Sums of numbers below it stay below the largest double, however many they are."""
+"""Sums of numbers below it stay below the largest double, however many there are."""
 _SQUARABLE: Final = 1e140
-"""The same for sums of squares: ``avg`` computes them, too, and fails where they overflow."""
+"""The same for sums of squares: ``avg`` computes them as well, and fails if they overflow."""
 _SCALE: Final = 2.0**-600
 
 
@@ -59,8 +59,8 @@ class PostgresDialect(QueryDialect):
         " AND relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)"
     )
     adoption_note = (
-        "KITT 1.x kept its documents as JSONB alone: the text that JSONB gives is the document from then on;"
-        " the order of keys and the spelling of numbers were lost before"
+        "KITT 1.x kept its documents only as JSONB, whose text becomes the document; the order of keys and the"
+        " spelling of numbers were lost before"
     )
     no_limit = None
     positioned: Table = run_documents
@@ -81,11 +81,11 @@ class PostgresDialect(QueryDialect):
         return text == any_(bindparam(name, type_=ARRAY(Text)))
 
     def list_value(self, values: Sequence[str]) -> list[str]:
-        """Give a list: the driver makes an array of it."""
+        """Return a list: the driver makes an array of it."""
         return list(values)
 
     def like(self, text: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-        """Use LIKE, which minds case."""
+        """Use LIKE, which is case-sensitive here."""
         return text.like(bindparam(name, type_=Text))
 
     def pattern_value(self, pattern: str) -> str:
@@ -120,18 +120,18 @@ class PostgresDialect(QueryDialect):
         return text.collate(_CODE_POINTS)
 
     def total(self, number: ColumnElement[float]) -> ColumnElement[float]:
-        """Use ``sum`` where it can't overflow, which would be an error; elsewhere the answer is infinite."""
+        """Use ``sum`` where it can't overflow, which would be an error; elsewhere return infinity."""
         size = func.abs(number)
         small = func.sum(case((size < _SUMMABLE, number)))
         return case((func.max(size) < _SUMMABLE, small), else_=literal(math.inf, Double))
 
     def average(self, number: ColumnElement[float]) -> ColumnElement[float]:
-        """Use ``avg`` where it can't overflow, elsewhere the average of the numbers made smaller."""
+        """Use ``avg`` where it can't overflow, elsewhere the average of the numbers scaled down."""
         size = func.abs(number)
         small = func.avg(case((size < _SQUARABLE, number)))
         scaled = func.avg(case((size >= 1, number * literal(_SCALE, Double)), else_=literal(0.0, Double)))
         return case((func.max(size) < _SQUARABLE, small), else_=scaled / literal(_SCALE, Double))
 
     def scan_position(self) -> ColumnElement[int]:
-        """Use the number that ``run_documents`` has in this database alone; PostgreSQL's rows have none."""
+        """Use a column that ``run_documents`` has only in this database: PostgreSQL's rows have no number."""
         return literal_column(f"{run_documents.name}.position", BigInteger)

@@ -1,7 +1,7 @@
-"""The driver's errors as KITT's: one line, the server, the cause and the cure; never the driver's words.
+"""The driver's errors as KITT's: one line, the server, the cause and the cure; never the driver's text.
 
-What the server says is told by its SQLSTATE. Where a connection is refused libpq gives a text only; it is read
-for the causes that it names in English, and never shown.
+The server's errors are recognised by their SQLSTATE. For a refused connection libpq gives only a text; it is
+searched for causes that it names in English, and never shown.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ __all__ = ["cause_of", "is_collision", "is_lost", "is_refused_value", "translate
 _Cause = tuple[str, str]
 
 _UNPREPARED: Final = (
-    "and a pooler before it mix up prepared statements",
+    "and the pooler in front of it mix up prepared statements",
     "add -O prepare=false, or see docs/team.md on pgbouncer",
 )
 _STATES: Final[dict[str, _Cause]] = {
-    "28P01": ("refused the password", "check user and password of the DSN, or ~/.pgpass"),
+    "28P01": ("refused the password", "check the DSN's user and password, or ~/.pgpass"),
     "28000": ("refused the user", "check the DSN's user, and pg_hba.conf on the server"),
-    "3D000": ("has no such database", "create it with `createdb`, or correct the DSN"),
-    "3F000": ("has no such schema", "create it with CREATE SCHEMA, or correct the option schema"),
+    "3D000": ("names a database that does not exist", "create it with `createdb`, or correct the DSN"),
+    "3F000": ("names a schema that does not exist", "create it with CREATE SCHEMA, or correct the option schema"),
     "42501": (
         "does not permit this user to do that",
         "grant it what docs/team.md lists, or connect as another user",
@@ -40,26 +40,26 @@ _STATES: Final[dict[str, _Cause]] = {
     ),
     "53100": ("cannot grow: its disk is full", "free some space on the server and try again"),
     "53200": ("is out of memory", "free some memory on the server and try again"),
-    "53300": ("has no connection left", "raise max_connections, lower pool_size, or put pgbouncer before it"),
-    "54001": ("cannot take an expression of that depth", "ask for less at once"),
+    "53300": ("has no free connection", "raise max_connections, lower pool_size, or put pgbouncer in front of it"),
+    "54001": ("cannot handle an expression of that depth", "ask for less at once"),
     "26000": _UNPREPARED,
     "42P05": _UNPREPARED,
     "55P03": ("is locked by another session", "try again"),
     "57014": (
-        "gave the statement up: it took too long or was cancelled",
+        "stopped the statement: it took too long or was cancelled",
         "try again, or allow more time with -O statement_timeout=60",
     ),
-    "57P01": ("was shut down or cut the connection", "try again when it is up"),
+    "57P01": ("shut down or closed the connection", "try again when it is up"),
     "57P02": ("crashed", "try again when it has recovered"),
     "57P03": ("is starting up or shutting down", "try again in a moment"),
     "40001": ("had too many writers at once", "try again"),
-    "40P01": ("had two writers that waited for each other", "try again"),
+    "40P01": ("had two writers waiting for each other", "try again"),
     "2BP01": (
-        "has views or tables of others that hold on to tables of KITT's",
-        "drop them, run `kitt storage migrate`, and make them again",
+        "has views or tables that depend on KITT's tables",
+        "drop them, run `kitt storage migrate`, and create them again",
     ),
-    "42P01": ("lacks a table of KITT's", "run `kitt storage status`, then `kitt storage init`"),
-    "42703": ("lacks a column of KITT's", "run `kitt storage status`"),
+    "42P01": ("lacks one of KITT's tables", "run `kitt storage status`, then `kitt storage init`"),
+    "42703": ("lacks one of KITT's columns", "run `kitt storage status`"),
 }
 _CLASSES: Final[dict[str, _Cause]] = {
     "08": ("cannot be reached: the connection was lost", "try again when server and network are up"),
@@ -82,7 +82,7 @@ _TEXTS: Final[tuple[tuple[str, _Cause], ...]] = (
     (r"permission denied for database", _STATES["42501"]),
     (
         r"could not translate host name|Name or service not known|failed to resolve|nodename nor servname",
-        ("cannot be reached: nobody knows that host", "check the host of the DSN"),
+        ("cannot be reached: the host name is unknown", "check the host of the DSN"),
     ),
     (r"Connection refused|No such file or directory", _NOT_LISTENING),
     (
@@ -106,7 +106,7 @@ _CHOICES: Final = {
     "sslnegotiation": "postgres or direct",
     "sslcertmode": "disable, allow or require",
 }
-_PASSING: Final = {None, _NOT_LISTENING, _STATES["53300"], _STATES["57P03"]}
+_TRANSIENT: Final = {None, _NOT_LISTENING, _STATES["53300"], _STATES["57P03"]}
 _RETRIED: Final = {"40001", "40P01", "57P01", "57P02", "57P03"}
 _REFUSED_VALUES: Final = {"22P02", "22P05", "22003", "54000", "54001", "22021", "22030", "22032"}
 _KEYED_BY_RUN: Final = {runs.name, run_documents.name, run_labels.name}
@@ -129,9 +129,9 @@ def cause_of(error: BaseException) -> psycopg.Error | None:
 
 
 def is_collision(error: BaseException) -> bool:
-    """Whether a run of that id is there already."""
+    """Whether a run with that id exists already."""
     cause = cause_of(error)
-    # The parts of one statement have no order: any of the tables whose key holds the id may notice it first.
+    # The parts of one statement have no order: any of the tables whose key holds the id may report it first.
     return isinstance(cause, psycopg.errors.UniqueViolation) and cause.diag.table_name in _KEYED_BY_RUN
 
 
@@ -147,8 +147,8 @@ def is_lost(error: BaseException) -> bool:
     if not isinstance(cause, psycopg.OperationalError):
         return False
     state = cause.sqlstate
-    if state is None:  # libpq's own: no server spoke
-        return _misspelt(cause) is None and _textual(cause) in _PASSING
+    if state is None:  # from libpq, not from a server
+        return _misspelt(cause) is None and _textual(cause) in _TRANSIENT
     return state in _RETRIED or state.startswith("08")
 
 
@@ -182,7 +182,7 @@ def _translation(location: str, error: BaseException) -> KittError:
 
 
 def _misspelt(error: psycopg.Error) -> str | None:
-    """Return the setting of the DSN whose value libpq refuses before it connects, None if it is something else."""
+    """Return the setting of the DSN whose value libpq refuses before it connects, None for any other error."""
     found = _MISSPELT.search(str(error))
     return None if found is None else found[1]
 

@@ -1,4 +1,4 @@
-"""Old tables in PostgreSQL: renamed with every index, constraint and sequence whose name the new tables want."""
+"""Old tables in PostgreSQL: renamed with every index, constraint and sequence whose name the new tables need."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class PostgresOldTables(OldTables):
 
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a statement and return its rows, if it has any."""
-        # Without parameters a percent sign is one.
+        # Without parameters a percent sign is literal.
         cursor = self._driver.execute(statement.encode(), parameters or None, prepare=False)
         return cursor.fetchall() if cursor.description else []
 
@@ -61,15 +61,15 @@ class PostgresOldTables(OldTables):
             cursor.executemany(statement.encode(), rows)
 
     def set_aside(self, tables: Iterable[str]) -> None:
-        """Rename the tables and what belongs to them; the new ones are made where they are."""
+        """Rename the tables and what belongs to them; the new ones are made in the same schema."""
         names = list(tables)
-        # KITT 1.x leaves its connections inside a transaction after a read: one of them would block for ever.
+        # KITT 1.x leaves its connections inside a transaction after a read: one of them would block this forever.
         self.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
         ((home,),) = self.execute(_HOME, [names[0]])
         self.execute("SELECT set_config('search_path', quote_ident(%s), true)", [home])
         for name in names:
             self._grants[name] = self.execute(_GRANTS, [name, _PRIVILEGES])
-            # A key's constraint takes its index along; the server would number a name that is still in use.
+            # Renaming a key's constraint renames its index; the server would add a number to a name in use.
             for constraint, number in self.execute(_CONSTRAINTS, [name]):
                 self.execute(f"ALTER TABLE {name} RENAME CONSTRAINT {constraint} TO {ASIDE}{number}")
             for (index,) in self.execute(_INDEXES, [name]):
@@ -79,13 +79,13 @@ class PostgresOldTables(OldTables):
             self.execute(f"ALTER TABLE {name} RENAME TO {ASIDE}{name}")
 
     def _rename(self, kind: str, name: str) -> str:
-        """Rename by the object's number: with a prefix a name could become too long."""
+        """Rename to the object's OID: with a prefix the name could become too long."""
         ((number,),) = self.execute("SELECT to_regclass(%s)::oid::text", [name])
         self.execute(f"ALTER {kind} {name} RENAME TO {ASIDE}{number}")
         return f"{ASIDE}{number}"
 
     def continue_numbers(self, tables: Iterable[str]) -> None:
-        """Set the new sequences behind the old numbers."""
+        """Make the new sequences continue after the old numbers."""
         for name in tables:
             ((greatest,),) = self.execute(f"SELECT max(id) FROM {ASIDE}{name}")  # noqa: S608  # ours
             last = max([greatest or 0, *self._given(name)])
@@ -93,7 +93,7 @@ class PostgresOldTables(OldTables):
                 self.execute("SELECT setval(%s, %s)", [f"{name}_id_seq", last])
 
     def _given(self, name: str) -> Iterator[int]:
-        """Yield the last numbers of old sequences that gave one."""
+        """Yield the last numbers of the old sequences that were used."""
         for sequence in self._sequences[name]:
             yield from (row[0] for row in self.execute(f"SELECT last_value FROM {sequence} WHERE is_called"))  # noqa: S608  # ours
 
@@ -102,7 +102,7 @@ class PostgresOldTables(OldTables):
         return [row[0] for row in self.execute(_COLUMNS, [table])]
 
     def stream(self, table: str, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """Yield rows through a cursor of the server's, in the order of their first column: the key."""
+        """Yield rows through a server-side cursor, in the order of their first column, the key."""
         yield from self._streamed(f"SELECT {', '.join(columns)} FROM {ASIDE}{table} ORDER BY 1", _ROWS)  # noqa: S608  # ours
 
     def _streamed(self, statement: str, portion: int) -> Iterator[tuple[Any, ...]]:
@@ -112,26 +112,26 @@ class PostgresOldTables(OldTables):
             yield from cursor
 
     def created_value(self, _: Any, moment: datetime | None) -> datetime:
-        """Give the instant."""
+        """Return the instant."""
         return moment or datetime.now(UTC)
 
     def time_value(self, moment: datetime | None) -> datetime | None:
-        """Give the instant."""
+        """Return the instant."""
         return moment
 
     def json_value(self, text: Any) -> Jsonb:
-        """Make JSONB of a text; what is no JSON is kept as a JSON text."""
+        """Make JSONB of a text; what is not JSON becomes a JSON string."""
         if not isinstance(text, str):
             return Jsonb(text)
         try:
             value = json.loads(text)
         except ValueError:
             value = text
-        # Its own rules for documents hold here, too; they take an object.
+        # The rules for documents apply here as well; they expect an object.
         return Jsonb(json.loads(projected(json.dumps({"": value}).encode()))[""])
 
     def runs(self, columns: Sequence[str]) -> Iterator[list[OldRun]]:
-        """Yield runs by the time of their saving: rows have no order here."""
+        """Yield runs by the time they were saved: rows have no order here."""
         selected = ", ".join(("id", "raw_json::text", *columns))
         order = ("created_at", "id") if "created_at" in columns else ("id",)
         statement = f"SELECT {selected} FROM {ASIDE}runs ORDER BY {', '.join(order)}"  # noqa: S608  # ours
@@ -167,13 +167,13 @@ class PostgresOldTables(OldTables):
             return None
         try:
             return projected(document)
-        except InvalidDocumentError:  # no object; JSONB held it, and does so again
+        except InvalidDocumentError:  # not an object; JSONB held it, and can do so again
             return document.decode()
 
     def discard(self, tables: Iterable[str]) -> None:
-        """Drop the old tables, and let those use the new ones who might use the old."""
+        """Drop the old tables, and grant on the new ones what was granted on the old."""
         names = list(tables)
-        # Children first, though nothing is said of the order in which they were found.
+        # In one statement: they refer to each other, and their order is not known.
         together = ", ".join(f"{ASIDE}{name}" for name in names)
         self.execute(f"DROP TABLE {together}")
         for sequence in (sequence for name in names for sequence in self._sequences[name]):

@@ -1,4 +1,4 @@
-"""What the backend ``postgres`` can do and how it is opened: known without its driver."""
+"""What the backend ``postgres`` can do and how it is opened, without importing its driver."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CAPABILITIES: Final = frozenset(
     {Capability.DELETE, Capability.ATOMIC_BATCH, Capability.MIGRATE, Capability.CONCURRENT}
 )
 _LONGEST_WAIT: Final = 86_400
-_LONGEST_NAME: Final = 63  # PostgreSQL would cut it without a word
+_LONGEST_NAME: Final = 63  # PostgreSQL would truncate it silently
 _MOST_CONNECTIONS: Final = 1_000
 
 
@@ -26,25 +26,25 @@ class PostgresOptions:
         default="",
         repr=False,
         metadata={
-            "help": "URI or key=value text for libpq; without it libpq's environment (PGHOST, PGSERVICE …).",
+            "help": "URI or key=value text for libpq; by default libpq's environment (PGHOST, PGSERVICE …).",
             "env": "KITT_DB_DSN",
             "target": "uri",
         },
     )
     schema: str | None = field(
         default=None,
-        metadata={"help": "The PostgreSQL schema of the tables; the first of the search path without it."},
+        metadata={"help": "The PostgreSQL schema of the tables; by default the first of the search path."},
     )
     pool_size: int = field(default=5, metadata={"help": "The most connections that one store opens."})
     application_name: str = field(
-        default="kitt", metadata={"help": "What pg_stat_activity calls us, unless the DSN names it."}
+        default="kitt", metadata={"help": "KITT's name in pg_stat_activity, unless the DSN sets one."}
     )
     connect_timeout: float = field(
         default=10.0,
         metadata={"help": "Seconds to wait for a connection, and for a server that went away to come back."},
     )
     statement_timeout: float = field(
-        default=0.0, metadata={"help": "Seconds after which the server gives a statement up; 0 is its own limit."}
+        default=0.0, metadata={"help": "Seconds after which the server stops a statement; 0 for its own limit."}
     )
     prepare: bool = field(
         default=True, metadata={"help": "Prepare statements; false behind a pgbouncer older than 1.21."}

@@ -11,7 +11,7 @@ __all__ = ["kitt_register_storage"]
 
 
 def _open(options: PostgresOptions) -> ResultStore:
-    from kitt_postgres.store import PostgresResultStore  # SQLAlchemy and psycopg, only now
+    from kitt_postgres.store import PostgresResultStore  # imports SQLAlchemy and psycopg: only now
 
     return PostgresResultStore(options)
 
@@ -25,7 +25,7 @@ def kitt_register_storage(registry: Registry[StorageBackend]) -> None:
             open=_open,
             options=PostgresOptions,
             schemes=("postgresql",),
-            summary="Runs in PostgreSQL: one truth for many machines.",
+            summary="Runs in PostgreSQL: one store for many machines.",
             capabilities=CAPABILITIES,
         )
     )

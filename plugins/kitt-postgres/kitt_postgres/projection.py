@@ -1,4 +1,4 @@
-"""What of a document goes into the queryable ``runs.raw_json``: all that JSONB can hold.
+"""The part of a document that goes into the queryable ``runs.raw_json``: all that JSONB can hold.
 
 JSONB refuses U+0000, lone surrogates, NaN and numbers beyond its range. Most documents have none of them, and
 their text goes to the server as it is; the others are projected first.
@@ -18,7 +18,7 @@ __all__ = ["projected"]
 _ESCAPED: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _BOM: Final = b"\xef\xbb\xbf"
 _NUMBERS: Final = bytes.maketrans(b"0123456789E", b"0000000000e")
-_LONG: Final = b"0" * 200  # so many digits and an exponent of two are still a double
+_LONG: Final = b"0" * 200  # 200 digits with an exponent of two digits still fit a double
 _GREAT: Final = b"0e000"
 
 
@@ -26,7 +26,7 @@ def projected(document: bytes) -> str:
     """Return the JSON text for ``runs.raw_json``.
 
     U+0000 and lone surrogates become U+FFFD, in keys too; numbers that are not finite as a double become null.
-    Key order, spelling and duplicate keys are the server's to lose.
+    The server itself drops key order, spelling and duplicate keys.
     """
     if _is_plain(document):
         return document.removeprefix(_BOM).decode()
@@ -34,12 +34,12 @@ def projected(document: bytes) -> str:
 
 
 def _is_plain(document: bytes) -> bool:
-    """Whether JSONB surely takes the text; a false alarm (a hash that reads like 1e400) costs only time."""
+    """Whether JSONB is sure to accept the text; a false alarm (a hash that reads like 1e400) costs only time."""
     if b"NaN" in document or b"Infinity" in document:
         return False
     if b"\\u" in document and _ESCAPED.search(document):
         return False
-    # Every number looks the same now, and a search for a text is much faster than one for a pattern.
+    # All digits look the same now, and searching for a text is much faster than for a pattern.
     numbers = document.translate(_NUMBERS, b"+-")
     return _GREAT not in numbers and _LONG not in numbers
 

@@ -1,8 +1,8 @@
-"""Connections to a PostgreSQL server as KITT wants them.
+"""Connections to a PostgreSQL server as KITT needs them.
 
-Nothing is left to the session: what a transaction needs is said when it begins (``SET LOCAL``), so that a pooler
+Nothing depends on the session: what a transaction needs is set when it begins (``SET LOCAL``), so that a pooler
 may give each transaction another server connection. The driver is in autocommit mode; transactions begin where
-SQLAlchemy says so, as snapshots that write nothing for a read.
+SQLAlchemy says so, for a read as read-only snapshots.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL extra
 _WRITE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _OLDEST: Final = 130_000
 _IDLE: Final = 0.1
-"""Seconds after which a pooled connection is asked whether it still lives; a restart takes longer."""
+"""Seconds unused after which a pooled connection is tested; a restart takes longer."""
 
 
 @frozen
 class PostgresServer:
-    """A database on a server, and how it is connected to.
+    """A database on a server, and how to connect to it.
 
     Attributes:
         options: As the user gave them.
@@ -45,7 +45,7 @@ class PostgresServer:
     options: PostgresOptions
 
     def check(self) -> None:
-        """Raise `ConfigurationError` if libpq can't read the DSN; connects to nothing."""
+        """Raise `ConfigurationError` if libpq can't read the DSN; does not connect."""
         self._parameters()
 
     def _parameters(self) -> dict[str, Any]:
@@ -53,9 +53,9 @@ class PostgresServer:
             given = conninfo_to_dict(self.options.dsn)
         except (psycopg.ProgrammingError, UnicodeError):
             given = None
-        # A slash in a password ends the host for libpq; its rest seems to be port and database.
+        # For libpq a slash in a password ends the host; the rest looks like port and database.
         if given is None or "@" in f"{given.get('host', '')}{given.get('dbname', '')}" or not _are_ports(given):
-            # Without libpq's words and without the chain: both may quote a part of the password.
+            # Without libpq's text and without the cause: both may quote a part of the password.
             raise ConfigurationError(
                 "the PostgreSQL DSN cannot be read, expected postgresql://user:password@host:port/database",
                 hint="write special characters of user and password as %XX (@ is %40, / is %2F)",
@@ -124,7 +124,7 @@ class PostgresServer:
         return self.options.schema is not None or self.options.statement_timeout > 0
 
     def begin_read(self) -> bytes:
-        """Return the message that a read begins with, the settings that it needs included."""
+        """Return the message that a read begins with, including the settings that it needs."""
         return self._begin(_READ)
 
     def begin_write(self) -> bytes:
@@ -149,7 +149,7 @@ def _are_ports(given: Mapping[str, Any]) -> bool:
 def make_engine(server: PostgresServer) -> Engine:
     """Return the engine; it connects when it is first used.
 
-    The pool is SQLAlchemy's: it connects in the caller's thread, so that a refusal is known at once and with its
+    The pool is SQLAlchemy's: it connects in the caller's thread, so that a refusal is known at once with its
     reason, and it survives a fork.
     """
     engine = create_engine(
@@ -168,7 +168,7 @@ def make_engine(server: PostgresServer) -> Engine:
 
 
 def writing(engine: Engine, server: PostgresServer) -> Engine:
-    """Return the same engine, its transactions beginning as writes."""
+    """Return the same engine with transactions that begin as writes."""
     return engine.execution_options(**{_BEGIN: server.begin_write()})
 
 
@@ -188,8 +188,8 @@ def _note_time(driver: Any, record: Any) -> None:
         record.info["returned"] = time.monotonic()
 
 
-def _has_news(driver: Driver) -> bool:
-    """Whether the server has said something while nobody asked: mostly that it is gone. Costs no round trip."""
+def _has_unread_data(driver: Driver) -> bool:
+    """Whether the server has sent something unasked, mostly that it shuts down. Costs no round trip."""
     try:
         return bool(select.select([driver.fileno()], [], [], 0)[0])
     except (psycopg.Error, OSError, ValueError):  # closed, or too large a number for select
@@ -198,9 +198,9 @@ def _has_news(driver: Driver) -> bool:
 
 def _refuse_dead(driver: Driver, record: Any, _: Any) -> None:
     now = time.monotonic()
-    if now - record.info.get("returned", now) < _IDLE and not _has_news(driver):
+    if now - record.info.get("returned", now) < _IDLE and not _has_unread_data(driver):
         return
     try:
         driver.execute("", prepare=False)
     except psycopg.Error as error:
-        raise exc.DisconnectionError("the connection was lost while nobody used it") from error
+        raise exc.DisconnectionError("the connection was lost while it was idle") from error

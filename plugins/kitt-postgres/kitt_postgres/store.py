@@ -44,11 +44,11 @@ _WITHOUT_DOCUMENT: Final = (
 class PostgresResultStore(SqlResultStore):
     """Runs in PostgreSQL; ``run_documents.document`` is the document, ``runs.raw_json`` a queryable projection.
 
-    A write whose connection is lost is repeated until the server is back, for ``connect_timeout`` seconds: it
-    goes by the run's id, so it can't be there twice.
+    A write whose connection is lost is retried until the server is back, for up to ``connect_timeout`` seconds;
+    its id keeps a run from being stored twice.
 
     Args:
-        options: The server, and how it is connected to.
+        options: The server, and how to connect to it.
 
     Raises:
         ConfigurationError: libpq can't read the DSN.
@@ -63,7 +63,7 @@ class PostgresResultStore(SqlResultStore):
     # Writing.
 
     def write_runs(self, checked: Sequence[CheckedRun]) -> None:
-        """Store checked runs in one transaction, a single one by one statement."""
+        """Store checked runs in one transaction; a single run takes one statement."""
         lend = self.database.single_statement if len(checked) == 1 else self.database.raw_writing
 
         def write(given: Given) -> None:
@@ -73,7 +73,7 @@ class PostgresResultStore(SqlResultStore):
         self.database.repeated(lambda _: self._with_projections(checked, write))
 
     def write_unless_stored(self, checked: Sequence[CheckedRun]) -> dict[str, str]:
-        """Store those runs whose bytes are not there; imports of several machines take their turn."""
+        """Store those runs whose bytes are not stored yet; imports by several machines take turns."""
         digests = [run.sha256 for run in checked]
         ids = {run.id for run in checked}
 
@@ -88,7 +88,7 @@ class PostgresResultStore(SqlResultStore):
                     _insert(driver, [(run, text) for run, text in given if run.sha256 not in present])
 
             self._with_projections(checked, write)
-            # What an attempt had stored before its connection was lost was not there before this call.
+            # What an earlier attempt stored before it lost its connection is new all the same.
             return {digest: run_id for digest, run_id in present.items() if not (again and run_id in ids)}
 
         return self.database.repeated(attempt)
@@ -116,7 +116,7 @@ class PostgresResultStore(SqlResultStore):
             write(given)
         except (SQLAlchemyError, psycopg.Error) as error:
             if is_collision(error):
-                raise RunExistsError(f"a run of this id is in {self.location} already") from error
+                raise RunExistsError(f"a run with this id is in {self.location} already") from error
             if not is_refused_value(error):
                 raise
             write([(run, self._accepted(run.id, text)) for run, text in given])
@@ -132,10 +132,10 @@ class PostgresResultStore(SqlResultStore):
             return None
         return text
 
-    # Looking after.
+    # Verifying.
 
     def integrity_findings(self) -> Iterator[Finding]:
-        """Yield references to rows that are not there, and runs without a document."""
+        """Yield references to missing rows, and runs without a document."""
         with self.database.reading() as connection:
             missing = list(connection.execute(_WITHOUT_DOCUMENT).scalars())
             broken = [
@@ -146,11 +146,7 @@ class PostgresResultStore(SqlResultStore):
             ]
         for key, number in broken:
             child, parent = key.parent.table.name, key.column.table.name
-            yield Finding(
-                None,
-                Severity.DAMAGE,
-                f"{number} rows of {child} refer to rows of {parent} that are not there",
-            )
+            yield Finding(None, Severity.DAMAGE, f"{number} rows of {child} refer to missing rows of {parent}")
         for run_id in missing:
             yield Finding(run_id, Severity.DAMAGE, "its document is missing")
 
@@ -168,7 +164,7 @@ def _insert(driver: Driver, given: Given) -> None:
 
 
 def _orphans(key: ForeignKey) -> Select[int]:
-    """Return the number of rows whose reference leads nowhere."""
+    """Return a statement that counts the rows whose reference is broken."""
     child, parent = key.parent.table, key.column.table.alias()
     there = exists().where(parent.c[key.column.name] == key.parent)
     return select(func.count()).select_from(child).where(key.parent.is_not(None), ~there)

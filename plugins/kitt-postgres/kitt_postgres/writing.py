@@ -1,7 +1,7 @@
 """How runs are written: one statement for one run, COPY for many.
 
-One statement with an array per column is one round trip, and a transaction of its own. COPY takes a few round
-trips more, and less time for each row.
+One statement with an array per column is one round trip, and a transaction of its own. COPY takes a few more
+round trips, and less time for each row.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _names(columns: Iterable[str], prefix: str = "") -> str:
     return ", ".join(prefix + name for name in columns)
 
 
-# Numbers are drawn in the order of the document, and rows go in in that order, too.
+# Numbers are drawn and rows are inserted in the order of the document.
 _DERIVED: Final = f"""
 numbered AS MATERIALIZED (
     SELECT place, nextval('benchmarks_id_seq')::int4 AS id FROM generate_series(1, %(entries)s) AS place
@@ -81,26 +81,26 @@ WITH run AS (
     VALUES (%(id)s, {", ".join(f"%({name})s" for name in _RUN)}, %(raw_json)s::jsonb, %(created_at)s)
 ), document AS (
     INSERT INTO run_documents (run_id, sha256, document) VALUES (%(id)s, %(sha256)s, %(document)b)
-), {_DERIVED}"""  # noqa: S608  # ours, too
+), {_DERIVED}"""  # noqa: S608  # ours
 
 
 def insert_run(driver: Driver, run: CheckedRun, raw_json: str | None) -> None:
     """Insert a run with all its rows by one statement.
 
     Args:
-        driver: Its transaction if one is open; else the statement is one.
-        run: What is stored.
-        raw_json: The document as JSONB takes it; None where it takes none.
+        driver: If a transaction is open, the statement joins it; else it is its own.
+        run: The run to store.
+        raw_json: The document as JSONB accepts it, None if it accepts none.
 
     Raises:
-        psycopg.Error: Whatever the server refuses; a run of this id breaks ``runs_pkey``.
+        psycopg.Error: Whatever the server refuses; an id that exists violates ``runs_pkey``.
     """
     values = asdict(run.rows.run) | _derived_values(run.id, run.rows, run.created_at)
     driver.execute(_INSERT_RUN, values | {"raw_json": raw_json, "sha256": run.sha256, "document": run.document})
 
 
 def insert_derived(driver: Driver, run_id: str, rows: RunRows, created_at: datetime) -> None:
-    """Insert the rows below a run that is there: benchmarks, metrics, hardware and labels."""
+    """Insert the rows below an existing run: benchmarks, metrics, hardware and labels."""
     driver.execute(_INSERT_DERIVED, _derived_values(run_id, rows, created_at))
 
 
@@ -129,7 +129,7 @@ def copy_runs(driver: Driver, given: Sequence[tuple[CheckedRun, str | None]]) ->
     """Insert several runs, each with its JSONB text, by COPY; inside a transaction.
 
     Raises:
-        psycopg.Error: Whatever the server refuses; a run of an id that is there breaks ``runs_pkey``.
+        psycopg.Error: Whatever the server refuses; an id that exists violates ``runs_pkey``.
     """
     runs = [run for run, _ in given]
     entries = [(run, entry) for run in runs for entry in run.rows.benchmarks]

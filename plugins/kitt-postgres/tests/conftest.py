@@ -1,4 +1,4 @@
-"""What the tests of faults share: a database with its tables, and what every refusal must be like."""
+"""What the tests of failures share: a database with its tables, and what every error must look like."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LONGEST = 300
 
 
 class Refused(Protocol):
-    """Expect an error that says what is wrong in the way of the house."""
+    """Expect an error that follows the rules for messages."""
 
     def __call__(
         self, *words: str, kind: type[KittError] = StoreUnavailableError
@@ -47,21 +47,21 @@ def refused(caplog: pytest.LogCaptureFixture, secrets: list[str]) -> Refused:
         assert len(text) <= LONGEST
         assert error.hint
         assert "\n" not in error.hint
-        told = [text, error.hint, repr(error), caplog.text, *traceback.format_exception(error)]
-        assert not [secret for secret in secrets for part in told if secret in part]
+        shown = [text, error.hint, repr(error), caplog.text, *traceback.format_exception(error)]
+        assert not [secret for secret in secrets for part in shown if secret in part]
 
     return expect
 
 
 @pytest.fixture
 def secrets(postgres_server: PrivateServer) -> list[str]:
-    """What must be in no message."""
+    """What no message may contain."""
     return [postgres_server.password, "wr0ng-s3cret", "p4ss-of-r0le"]
 
 
 @pytest.fixture(scope="session")
 def tables(postgres_server: PrivateServer) -> Iterator[str]:
-    """The name of a database with the tables, to be copied: making them takes longer."""
+    """The name of a database with the tables, to be copied: creating them takes longer."""
     name = "faults_template"
     with PostgresResultStore(PostgresOptions(postgres_server.create_database(name))) as store:
         store.initialize()

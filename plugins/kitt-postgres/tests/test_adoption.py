@@ -81,7 +81,7 @@ def make_old(connection: Driver, version: int, *, tables_until: int | None = Non
     """Make an installation as KITT 1.x does: all tables at once, one version row."""
 
     def execute(statement: str, parameters: Any = ()) -> None:
-        # Naive times are read in the session's zone: KITT 1.x left that to chance, and most servers are in UTC.
+        # Naive times are read in the session's zone: KITT 1.x left it to chance, and most servers use UTC.
         connection.execute(statement.replace("?", "%s").encode(), parameters)
 
     with connection.transaction():
@@ -112,16 +112,16 @@ def test_an_old_database_is_recognised_and_tried_out(
     with database.open() as store:
         status = store.schema_status()
         assert (status.state, status.version) == (SchemaState.OLD, version)
-        assert "can be adopted" in status.notes[0]
+        assert "`kitt storage migrate` adopts it" in status.notes[0]
         assert "JSONB" in status.notes[1]
         if tables_until:
-            assert "tables that are missing here: agents" in status.notes[2]
+            assert "are missing: agents" in status.notes[2]
         assert store.migrate(dry_run=True) == list(MIGRATIONS[version:])
         assert store.schema_status() == status
     assert sorted(map(str, connection.execute(OBJECTS))) == before
 
 
-def test_it_becomes_what_a_new_database_is(
+def test_it_becomes_like_a_new_database(
     database: Database, connection: Driver, old: tuple[int, int | None], new_schema: set[Any]
 ) -> None:
     with database.open() as store:
@@ -197,7 +197,7 @@ def test_plain_tokens_are_hashed(database: Database, connection: Driver) -> None
     assert rows == [("", 64, TOKEN[:8])]
 
 
-def test_texts_that_are_no_json_and_times_that_are_none_do_not_stop_it(
+def test_texts_that_are_not_json_and_unreadable_times_do_not_stop_it(
     database: Database, connection: Driver, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_old(connection, 10)
@@ -213,7 +213,7 @@ def test_texts_that_are_no_json_and_times_that_are_none_do_not_stop_it(
     assert "rows with a time that cannot be read: 2 (web_campaigns camp0, web_campaigns camp1)" in caplog.text
 
 
-def test_who_may_read_the_old_tables_may_read_the_new_ones(database: Database, connection: Driver) -> None:
+def test_roles_that_may_read_the_old_tables_may_read_the_new_ones(database: Database, connection: Driver) -> None:
     make_old(connection, 10)
     connection.execute("GRANT SELECT ON runs TO PUBLIC")
     with database.open() as store:
@@ -223,14 +223,14 @@ def test_who_may_read_the_old_tables_may_read_the_new_ones(database: Database, c
     ).fetchone() == (True,)
 
 
-def test_a_view_of_somebody_else_is_named_as_the_reason_and_nothing_is_changed(
+def test_somebody_elses_view_is_named_as_the_reason_and_nothing_is_changed(
     database: Database, connection: Driver
 ) -> None:
     make_old(connection, 10)
     connection.execute("CREATE VIEW mine AS SELECT model FROM runs")
     before = sorted(map(str, connection.execute(OBJECTS)))
     with database.open() as store:
-        with pytest.raises(StoreUnavailableError, match="views or tables of others"):
+        with pytest.raises(StoreUnavailableError, match="views or tables that depend on"):
             store.migrate()
         assert sorted(map(str, connection.execute(OBJECTS))) == before
         connection.execute("DROP VIEW mine")
@@ -253,9 +253,9 @@ def test_a_reader_that_stays_in_its_transaction_delays_it_only_so_long(
 
 @pytest.fixture
 def dump(postgres_server: PrivateServer) -> Iterator[str]:
-    """A database as KITT 1.x left it, loaded by the server's own psql: the dump's COPY blocks want it."""
+    """A database as KITT 1.x left it, loaded by the server's own psql: the dump's COPY blocks need it."""
     if not DUMP.exists():
-        pytest.skip("../shared is not beside this checkout")
+        pytest.skip("../shared is not next to this checkout")
     dsn = postgres_server.create_database("legacy")
     (psql,) = (
         server.directory / "psql" for server in installed_servers() if server.major == postgres_server.major

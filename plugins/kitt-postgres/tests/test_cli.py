@@ -25,7 +25,7 @@ def uri(new_database: Callable[[], Database]) -> str:
 
 @pytest.fixture
 def kitt(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Kitt:
-    """Call ``kitt`` on an empty database; the answer has no password in it."""
+    """Call ``kitt`` on an empty database; its output contains no password."""
     monkeypatch.setenv("KITT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("KITT_DB_DSN", uri)
     monkeypatch.delenv("KITT_BACKEND", raising=False)

@@ -1,4 +1,4 @@
-"""The store passes the conformance kit, on each PostgreSQL version that is there."""
+"""The store passes the conformance kit, on each installed PostgreSQL version."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TestPostgres(StoreContract):
         self.database = database
         with PostgresResultStore(PostgresOptions(database.dsn, **database.options)) as store:
             yield store
-            # Making the tables takes ten times as long as emptying them.
+            # Creating the tables takes ten times as long as emptying them.
             with store.database.raw_writing() as driver:
                 driver.execute("TRUNCATE runs, quick_tests CASCADE")
 

@@ -1,4 +1,4 @@
-"""Connections that are cut and servers that go away: repeated where that is safe, never a run twice or by half."""
+"""Lost connections and servers: writes are retried where that is safe, and no run is stored twice or in part."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 180.0) -> None:
 
 
 class Background:
-    """A call in a thread of its own, and what became of it."""
+    """A call in a thread of its own, and its outcome."""
 
     def __init__(self, call: Callable[[], object]) -> None:
         self.result: object = None
@@ -223,7 +223,7 @@ def test_a_server_that_is_restarted_in_the_middle_of_a_write(
         assert_usable(store)
 
 
-def test_a_server_that_stays_away_is_told_in_time(own_server: PrivateServer, refused: Any) -> None:
+def test_a_server_that_stays_away_is_reported_in_time(own_server: PrivateServer, refused: Any) -> None:
     with open_store(own_server.create_database(), connect_timeout=1) as store:
         store.initialize()
         store.save_result(documents.MINIMAL, run_id="before")
@@ -258,7 +258,7 @@ def test_a_standby_answers_and_refuses_to_write(own_server: PrivateServer, refus
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_an_answer_that_never_came_back_is_asked_for_again(
+def test_a_write_whose_answer_was_lost_is_retried(
     postgres_server: PrivateServer, database: str, write: str, assert_usable: Usable
 ) -> None:
     """The server has committed, the client does not know: it writes again, and finds its own run."""
@@ -271,7 +271,7 @@ def test_an_answer_that_never_came_back_is_asked_for_again(
             WRITES[write](store)
             assert relay.swallowed == 1
             assert_whole(store, EXPECTED[write])
-            if write == "import":  # what the lost attempt stored is not a run of somebody else
+            if write == "import":  # what the lost attempt stored is not somebody else's run
                 relay.swallow_answer_to(word)
                 fresh = [_checked(f"n{i}", b"\n" * (i + 1)) for i in range(2)]
                 known = _checked("other", b"")

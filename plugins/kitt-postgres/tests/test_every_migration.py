@@ -1,6 +1,6 @@
-"""The standard that every migration is held to, the next ones too, on PostgreSQL.
+"""The standard that every migration, present or future, must meet on PostgreSQL.
 
-Nothing here names a migration: a new one is tested by being there. The test of kitt-sql does the same on SQLite.
+Nothing here names a migration: a new one is tested because it exists. kitt-sql has the same on SQLite.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Driver = psycopg.Connection[tuple[Any, ...]]
 Contents = dict[str, list[dict[str, Any]]]
 VERSIONS = range(1, len(MIGRATIONS))
 REWRITTEN: set[tuple[int, str, str]] = set()
-"""(version, table, column) whose values a migration is meant to change, each with the reason beside it."""
+"""(version, table, column) whose values a migration is meant to change, each with the reason next to it."""
 
 _TABLES = """SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relname NOT LIKE '\\_yoyo%'
     AND relnamespace = current_schema()::regnamespace AND relname <> 'schema_version'"""
@@ -135,7 +135,7 @@ def test_a_failure_at_any_statement_from_any_version_changes_nothing(
         "UPDATE _yoyo_migration SET migration_id = 'kitt-0012-other' WHERE migration_id LIKE 'kitt-0012%'",
     ],
 )
-def test_a_migration_of_ours_that_is_unknown_is_of_the_future(
+def test_an_unknown_migration_of_ours_is_of_a_later_kitt(
     database: Database, connection: Driver, script: str
 ) -> None:
     with database.open() as store:

@@ -22,7 +22,7 @@ _OBJECTS = """SELECT oid, relname, relkind::text FROM pg_class
 
 
 class _Failure:
-    """Counts statements; the one that is to fail loses its connection."""
+    """Counts statements; the one chosen to fail loses its connection."""
 
     counting: ClassVar[bool] = False
     executed: ClassVar[int] = 0
@@ -72,7 +72,7 @@ def connection(database: Database) -> Iterator[psycopg.Connection[tuple[Any, ...
 
 @pytest.fixture
 def attempt(monkeypatch: pytest.MonkeyPatch, database: Database) -> Callable[[int], bool]:
-    """Migrate with the n-th statement failing; tell whether it succeeded all the same."""
+    """Migrate with the n-th statement failing; return whether it succeeded all the same."""
     real = PostgresServer.connect
 
     def connect(self: PostgresServer) -> Any:
@@ -105,7 +105,7 @@ def _fail_everywhere(
     while not attempt(fail_at):
         assert connection.execute(_OBJECTS).fetchall() == before, fail_at
         fail_at += step
-    assert _Failure.executed < fail_at  # it was not spared: there is no such statement
+    assert _Failure.executed < fail_at  # there is no such statement: none was skipped
     return fail_at
 
 

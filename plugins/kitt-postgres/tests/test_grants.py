@@ -50,12 +50,12 @@ SQL: Final = re.findall(r"^```sql\n(.*?)^```$", _section("A database and its rol
 
 def _execute(dsn: str, sql: str) -> None:
     with psycopg.connect(dsn, autocommit=True) as connection:
-        for statement in sql.split(";\n"):  # one by one, as psql does: CREATE DATABASE wants no transaction
+        for statement in sql.split(";\n"):  # one by one, as psql does: CREATE DATABASE allows no transaction
             connection.execute(statement.encode())
 
 
 class Team:
-    """The database of the page, and a way in for each role."""
+    """The database of the page, and a DSN for each role."""
 
     def __init__(self, server: PrivateServer) -> None:
         self.server = server
@@ -154,7 +154,7 @@ def test_a_runner_adds_runs_and_takes_none_away(
         assert store.get_document(RUN_ID) == documents.STANDARD
 
 
-def test_a_writer_deletes_and_rebuilds_besides(team: Team, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_writer_also_deletes_and_rebuilds(team: Team, capsys: pytest.CaptureFixture[str]) -> None:
     with open_store(team.dsn("ada")) as store:
         run_id = store.save_result(documents.small(1))
         with psycopg.connect(team.server.dsn(DATABASE), autocommit=True) as connection:
@@ -188,7 +188,7 @@ def test_only_the_owner_upgrades_and_the_grants_are_given_again(
         _refused(team, user, capsys, "migrate")
     assert team.kitt("kitt_owner", "migrate") == 0
     with open_store(team.dsn("ada")) as store:
-        assert store.count() == 1  # the default privileges are for the new tables, too
+        assert store.count() == 1  # the default privileges cover the new tables
         with pytest.raises(StoreUnavailableError, match="not permit"):
             store.save_result(documents.small(1))
         team.grant_again()
@@ -225,7 +225,7 @@ def test_the_dump_of_the_page_is_restored_whole(
         team.server.drop_database("kitt_restored")
 
 
-def test_who_may_make_no_schema_is_told_so(team: Team) -> None:
+def test_a_role_that_may_not_create_a_schema_gets_an_error(team: Team) -> None:
     with open_store(team.dsn("ada"), schema="team") as store:
         with pytest.raises(StoreUnavailableError, match="not permit"):
             store.initialize()

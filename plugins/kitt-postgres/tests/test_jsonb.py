@@ -1,4 +1,4 @@
-"""``runs.raw_json`` answers SQL, and what JSONB can't hold of a document is kept bit for bit all the same."""
+"""``runs.raw_json`` answers SQL, and what JSONB can't hold of a document is kept byte for byte all the same."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ HOSTILE: Final = {
     "a lone high surrogate": rb'{"model": "m\ud83d", "engine": "e", "x": "\ud83dx\uD83D\u0041"}',
     "keys that become one": rb'{"model": "m", "engine": "e", "a\u0000": 1, "a\ufffd": 2}',
     "escaped backslashes": rb'{"model": "m\\u0000", "engine": "e", "x": "\\\u0000\\\\ud800"}',
-    "words that are no numbers": b'{"model": "NaN", "engine": "Infinity", "1e400": "-Infinity"}',
+    "words that are not numbers": b'{"model": "NaN", "engine": "Infinity", "1e400": "-Infinity"}',
 }
 
-# The projection, said once more and more slowly.
+# The projection again, written more simply.
 
 
 def _expected(value: Any) -> Any:
@@ -67,7 +67,7 @@ def _double(value: float | Decimal) -> float:
 
 
 def _same(found: Any, expected: Any) -> bool:
-    """Whether two documents are equal; a number that is no integer is compared as a double."""
+    """Whether two documents are equal; a number that is not an integer is compared as a double."""
     if isinstance(expected, dict):
         return (
             isinstance(found, dict)
@@ -110,7 +110,7 @@ def _raw_json(connection: Connection, run_id: str) -> Any:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_document_is_kept_bit_for_bit_and_what_jsonb_can_hold_of_it_is_projected(
+def test_a_document_is_kept_byte_for_byte_and_what_jsonb_can_hold_of_it_is_projected(
     store: ResultStore, connection: Connection, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     document = HOSTILE[name]
@@ -131,7 +131,7 @@ def test_the_three_operators_answer(store: ResultStore, connection: Connection) 
     assert cuda == [(run_id, 80, "12.8")]
 
 
-def test_a_projection_that_is_refused_is_null_with_a_warning_and_no_refused_save(
+def test_a_refused_projection_is_null_with_a_warning_and_the_run_is_saved(
     store: ResultStore, connection: Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(document: bytes) -> str:
@@ -148,18 +148,18 @@ def test_a_projection_that_is_refused_is_null_with_a_warning_and_no_refused_save
     assert list(store.verify()) == []
 
 
-def test_rebuilding_the_rows_makes_the_projection_anew(store: ResultStore, connection: Connection) -> None:
+def test_rebuilding_the_rows_renews_the_projection(store: ResultStore, connection: Connection) -> None:
     run_id = store.save_result(documents.STANDARD)
     connection.execute("UPDATE runs SET raw_json = NULL, model = 'lost'")
     assert [finding.run_id for finding in store.verify(rebuild=True)] == [run_id]
     assert _same(_raw_json(connection, run_id), codec.parse(documents.STANDARD))
 
 
-# Whatever JSON a document is.
+# Documents of any JSON.
 
 _CHARACTERS = st.sampled_from('a"\\/\0\x1f\x7f\x80\ud800\udbff\udc00\udfff\ufffd\uffff\U0001f999')
 _TEXTS = st.text(_CHARACTERS, max_size=8).map(json.dumps) | st.text(max_size=8).map(
-    lambda text: json.dumps(text, ensure_ascii=False)  # st.text draws no surrogates by itself
+    lambda text: json.dumps(text, ensure_ascii=False)  # st.text draws no surrogates by default
 )
 _NUMBERS = (
     st.from_regex(r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,4})?", fullmatch=True)
@@ -211,7 +211,7 @@ def test_the_examples_of_the_page_find_something(store: ResultStore, connection:
     assert {operator for operator in ("->", "->>", "@>") if operator in "".join(queries)} == {"->", "->>", "@>"}
 
 
-def test_the_indexes_of_the_page_serve_its_queries_and_no_save_minds_them(
+def test_the_indexes_of_the_page_serve_its_queries_and_do_not_hinder_saves(
     store: ResultStore, connection: Connection
 ) -> None:
     store.save_results([documents.small(i) for i in range(50)])

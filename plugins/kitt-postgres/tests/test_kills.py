@@ -35,7 +35,7 @@ with StoreTarget.decode(sys.argv[1]).open() as store:
 
 
 def _made_old(database: Database) -> None:
-    """Make it a database of KITT 1.x, version 3, with only the tables that such an installation had."""
+    """Make it a database of KITT 1.x, version 3, with only the tables of that version."""
     text = legacy_runs()[0].text
     with psycopg.connect(database.dsn) as connection:
 

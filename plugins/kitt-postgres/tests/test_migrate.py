@@ -51,7 +51,7 @@ def database(new_database: Callable[[], Database]) -> Database:
 
 @pytest.fixture
 def connection(database: Database) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """A connection of somebody else to the same database."""
+    """Somebody else's connection to the same database."""
     with psycopg.connect(database.dsn, autocommit=True) as connection:
         if schema := database.options.get("schema"):
             connection.execute("SELECT set_config('search_path', %s, false)", [schema])
@@ -59,7 +59,7 @@ def connection(database: Database) -> Iterator[psycopg.Connection[tuple[Any, ...
 
 
 def _contents(connection: psycopg.Connection[tuple[Any, ...]]) -> list[Any]:
-    """Return every object of the schema with its definition's and its rows' last change."""
+    """Return every object of the schema with the last change of its definition and its rows."""
     tables = connection.execute(
         "SELECT oid, xmin::text, relname, relkind FROM pg_class"
         " WHERE relnamespace = current_schema()::regnamespace ORDER BY oid"
@@ -128,14 +128,14 @@ def test_an_older_database_is_refused_until_it_is_migrated(
 
 
 def to_version_11(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
-    """Make a current database one that version 12 is still to come to."""
+    """Turn a current database into one of version 11."""
     connection.execute("DROP TABLE run_documents, run_labels")
     connection.execute("DROP INDEX idx_runs_model_timestamp, idx_runs_engine_timestamp")
     connection.execute("DELETE FROM schema_version WHERE version > 11")
     connection.execute("DELETE FROM _yoyo_migration WHERE migration_id = %s", [migration_names()[11]])
 
 
-def test_of_processes_that_migrate_at_once_one_applies_and_the_others_find_nothing_to_do(
+def test_one_of_several_migrating_processes_applies_and_the_others_find_nothing_to_do(
     connection: psycopg.Connection[tuple[Any, ...]], start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     processes = [start(_MIGRATE) for _ in range(4)]
@@ -196,7 +196,7 @@ def test_a_newer_database_is_refused_and_left_untouched(
     assert _contents(connection) == before
 
 
-def test_the_tables_of_somebody_else_are_left_alone(
+def test_somebody_elses_tables_are_left_alone(
     database: Database, connection: psycopg.Connection[tuple[Any, ...]]
 ) -> None:
     connection.execute("CREATE TABLE songs (title text)")
@@ -207,13 +207,13 @@ def test_the_tables_of_somebody_else_are_left_alone(
             with pytest.raises(SchemaMissingError, match="kitt storage init"):
                 call()
         assert _contents(connection) == before
-        store.initialize()  # asked for: ours stand beside theirs
+        store.initialize()  # on request: ours are created next to theirs
         store.save_result(DOCUMENT)
     assert connection.execute("SELECT xmin::text, * FROM songs").fetchall() == before[-1]
 
 
 @pytest.mark.parametrize("table", ["runs", "metrics", "schema_version"])
-def test_a_table_of_a_name_of_ours_is_refused_and_left_untouched(
+def test_a_table_with_one_of_our_names_is_refused_and_left_untouched(
     database: Database, connection: psycopg.Connection[tuple[Any, ...]], table: str
 ) -> None:
     connection.execute(f"CREATE TABLE {table} (athlete text)".encode())

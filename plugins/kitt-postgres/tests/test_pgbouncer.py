@@ -22,7 +22,7 @@ from kitt_core.storage import ResultStore
 from kitt_core.testing import StoreContract, documents
 from kitt_postgres.options import PostgresOptions
 from kitt_postgres.store import PostgresResultStore
-from kitt_postgres.testing.binaries import manners, server_account, temporary_directory
+from kitt_postgres.testing.binaries import run_options, server_account, temporary_directory
 
 if TYPE_CHECKING:
     from kitt_postgres.testing import PrivateServer
@@ -31,7 +31,7 @@ PROGRAM: Final = shutil.which(
     "pgbouncer", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin"
 )
 CONNECTIONS: Final = 3
-"""To the server, however many clients there are."""
+"""Connections to the server, however many clients there are."""
 
 _SETTINGS: Final = """
 [databases]
@@ -47,7 +47,7 @@ default_pool_size = {connections}
 server_reset_query = DISCARD ALL
 server_reset_query_always = 1
 """
-# pgbouncer goes with the test process, whose death closes its standard input.
+# pgbouncer ends with the test process, which closes its standard input.
 _RUN: Final = '"$0" "$1" & read -r _; kill $!; wait'
 
 
@@ -60,7 +60,7 @@ def bounced(postgres_server: PrivateServer) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    account = server_account()  # pgbouncer, too, refuses to run as root
+    account = server_account()  # pgbouncer refuses to run as root as well
     directory = temporary_directory(account)
     settings = directory / "pgbouncer.ini"
     settings.write_text(
@@ -80,7 +80,7 @@ def bounced(postgres_server: PrivateServer) -> Iterator[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",
-        **manners(account),
+        **run_options(account),
     )
     try:
         _wait(port)
@@ -138,7 +138,7 @@ def test_many_clients_share_few_connections_and_none_sees_anothers_settings(boun
                     store.save_results([documents.small(i), documents.small(i + 1)])
                     store.save_result(documents.run(timestamp="0001-01-01T00:00:00Z"))
                     assert len(store.list_results(limit=3)) == 3
-            except BaseException as error:  # noqa: BLE001  # looked at below
+            except BaseException as error:  # noqa: BLE001  # checked below
                 failures.append(error)
 
         threads = [threading.Thread(target=work, args=[store]) for store in stores]
@@ -158,7 +158,7 @@ def test_many_clients_share_few_connections_and_none_sees_anothers_settings(boun
             connection.execute("TRUNCATE runs CASCADE")
 
 
-def test_a_pgbouncer_that_knows_no_prepared_statements_is_told_of(bounced: str) -> None:
+def test_a_pgbouncer_without_prepared_statements_is_reported(bounced: str) -> None:
     assert PROGRAM is not None
     said = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=True).stdout
     if tuple(map(int, re.findall(r"\d+", said)[:2])) >= (1, 21):

@@ -1,4 +1,4 @@
-"""The private server where no other test would notice: what it leaves behind, and what it says when refused."""
+"""The private server, as far as no other test covers it: what it leaves behind, and its errors."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_missing_wheel_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has places that its server's account cannot reach")
-def test_programs_in_roots_own_place_are_copied(tmp_path: Path) -> None:
+def test_programs_in_roots_home_are_copied(tmp_path: Path) -> None:
     newest = installed_servers()[-1]
     hidden = tmp_path / "hidden"
     hidden.mkdir(mode=0o700)

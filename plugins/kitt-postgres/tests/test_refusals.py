@@ -1,4 +1,4 @@
-"""What a real server refuses is told in one line, with its cure and without a secret, and harms nothing."""
+"""What a real server refuses is reported in one line, with a cure and without secrets, and does no harm."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PASSWORD = "p4ss-of-r0le"
 
 @contextmanager
 def quickly() -> Iterator[None]:
-    """Expect an answer before the ten seconds are over for which a server is waited for."""
+    """Expect an answer before the ten seconds for which a lost server is waited for."""
     start = time.monotonic()
     yield
     assert time.monotonic() - start < 10
@@ -38,7 +38,7 @@ def quickly() -> Iterator[None]:
 
 @pytest.fixture
 def role(postgres_server: PrivateServer) -> Iterator[str]:
-    """A role that may log in, and nothing else."""
+    """A role that may log in and do nothing else."""
     postgres_server.execute(f"CREATE ROLE guest LOGIN PASSWORD '{PASSWORD}'")
     yield "guest"
     postgres_server.execute("DROP ROLE guest")
@@ -46,13 +46,13 @@ def role(postgres_server: PrivateServer) -> Iterator[str]:
 
 @contextmanager
 def locked(server: PrivateServer, database: str) -> Iterator[psycopg.Connection[Any]]:
-    """Hold a lock that nobody gets past."""
+    """Hold a lock that blocks everybody."""
     with psycopg.connect(server.dsn(database)) as connection:
         connection.execute("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE")
         yield connection
 
 
-# Getting in.
+# Connecting.
 
 
 @pytest.mark.parametrize("host", ["tcp", "socket"])
@@ -68,7 +68,7 @@ def test_a_wrong_password(postgres_server: PrivateServer, database: str, refused
 
 
 def test_no_such_database(postgres_server: PrivateServer, refused: Any) -> None:
-    with open_store(postgres_server.dsn("nowhere")) as store, quickly(), refused("nowhere", "no such database"):
+    with open_store(postgres_server.dsn("nowhere")) as store, quickly(), refused("nowhere", "does not exist"):
         store.count()
 
 
@@ -93,10 +93,10 @@ def test_no_socket_is_there(refused: Any) -> None:
                 call()
 
 
-def test_a_host_that_nobody_knows(refused: Any) -> None:
+def test_an_unknown_host(refused: Any) -> None:
     with open_store("postgresql://me:wr0ng-s3cret@no-such-host.invalid/kitt") as store:
         for call in (store.count, store.schema_status):
-            with quickly(), refused("no-such-host.invalid", "nobody knows that host"):
+            with quickly(), refused("no-such-host.invalid", "the host name is unknown"):
                 call()
 
 
@@ -107,7 +107,7 @@ def test_a_server_that_never_answers(refused: Any) -> None:
             store.count()
 
 
-def test_a_server_that_is_none(refused: Any) -> None:
+def test_something_that_is_not_a_server(refused: Any) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as odd:
 
         def greet() -> None:
@@ -134,7 +134,7 @@ def test_the_second_of_two_hosts_is_taken(
         assert_usable(store)
 
 
-# Being allowed.
+# Permissions.
 
 
 def test_a_database_without_tables(postgres_server: PrivateServer, refused: Any, assert_usable: Usable) -> None:
@@ -149,7 +149,7 @@ def test_a_database_without_tables(postgres_server: PrivateServer, refused: Any,
     postgres_server.drop_database("bare")
 
 
-def test_a_schema_that_is_not_there(postgres_server: PrivateServer, database: str, refused: Any) -> None:
+def test_a_missing_schema(postgres_server: PrivateServer, database: str, refused: Any) -> None:
     with open_store(postgres_server.dsn(database), schema="Nobody's") as store:
         with refused(kind=SchemaMissingError):
             store.count()
@@ -273,13 +273,13 @@ def test_a_server_without_a_free_connection(
     with open_store(dsn, connect_timeout=1) as store:
         with psycopg.connect(dsn):
             for call in (store.count, store.schema_status, lambda: store.save_result(documents.MINIMAL)):
-                with quickly(), refused("has no connection left"):
+                with quickly(), refused("has no free connection"):
                     call()
         assert_usable(store)
     postgres_server.execute(f"DROP OWNED BY {role}", database)
 
 
-# Refusing in the middle.
+# Failing halfway.
 
 
 @pytest.mark.parametrize("table", ["runs", "benchmarks", "metrics", "hardware", "run_documents", "run_labels"])
@@ -313,7 +313,7 @@ def test_a_save_that_fails_at_any_table_leaves_nothing(
 
 @pytest.mark.parametrize("state", ["40001", "40P01"])
 @pytest.mark.parametrize("number", [1, 3], ids=["one", "several"])
-def test_a_save_that_lost_to_another_writer_is_repeated(
+def test_a_save_that_lost_to_another_writer_is_retried(
     postgres_server: PrivateServer, database: str, store: PostgresResultStore, state: str, number: int
 ) -> None:
     postgres_server.execute("CREATE SEQUENCE attempts", database)
@@ -429,7 +429,7 @@ def test_a_schema_of_postgresqls_own(schema: str) -> None:
         ("ssl_min_protocol_version", "one that the documentation of libpq lists"),
     ],
 )
-def test_a_setting_that_libpq_does_not_know_is_no_trouble_of_the_network(setting: str, choices: str) -> None:
+def test_a_setting_that_libpq_does_not_know_is_not_a_network_error(setting: str, choices: str) -> None:
     with PostgresResultStore(
         PostgresOptions(f"postgresql://me:{PASSWORD}@localhost:1/x?{setting}=bogus")
     ) as store:

@@ -1,6 +1,6 @@
 """A new database is the schema reference with its type table, version 11 and the written additions; nothing else.
 
-The transcription of the reference is the one that the test of kitt-sql reads; the type table stands below.
+The transcription of the reference is the one that the test of kitt-sql reads; the type table is below.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PLAIN: Final = {"TEXT": "text", "INTEGER": "integer", "REAL": "double precision"
 """The type table of the reference: JSON texts, truth values, times; the other types have one name for another."""
 
 POSITION: Final = ("bigint", "nextval('run_documents_position_seq'::regclass)")
-"""What this database alone has: the number that a scan goes by."""
+"""What only this database has: the number that orders a scan."""
 
 BOOKKEEPING: Final = {"_yoyo_migration", "_yoyo_log", "_yoyo_version"}
 Facts = dict[str, Any]
@@ -89,7 +89,7 @@ def facts(connection: psycopg.Connection[tuple[Any, ...]]) -> Facts:
 
 
 def _plain(definition: str) -> str:
-    definition = definition.replace('"', "")  # timestamp and key are words of SQL
+    definition = definition.replace('"', "")  # timestamp and key are keywords of SQL
     return re.sub(r"CREATE INDEX (\w+) ON (?:\w+\.)?(\w+) USING btree (.*)", r"\1 \2\3", definition)
 
 

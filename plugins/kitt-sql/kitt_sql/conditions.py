@@ -1,7 +1,7 @@
 """Filters as SQL: the shape of a filter is the key of a statement, its values are bound.
 
-A `RunFilter` is read into alternatives (a run must meet one of each group). The *shape* is what remains when
-the values are taken out; two filters of one shape share one statement, which is built once.
+A `RunFilter` becomes groups of alternatives (a run must meet one of each group). The *shape* is what remains when
+the values are taken out; filters of the same shape share a statement, which is built once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Part(NamedTuple):
     Attributes:
         kind: ``equal``, ``among``, ``like``, ``since``, ``until``, ``search`` or a metric's operator.
         field: The filter's field, ``label`` or ``metric``.
-        splits: Of a metric: in how many ways its name reads as ``benchmark/name``.
+        splits: For a metric: in how many ways its name can be read as ``benchmark/name``.
     """
 
     kind: str
@@ -78,7 +78,7 @@ def _groups(wanted: RunFilter, dialect: QueryDialect) -> Iterator[_Group]:
         yield [(part, {**bound, "_key": key}) for part, bound in _text_parts("label", patterns, dialect)]
     for condition in wanted.metrics or ():
         yield [_metric_part(condition)]
-    if wanted.search:  # nothing is a part of everything, of a run without any text, too
+    if wanted.search:  # an empty text is part of every run, even of one without any text
         yield [(Part("search", ""), {"": wanted.search.casefold()})]
 
 
@@ -108,7 +108,7 @@ def name_values(name: str) -> Values:
 
 
 def metric_named(prefix: str, splits: int) -> ColumnElement[bool]:
-    """Return that a metric row (with its benchmark) is the one that ``name`` or ``benchmark/name`` means."""
+    """Return the test whether a metric row (with its benchmark) is named ``name`` or ``benchmark/name``."""
     return or_(
         metrics.c.metric_name == bindparam(f"{prefix}_name", type_=Text),
         *(
@@ -122,7 +122,7 @@ def metric_named(prefix: str, splits: int) -> ColumnElement[bool]:
 
 
 def finite(number: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Return that ``number`` is neither missing nor infinite."""
+    """Return the test whether ``number`` is neither missing nor infinite."""
     return number.between(literal(-LARGEST, Double), literal(LARGEST, Double))
 
 
@@ -171,7 +171,7 @@ def _text_clause(kind: str, text: ColumnElement[Any], name: str, dialect: QueryD
 def _metric_clause(operator: str, name: str, splits: int) -> ColumnElement[bool]:
     value = metrics.c.metric_value
     compared = value.op(operator, is_comparison=True)(bindparam(name, type_=Double))
-    # Not EXISTS: SQLite would look through all entries of that name again for each run.
+    # Not EXISTS: SQLite would search all entries of that name again for each run.
     return runs.c.id.in_(
         select(benchmarks.c.run_id)
         .select_from(benchmarks.join(metrics, metrics.c.benchmark_id == benchmarks.c.id))

@@ -1,7 +1,7 @@
 """An open database with KITT's tables, for the store of runs and for whatever else keeps rows in them.
 
-A subclass brings the engine, the driver's errors and the transaction that a migration is; connections, the check
-of the schema and the order of an upgrade are here.
+A subclass provides the engine, the translation of the driver's errors and the transaction of a migration;
+connections, the check of the schema and the order of an upgrade are here.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ logger = logging.getLogger(__name__)
 class SqlDatabase(abc.ABC):
     """A database with the tables of `kitt_sql.schema.tables`; it connects when it is first used.
 
-    Each call has its own short transaction. A context manager; to be used from several threads. After a fork the
-    child connects anew. Unless said otherwise every method raises `StoreUnavailableError` if the database can't be
-    reached or is closed.
+    Each call has its own short transaction. It is a context manager and safe to use from several threads; after a
+    fork the child opens its own connections. Unless stated otherwise, every method raises `StoreUnavailableError`
+    if the database can't be reached or is closed.
 
     Args:
         engine: Its transactions are reads.
@@ -44,7 +44,7 @@ class SqlDatabase(abc.ABC):
 
     Attributes:
         driver: The name of the driver's module.
-        engine: For connections without a transaction of `reading` or `writing`; they are the caller's to close.
+        engine: For connections outside of `reading` and `writing`; the caller closes them.
         dialect: As given.
     """
 
@@ -59,7 +59,7 @@ class SqlDatabase(abc.ABC):
         self._schema_lock = threading.Lock()
         _forbid_inheriting(engine)
 
-    # What a subclass brings.
+    # What a subclass provides.
 
     @property
     @abc.abstractmethod
@@ -68,7 +68,7 @@ class SqlDatabase(abc.ABC):
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The files that are the database, none if it is not made of files."""
+        """The database's files; empty if it is not kept in files."""
         return ()
 
     @abc.abstractmethod
@@ -79,7 +79,7 @@ class SqlDatabase(abc.ABC):
     def migrating(self, *, dry_run: bool) -> AbstractContextManager[Any]:
         """Lend the driver's connection inside the transaction of a migration, which excludes every other writer.
 
-        It is committed in the end, rolled back if ``dry_run`` or after an error.
+        It is committed at the end, or rolled back if ``dry_run`` is true or after an error.
         """
 
     @abc.abstractmethod
@@ -87,9 +87,9 @@ class SqlDatabase(abc.ABC):
         """Return the tables of KITT 1.x behind a connection that `migrating` lent."""
 
     def backed_up(self, _status: SchemaStatus, /) -> AbstractContextManager[None]:
-        """Return a context around an upgrade that copies the database first, and keeps the copy if that succeeds.
+        """Return a context around an upgrade that copies the database first, and keeps the copy if it succeeds.
 
-        Nothing by default: a copy of a server's database is the business of the server's own tools.
+        Does nothing by default: a server has its own tools for backups.
         """
         return nullcontext()
 
@@ -112,10 +112,10 @@ class SqlDatabase(abc.ABC):
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Lend a connection inside a transaction that is committed in the end, rolled back after an error.
+        """Lend a connection inside a transaction that is committed at the end, or rolled back after an error.
 
         Raises:
-            SchemaError: The schema is not the current one and is not made so by itself.
+            SchemaError: The schema is not the current one and is not upgraded automatically.
         """
         self.require_schema(for_writing=True)
         with self.translated(), self._write_engine.begin() as connection:
@@ -141,7 +141,7 @@ class SqlDatabase(abc.ABC):
     # The schema.
 
     def require_schema(self, *, for_writing: bool) -> None:
-        """Look at the schema, once, and make it ready where `prepares_itself` says so.
+        """Check the schema, once, and create or upgrade it where `prepares_itself` says so.
 
         Raises:
             SchemaError: It is not the current one.
@@ -153,7 +153,7 @@ class SqlDatabase(abc.ABC):
             if self._schema_checked:
                 return
             status = self.schema_status()
-            # A read makes an empty database ready, as it finds nothing in it, but upgrades nothing.
+            # A read creates the tables of an empty database, and finds nothing in them, but upgrades none.
             if self.prepares_itself(status) and (for_writing or status.state is SchemaState.MISSING):
                 self.migrate()
             elif status.state is not SchemaState.CURRENT:
@@ -174,8 +174,8 @@ class SqlDatabase(abc.ABC):
         """Create or upgrade the tables in one transaction and return the names of the migrations, in order.
 
         Args:
-            dry_run: Take everything back in the end.
-            backup: Copy an old database first, where `backed_up` does.
+            dry_run: Roll everything back at the end.
+            backup: Copy an old database first, if `backed_up` does so.
             progress: Called after each step.
 
         Raises:
@@ -184,12 +184,12 @@ class SqlDatabase(abc.ABC):
         """
         self._refuse_unusable(self.schema_status())
         with ExitStack() as after, self.migrating(dry_run=dry_run) as connection:
-            # Looked at again: another process may have upgraded it while this one waited.
+            # Examined again: another process may have upgraded it while this one waited.
             found = schema.examine(lambda sql: connection.execute(sql).fetchall(), self.dialect)
             self._refuse_unusable(found.status)
             if found.status.state is SchemaState.OLD and backup and not dry_run:
-                # Entered under the lock, so that no other process's save is missing from the copy; left when all
-                # is over, because the commit may fail, too.
+                # Entered under the lock, so that no other process's save is missing from the copy; left after
+                # the commit, because that may fail as well.
                 after.enter_context(self.backed_up(found.status))
             return self._upgrade(connection, found, progress)
 
@@ -238,12 +238,12 @@ class SqlDatabase(abc.ABC):
 
 
 def _forbid_inheriting(engine: Engine) -> None:
-    """Have the engine connect anew in a child process instead of sharing its parent's connection.
+    """Make the engine open a connection in a child process instead of sharing its parent's connection.
 
-    A file's locks would be lost, and two processes would talk at once on one socket.
+    Shared, a file's locks would be lost, and two processes would talk on one socket at once.
     """
     event.listen(engine, "connect", _note_process)
-    event.listen(engine, "checkout", _refuse_inherited, insert=True)  # before anybody tries the connection
+    event.listen(engine, "checkout", _refuse_inherited, insert=True)  # before the connection is tested
 
 
 def _note_process(_: Any, record: Any) -> None:

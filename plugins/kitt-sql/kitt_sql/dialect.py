@@ -38,10 +38,10 @@ class QueryDialect(abc.ABC):
 
     Attributes:
         macros: Replace the macros of the migrations.
-        list_tables: A statement whose rows are the names of the tables and views that an unqualified name means.
+        list_tables: A statement whose rows name the tables and views that an unqualified name can mean.
         own_tables: Those of them that are the database's own, or a migration tool's.
         adoption_note: What to know before a database of KITT 1.x is adopted; None if there is nothing.
-        no_limit: The LIMIT that is none.
+        no_limit: The value of LIMIT that means no limit.
         positioned: The table whose rows `scan_position` numbers.
     """
 
@@ -54,26 +54,26 @@ class QueryDialect(abc.ABC):
 
     @abc.abstractmethod
     def list_columns(self, tables: Iterable[str]) -> str:
-        """Return a statement whose rows are table and column of those ``tables`` that are there.
+        """Return a statement whose rows are table and column, for those ``tables`` that exist.
 
-        A view has no columns here: it may be broken, and is no table of ours.
+        A view has no columns here: it may be broken, and it is not a table of ours.
         """
 
     @abc.abstractmethod
     def among(self, text: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-        """Return that ``text`` is one of the list bound as ``name``, one parameter however long the list is."""
+        """Return the test whether ``text`` is in the list bound as ``name``: one parameter, however long it is."""
 
     @abc.abstractmethod
     def list_value(self, values: Sequence[str]) -> Any:
-        """Return the list as `among` wants it bound."""
+        """Return the list in the form that `among` binds."""
 
     @abc.abstractmethod
     def like(self, text: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-        """Return that ``text`` fits the pattern bound as ``name``, case-sensitively."""
+        """Return the test whether ``text`` matches the pattern bound as ``name``, case-sensitively."""
 
     @abc.abstractmethod
     def pattern_value(self, pattern: str) -> str:
-        """Return a pattern in which only ``*`` is special as `like` wants it bound."""
+        """Return a pattern in which only ``*`` is special, in the form that `like` binds."""
 
     @abc.abstractmethod
     def folded(self, text: ColumnElement[Any]) -> ColumnElement[str]:
@@ -81,7 +81,7 @@ class QueryDialect(abc.ABC):
 
     @abc.abstractmethod
     def contains(self, text: ColumnElement[str], name: str) -> ColumnElement[bool]:
-        """Return that ``text`` has the part bound as ``name``."""
+        """Return the test whether ``text`` contains the text bound as ``name``."""
 
     @abc.abstractmethod
     def code_points(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -97,10 +97,10 @@ class QueryDialect(abc.ABC):
 
     @abc.abstractmethod
     def scan_position(self) -> ColumnElement[int]:
-        """Return a number of each run; a run that is inserted gets one above all that are there."""
+        """Return the number of each run; a run that is inserted gets one above all others."""
 
     def instant(self, moment: ColumnElement[Any]) -> ColumnElement[Any]:
-        """Return a time that a column's default may have written, so that it sorts and compares with others."""
+        """Return a time in a form that can be sorted, even if a column's default has written it."""
         return moment
 
 
@@ -128,7 +128,7 @@ class SQLiteDialect(QueryDialect):
         return text.in_(select(rows.c.value))
 
     def list_value(self, values: Sequence[str]) -> str:
-        """Give a JSON array."""
+        """Return a JSON array."""
         return json.dumps(list(values), ensure_ascii=False)
 
     def like(self, text: ColumnElement[Any], name: str) -> ColumnElement[bool]:
@@ -148,7 +148,7 @@ class SQLiteDialect(QueryDialect):
         return func.instr(text, bindparam(name, type_=Text)) > 0
 
     def code_points(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
-        """Nothing to do."""
+        """Return it unchanged."""
         return text
 
     def total(self, number: ColumnElement[float]) -> ColumnElement[float]:
@@ -156,17 +156,17 @@ class SQLiteDialect(QueryDialect):
         return func.sum(number)
 
     def average(self, number: ColumnElement[float]) -> ColumnElement[float]:
-        """Use ``avg``; where its sum overflows, the average of the numbers made smaller."""
+        """Use ``avg``; where its sum overflows, the average of the numbers scaled down."""
         plain = func.avg(number)
         scaled = func.avg(number * literal(_SCALE, Double)) / literal(_SCALE, Double)
         return case((func.abs(plain) <= literal(sys.float_info.max, Double), plain), else_=scaled)
 
     def scan_position(self) -> ColumnElement[int]:
-        """Use the row's number."""
+        """Use the row number."""
         return literal_column(f"{runs.name}.rowid", Integer)
 
     def instant(self, moment: ColumnElement[Any]) -> ColumnElement[Any]:
-        """Complete what KITT 1.x left and adoption keeps, ``datetime('now')`` or no offset, to the fixed width."""
+        """Extend the texts that adoption keeps, ``datetime('now')`` or no offset, to the fixed width."""
         text = func.replace(type_coerce(moment, Text), " ", "T")
         rest = case((func.length(text) == literal(19), literal(".000000+00:00")), else_=literal("+00:00"))
         return type_coerce(func.substr(text.concat(rest), 1, 32), moment.type)

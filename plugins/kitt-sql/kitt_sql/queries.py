@@ -1,8 +1,8 @@
 """The statements that read: listings, counts, groups and scans, each built once per shape.
 
 A listing is ordered by a key and then by the id; missing keys come last, so it is read in two phases, first the
-runs that have the key, then those that lack it. In each phase an index gives the order: databases do not agree
-on where an index keeps NULL.
+runs that have the key, then those that lack it. In each phase an index gives the order: databases disagree about
+where an index keeps NULL.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ SUMMARY_COLUMNS: Final = (
 """The columns of a `RunSummary`, in its order."""
 
 SIMPLE_STATISTICS: Final[tuple[Statistic, ...]] = ("avg", "min", "max", "sum", "count")
-"""What the database computes itself; the others need the values."""
+"""Those that the database computes itself; the others need the values."""
 
 _GROUPS: Final[dict[str, ColumnElement[Any]]] = {
     **{name: runs.c[name] for name in ("model", "engine", "suite_name", "passed", "kitt_version")},
@@ -98,8 +98,8 @@ def order_shape(order: Order) -> OrderShape:
 def list_page(shape: Shape, order: OrderShape, phase: Phase, dialect: QueryDialect) -> Select[Any]:
     """Return the listing: the columns of `SUMMARY_COLUMNS`, then the order's key.
 
-    Parameters: the filter's; ``order_name…`` for a metric's; ``key`` and ``key_id`` after a cursor; ``limit``
-    (`QueryDialect.no_limit` is all) and ``offset``.
+    Parameters: the filter's; ``order_name…`` for a metric; ``key`` and ``key_id`` after a cursor; ``limit``
+    (`QueryDialect.no_limit` for all) and ``offset``.
     """
     source: FromClause = runs.outerjoin(hardware, hardware.c.run_id == runs.c.id)
     field, splits, descending = order
@@ -150,7 +150,7 @@ def _phase_conditions(
             return [key.is_(None), beyond_id]
         case Phase.AFTER_KEY:
             last = bindparam("key", type_=key.type)
-            # The first condition says nothing new, but lets the database enter the index at the cursor.
+            # The first condition is redundant, but lets the database enter the index at the cursor.
             bound, beyond = (key <= last, key < last) if descending else (key >= last, key > last)
             return [bound, or_(beyond, and_(key == last, beyond_id))]
 

@@ -1,7 +1,6 @@
 """The store of runs over relational tables: what both databases share.
 
-A subclass brings the way a run is written and its document read; all other reading, deleting and verifying are
-here.
+A subclass writes runs and reads their documents; all other reading, deleting and verifying is here.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ class SqlResultStore(ResultStore):
         self.database = database
         self._dialect = database.dialect
 
-    # What a subclass brings.
+    # What a subclass provides.
 
     @abc.abstractmethod
     def document_of(self, connection: Connection, run_id: str) -> bytes | None:
@@ -79,7 +78,7 @@ class SqlResultStore(ResultStore):
 
     @abc.abstractmethod
     def integrity_findings(self) -> Iterator[Finding]:
-        """Yield what the database itself finds: damaged pages, references to nothing, runs without a digest."""
+        """Yield what the database itself finds: damaged pages, broken references, runs without a document."""
 
     # Reading.
 
@@ -89,7 +88,7 @@ class SqlResultStore(ResultStore):
             return self.document_of(connection, clean_text(run_id))
 
     def scan(self, filters: Filters = None) -> Iterator[StoredRun]:
-        """Yield the runs that match, in the order of their saving; saves made meanwhile never keep it going."""
+        """Yield the runs that match, in the order they were saved, up to the last one stored at the start."""
         shape, values = self._read_filter(filters)
         return self._scan(shape, values)
 
@@ -110,7 +109,7 @@ class SqlResultStore(ResultStore):
                 yield from self._next_runs(waiting)
 
     def _next_runs(self, waiting: deque[Any]) -> list[StoredRun]:
-        """Take runs from a page and return them with their documents, few enough to be held in memory."""
+        """Take runs from a page and return them with their documents, few enough to hold in memory."""
         runs: list[StoredRun] = []
         size = 0
         with self.database.reading() as connection:
@@ -171,7 +170,7 @@ class SqlResultStore(ResultStore):
         rows = read(having_key, limit, offset)
         if len(rows) == limit:
             return rows
-        # Where nothing is left of those, they are a part of what is to be left out.
+        # An offset beyond the runs that have the key goes on among the others.
         beyond = offset - len(read(having_key, offset, 0)) if offset and not rows else 0
         return rows + read(Phase.MISSING, None if limit is None else limit - len(rows), beyond)
 
@@ -221,7 +220,7 @@ class SqlResultStore(ResultStore):
             rows = connection.execute(statement, bound).all()
             if all(isinstance(value, int) or math.isfinite(value) for row in rows for value in row[width:]):
                 return {tuple(row[:width]): dict(zip(wanted.statistics, row[width:], strict=True)) for row in rows}
-            # The database's sum is beyond a double; the mean is not.
+            # The database's sum overflows a double; the mean does not.
             statement = queries.group_metric(shape, wanted.group_by, name.count("/"), (), self._dialect)
         grouped: dict[tuple[Any, ...], list[float]] = {}
         for row in connection.execute(statement, bound):
@@ -231,7 +230,7 @@ class SqlResultStore(ResultStore):
             for group, numbers in grouped.items()
         }
 
-    # Removing and looking after.
+    # Deleting and verifying.
 
     def delete_result(self, run_id: str) -> bool:
         """Remove a run with its rows, and the references of quick tests to it."""
@@ -241,10 +240,10 @@ class SqlResultStore(ResultStore):
             return connection.execute(delete(runs).where(runs.c.id == run_id)).rowcount > 0
 
     def verify(self, *, rebuild: bool = False) -> Iterator[Finding]:
-        """Yield what is wrong: the database as a whole, documents, rows that differ from theirs.
+        """Yield what is wrong with the database as a whole, with documents, and with the rows derived from them.
 
-        Only an intact document is believed: the rows of a damaged one may be all that is left of the run.
-        ``rebuild`` writes the rows of runs anew from their documents.
+        Only an intact document is trusted: the rows of a damaged one may be all that is left of the run.
+        ``rebuild`` derives such rows again from their documents.
         """
         self.schema_status()  # what can't even be opened is unavailable, not damaged
         check = DocumentCheck()
@@ -258,7 +257,7 @@ class SqlResultStore(ResultStore):
             yield Finding(None, Severity.DAMAGE, f"not all of it can be read: {error.message}")
 
     def compare_rows(self, run: StoredRun, derived: RunRows, *, rebuild: bool) -> Iterator[Finding]:
-        """Yield how the stored rows of a run differ from its document's; ``rebuild`` writes them anew."""
+        """Yield how the stored rows of a run differ from its document's; ``rebuild`` replaces them."""
         with self.database.reading() as connection:
             stored = stored_rows(connection, run.id)
         if stored is None:  # deleted meanwhile
@@ -279,7 +278,7 @@ class SqlResultStore(ResultStore):
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The files that are the database."""
+        """The database's files."""
         return self.database.paths
 
     def initialize(self) -> None:
@@ -289,7 +288,7 @@ class SqlResultStore(ResultStore):
     def migrate(
         self, *, dry_run: bool = False, backup: bool = True, progress: Progress | None = None
     ) -> list[str]:
-        """Create or upgrade the tables in one transaction; an old database is copied first where it is a file."""
+        """Create or upgrade the tables in one transaction; an old database is copied first if it is a file."""
         return self.database.migrate(dry_run=dry_run, backup=backup, progress=progress)
 
     def schema_status(self) -> SchemaStatus:

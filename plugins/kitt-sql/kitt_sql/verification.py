@@ -39,7 +39,7 @@ def differences(run: StoredRun, stored: RunRows, derived: RunRows) -> Iterator[s
 
 
 def stored_rows(connection: Connection, run_id: str) -> RunRows | None:
-    """Return a run's rows as they lie in the database, None if there is no such run."""
+    """Return a run's rows as they are in the database, None if there is no such run."""
     run = connection.execute(select(*_columns(runs, RunRow)).where(runs.c.id == run_id)).one_or_none()
     if run is None:
         return None

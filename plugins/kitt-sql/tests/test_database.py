@@ -1,4 +1,4 @@
-"""A database by itself: what others than a store of runs stand on."""
+"""A database by itself, for users other than a store of runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _settings(database: SQLiteDatabase) -> list[str]:
         return list(connection.execute(select(SETTINGS.c.key)).scalars())
 
 
-def test_a_store_of_runs_shares_it_with_rows_of_others(database: SQLiteDatabase) -> None:
+def test_a_store_of_runs_shares_it_with_other_rows(database: SQLiteDatabase) -> None:
     store = SQLiteStore(database)
     store.save_result({"model": "m", "engine": "e"}, run_id="one")
     with database.writing() as connection:

@@ -45,7 +45,7 @@ def _store(path: Path, **options: bool) -> SQLiteStore:
 
 
 def _at_version(path: Path, version: int) -> None:
-    """Make a current database look as if the later migrations were still to come."""
+    """Make a current database look as if the later migrations were still pending."""
     with _store(path) as store:
         store.initialize()
     with closing(sqlite3.connect(path)) as connection, connection:
@@ -193,7 +193,7 @@ def test_a_failure_at_any_statement_leaves_no_trace_and_the_next_attempt_succeed
             Failing.executed += 1
             if Failing.executed == Failing.fail_at:
                 raise sqlite3.OperationalError("disk I/O error")
-            super().execute(statement, parameters)  # type: ignore[arg-type]  # passed on as it came
+            super().execute(statement, parameters)  # type: ignore[arg-type]  # passed on unchanged
 
     monkeypatch.setattr(migrations, "_ExpandingCursor", Failing)
     path = tmp_path / "runs.db"
@@ -230,7 +230,7 @@ def test_threads_that_open_first_migrate_once(tmp_path: Path) -> None:
             barrier.wait()
             try:
                 store.save_result(DOCUMENT)
-            except BaseException as error:  # noqa: BLE001  # looked at below
+            except BaseException as error:  # noqa: BLE001  # checked below
                 errors.append(error)
 
     threads = [threading.Thread(target=open_and_save) for _ in range(6)]

@@ -106,7 +106,7 @@ def _facts(engine: Engine) -> dict[str, object]:
     return {
         table: (
             {
-                # A row's number can't be NULL, whether or not its column says so.
+                # A row number can't be NULL, whether or not its column says so.
                 c["name"]: (str(c["type"]), c["nullable"] and c["name"] != "id", _bare(c["default"]))
                 for c in inspector.get_columns(table)
             },

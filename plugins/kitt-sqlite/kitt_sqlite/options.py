@@ -1,4 +1,4 @@
-"""What the backend ``sqlite`` can do and how it is opened: known without its driver."""
+"""What the backend ``sqlite`` can do and how it is opened, without importing its driver."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class SQLiteOptions:
     path: Path | None = field(
         default=None,
         metadata={
-            "help": "The database file; kitt.db in KITT_HOME without it.",
+            "help": "The database file; by default kitt.db in KITT_HOME.",
             "env": "KITT_DB_PATH",
             "target": "path",
         },
     )
     synchronous: Literal["FULL", "NORMAL", "EXTRA", "OFF"] = field(
         default="FULL",
-        metadata={"help": "FULL survives a power cut; NORMAL is faster and may lose the last saves then."},
+        metadata={"help": "FULL survives a power cut; NORMAL is faster and may lose the last saves in one."},
     )
     busy_timeout: float = field(default=5.0, metadata={"help": "Seconds to wait while another process writes."})
     auto_migrate: bool | None = field(
         default=None,
-        metadata={"help": "Upgrade an older database before the first write; without it only the default one is."},
+        metadata={"help": "Upgrade an older database before the first write; by default only the default file."},
     )
 
     @busy_timeout.validator

@@ -17,7 +17,7 @@ _HEADER: Final = b"SQLite format 3\x00"
 
 
 def _open(options: SQLiteOptions) -> ResultStore:
-    from kitt_sqlite.store import SQLiteResultStore  # SQLAlchemy, only now
+    from kitt_sqlite.store import SQLiteResultStore  # imports SQLAlchemy: only now
 
     return SQLiteResultStore(options)
 

@@ -15,7 +15,7 @@ __all__ = ["SQLiteResultStore"]
 class SQLiteResultStore(SQLiteStore):
     """Runs in a SQLite file.
 
-    The default is ``kitt.db`` in `kitt_home`, readable by its owner alone, and upgraded before the first write
+    The default is ``kitt.db`` in `kitt_home`, readable only by its owner, and upgraded before the first write
     unless ``auto_migrate`` is false.
 
     Args:

@@ -57,7 +57,7 @@ def test_a_text_file_given_as_database(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_database_in_a_place_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_database_in_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
         SQLiteResultStore(SQLiteOptions(tmp_path / "file" / "runs.db")) as store,
@@ -153,7 +153,7 @@ def test_a_database_that_lost_tables_is_not_ready(tmp_path: Path) -> None:
         connection.executescript("DROP TABLE metrics; DROP TABLE hardware")
     with SQLiteResultStore(SQLiteOptions(path)) as store:
         for call in (store.count, store.initialize, lambda: list(store.verify())):
-            with pytest.raises(SchemaError, match="hardware, metrics, which are missing"):
+            with pytest.raises(SchemaError, match="are missing: hardware, metrics"):
                 call()
 
 
@@ -180,7 +180,7 @@ def test_a_limit_that_leaves_no_room_for_the_tables(tmp_path: Path) -> None:
     assert "full" in message or "input/output error" in message
 
 
-def test_the_size_is_that_of_the_database_alone(tmp_path: Path) -> None:
+def test_the_size_is_that_of_the_database_only(tmp_path: Path) -> None:
     (tmp_path / "runs.db2").write_bytes(bytes(10_000_000))
     with SQLiteResultStore(SQLiteOptions(tmp_path / "runs.db")) as store:
         store.save_result(documents.MINIMAL)
@@ -230,7 +230,7 @@ def _read_and_write(path: Path) -> tuple[int, str]:
 
 
 def _as_nobody(path: Path) -> tuple[int, str]:
-    """Do the same as a user who may not write everything, as root may."""
+    """Run it as a user who, unlike root, may not write everything."""
     receiver, sender = os.pipe()
     child = os.fork()
     if child == 0:
@@ -251,7 +251,9 @@ def _as_nobody(path: Path) -> tuple[int, str]:
 
 @pytest.mark.parametrize("directory_mode", [0o555, 0o777])
 def test_a_read_only_file_opens_for_reading(directory_mode: int) -> None:
-    directory = Path(tempfile.mkdtemp(prefix="kitt-read-only-"))  # everybody may enter /tmp, not pytest's folder
+    directory = Path(
+        tempfile.mkdtemp(prefix="kitt-read-only-")
+    )  # everybody may enter /tmp, but not pytest's folder
     path = directory / "runs.db"
     try:
         with SQLiteResultStore(SQLiteOptions(path)) as store:

@@ -1,4 +1,4 @@
-"""What `kitt run` finds out about a database before it measures."""
+"""What `kitt run` checks about a database before it measures."""
 
 import sqlite3
 from contextlib import closing
@@ -24,7 +24,7 @@ def _make_old(path: Path) -> None:
     _write(path, "DELETE FROM schema_version WHERE version > 10")
 
 
-def test_a_database_that_is_not_there_stays_so(tmp_path: Path) -> None:
+def test_a_missing_database_is_not_created(tmp_path: Path) -> None:
     path = tmp_path / "made/by/the/save.db"
     with SQLiteResultStore(SQLiteOptions(path)) as store:
         check_places(store, tmp_path / "kitt-results")
@@ -47,7 +47,7 @@ def test_an_old_database_passes_if_it_upgrades_itself_and_is_left_as_it_is(tmp_p
     assert path.read_bytes() == before
 
 
-def test_a_database_of_others_is_refused(tmp_path: Path) -> None:
+def test_somebody_elses_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "songs.db"
     _write(path, "CREATE TABLE songs (title TEXT)")
     with (

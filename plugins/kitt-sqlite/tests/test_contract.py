@@ -13,13 +13,13 @@ from kitt_sqlite.store import SQLiteResultStore
 
 
 def opened(path: Path) -> SQLiteResultStore:
-    # Waiting for the disk would be most of the time; what survives a crash is asked elsewhere.
+    # Waiting for the disk would be most of the time; what survives a crash is tested elsewhere.
     return SQLiteResultStore(SQLiteOptions(path, synchronous="OFF"))
 
 
 @pytest.fixture(scope="session")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with its tables: making them takes ten times as long as copying the file."""
+    """A database with its tables: creating them takes ten times as long as copying the file."""
     path = tmp_path_factory.mktemp("empty") / "runs.db"
     with opened(path) as store:
         store.initialize()

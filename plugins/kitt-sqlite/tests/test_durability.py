@@ -1,4 +1,4 @@
-"""What SQLite alone can be asked: a failure at each statement, a fork; kills are the kit's business."""
+"""What only SQLite can be tested for: a failure at each statement, a fork; the kit tests kills."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_store_used_on_both_sides_of_a_fork_keeps_all_runs(tmp_path: Path) -> 
     _assert_whole(path)
 
 
-def test_deleting_a_run_that_a_quick_test_names_empties_the_reference(tmp_path: Path) -> None:
+def test_deleting_a_run_that_a_quick_test_names_sets_the_reference_to_null(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     with SQLiteResultStore(SQLiteOptions(path)) as store:
         run_id = store.save_result(documents.MINIMAL)

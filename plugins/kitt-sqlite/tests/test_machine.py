@@ -10,7 +10,7 @@ from kitt_sqlite.store import SQLiteResultStore
 
 class SQLiteMachine(StoreStateMachine):
     def open_store(self, directory: Path) -> ResultStore:
-        # Waiting for the disk would be most of the time; what survives a crash is asked elsewhere.
+        # Waiting for the disk would be most of the time; what survives a crash is tested elsewhere.
         return SQLiteResultStore(SQLiteOptions(directory / "runs.db", synchronous="OFF"))
 
 

@@ -152,7 +152,7 @@ def test_verify_finds_each_damage_and_nothing_raises(tmp_path: Path, damage: str
         assert len(store.list_results()) >= 1
 
 
-def test_rows_are_not_rebuilt_from_a_document_that_is_damaged_itself(tmp_path: Path) -> None:
+def test_rows_are_not_rebuilt_from_a_damaged_document(tmp_path: Path) -> None:
     with SQLiteResultStore(SQLiteOptions(tmp_path / "runs.db")) as store:
         store.save_result(documents.STANDARD)
         before = store.list_results()
@@ -162,7 +162,7 @@ def test_rows_are_not_rebuilt_from_a_document_that_is_damaged_itself(tmp_path: P
         assert store.list_results() == before
 
 
-def test_what_can_be_made_anew_is(tmp_path: Path) -> None:
+def test_what_can_be_rebuilt_is(tmp_path: Path) -> None:
     with SQLiteResultStore(SQLiteOptions(tmp_path / "runs.db")) as store:
         store.save_result(documents.STANDARD)
         with closing(sqlite3.connect(tmp_path / "runs.db")) as connection, connection:

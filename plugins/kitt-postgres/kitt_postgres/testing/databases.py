@@ -1,4 +1,4 @@
-"""Empty databases for tests, each new and gone afterwards."""
+"""Empty databases for tests, each new and removed afterwards."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 @frozen
 class Database:
-    """Where a test may do what it likes.
+    """A database in which a test may do anything.
 
     Attributes:
         dsn: What `open_store` takes.
-        options: What it takes beside that: the schema, if the test has no database of its own.
+        options: What else it takes: the schema, if the test has no database of its own.
     """
 
     dsn: str = field(repr=False)
@@ -33,7 +33,7 @@ class Database:
 
     @property
     def uri(self) -> str:
-        """Both in one text, for who can give no options."""
+        """Both in one text, for where options can't be given."""
         if "schema" not in self.options:
             return self.dsn
         return f"{self.dsn}{'&' if '?' in self.dsn else '?'}options=-csearch_path%3D{self.options['schema']}"
@@ -44,7 +44,7 @@ class Database:
 
 
 class Databases(Protocol):
-    """What makes databases."""
+    """Something that makes databases."""
 
     def new(self) -> Database:
         """Make an empty one."""
@@ -70,7 +70,7 @@ class PrivateDatabases:
 
 @frozen
 class SchemaDatabases:
-    """Schemas in one database of a server that is not ours, where more than that may not be allowed."""
+    """Schemas in one database of a server that is not ours and may allow nothing more."""
 
     dsn: str = field(repr=False)
 

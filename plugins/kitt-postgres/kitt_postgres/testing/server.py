@@ -21,8 +21,8 @@ from kitt_postgres.testing.binaries import (
     PrivateServerError,
     ServerBinaries,
     installed_servers,
-    manners,
     reachable,
+    run_options,
     server_account,
     temporary_directory,
 )
@@ -34,30 +34,30 @@ StopMode = Literal["fast", "immediate"]
 FAST: Final[Mapping[str, str]] = MappingProxyType(
     {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "on", "autovacuum": "off"}
 )
-"""Settings for tests that do not pull the plug: what the kernel has is safe from a crash of the server alone."""
+"""Settings for tests without power cuts: what the kernel has survives a crash of the server."""
 
 _HOST: Final = "127.0.0.1"
 _SUPERUSER: Final = "postgres"
-# Below the ports that systems hand out by themselves: after a crash the server must get its own port again.
+# Below the ephemeral ports: after a crash the server must get the same port again.
 _PORTS: Final = range(20_000, 32_000)
 _TRIES: Final = 20
-_PATIENCE: Final = 180  # seconds for a start or stop; recovery on a busy machine takes its time
+_TIMEOUT: Final = 180  # seconds for a start or stop; recovery is slow on a busy machine
 
-# Waits for the end of the test process, whose death closes standard input, and clears up behind it.
+# Waits for the end of the test process, which closes standard input, and cleans up after it.
 _WATCHDOG: Final = 'read -r _; "$0" stop -s -m immediate -D "$1"; [ -z "$2" ] || rm -rf "$2"'
 
 
 class PrivateServer:
-    """A server of its own in a directory of its own, gone with the process that started it.
+    """A server in a directory of its own, gone with the process that started it.
 
     It listens on 127.0.0.1 and on a Unix socket, and asks for passwords on both. As a context manager it is
-    started and, at the end, removed.
+    started and finally removed.
 
     Args:
         binaries: Which server; the newest by default.
-        directory: Where its data are kept; it must be reachable by the server's account. By default a temporary
-            directory, which goes when the server is closed.
-        settings: What stands in ``postgresql.conf``. By default every commit is durable, as PostgreSQL has it.
+        directory: Where its data is kept; it must be reachable by the server's account. By default a temporary
+            directory, which is removed when the server is closed.
+        settings: For ``postgresql.conf``. By default every commit is durable, as usual in PostgreSQL.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class PrivateServer:
 
     @property
     def log(self) -> Path:
-        """What the server writes about itself."""
+        """The server's log file."""
         return self._base / "log"
 
     @property
@@ -113,11 +113,11 @@ class PrivateServer:
 
     @property
     def pid(self) -> int | None:
-        """The number of the server's first process, None if it does not run."""
+        """The server's process id, None if it does not run."""
         return int((self.data / "postmaster.pid").read_text().split()[0]) if self.running else None
 
     def start(self) -> None:
-        """Start the server and wait until it answers; the first start makes its data.
+        """Start the server and wait until it answers; the first start creates its data.
 
         Raises:
             PrivateServerError: It does not start; the message ends with the last lines of its log.
@@ -162,14 +162,14 @@ class PrivateServer:
         self.start()
 
     def close(self) -> None:
-        """Stop the server for good and remove its data, unless their directory was given."""
+        """Stop the server for good and remove its data, unless the directory was given."""
         if os.getpid() != self._process:
-            return  # a child that was forked from the test process inherits this object, and not the server
+            return  # a forked child inherits this object, but not the server
         atexit.unregister(self.close)
         try:
             with contextlib.suppress(PrivateServerError):
                 self.stop("immediate")
-        finally:  # what is left open would fail whichever test runs when it is collected
+        finally:  # an open pipe would fail whichever test runs when it is collected
             watchdog, self._watchdog = self._watchdog, None
             if watchdog is not None:
                 with watchdog:
@@ -191,7 +191,7 @@ class PrivateServer:
             database: Its name.
             user: The role to connect as.
             password: That role's password; the superuser's by default.
-            host: The way to the server.
+            host: How to reach the server.
         """
         word = quote(self.password if password is None else password, safe="")
         who = f"{quote(user, safe='')}:{word}"
@@ -201,7 +201,7 @@ class PrivateServer:
         return f"postgresql://{who}@/{name}?{urlencode({'host': str(self._base), 'port': self.port})}"
 
     def execute(self, sql: str, database: str = "postgres") -> list[tuple[Any, ...]]:
-        """Run a statement as superuser, in no transaction, and return its rows."""
+        """Run a statement as superuser, outside any transaction, and return its rows."""
         import psycopg
 
         with psycopg.connect(self.dsn(database), autocommit=True) as connection:
@@ -225,7 +225,7 @@ class PrivateServer:
         return self.dsn(name)
 
     def drop_database(self, name: str) -> None:
-        """Remove a database, whoever is connected to it; one that is not there is no error."""
+        """Remove a database, whoever is connected to it; a missing one is not an error."""
         self.execute(f"DROP DATABASE IF EXISTS {_name(name)} WITH (FORCE)")
 
     def last_lines(self, number: int = 15) -> str:
@@ -246,7 +246,7 @@ class PrivateServer:
             file.writelines(f"{name} = {_text(value)}\n" for name, value in settings.items())
 
     def _control(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self._run("pg_ctl", *arguments, "-D", str(self.data), "-w", "-t", str(_PATIENCE))
+        return self._run("pg_ctl", *arguments, "-D", str(self.data), "-w", "-t", str(_TIMEOUT))
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(  # noqa: S603 - the wheel's programs
@@ -256,8 +256,8 @@ class PrivateServer:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            cwd=self._base,  # the caller's own may be closed to the account
-            **manners(self._account),
+            cwd=self._base,  # the account may not be allowed into the caller's
+            **run_options(self._account),
         )
 
     def _watch(self) -> None:
@@ -271,7 +271,7 @@ class PrivateServer:
             stderr=subprocess.DEVNULL,
             cwd="/",
             start_new_session=True,  # Ctrl-C at the terminal must not end it before its work
-            **manners(self._account),
+            **run_options(self._account),
         )
         atexit.register(self.close)
 

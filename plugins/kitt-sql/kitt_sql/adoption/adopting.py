@@ -19,7 +19,7 @@ Apply = Callable[[int, Progress | None], object]
 """Applies the migrations up to a version."""
 
 _NAMED: Final = 3
-"""Culprits of a kind that are named."""
+"""Examples that a line of the report names."""
 _NUMBERED: Final = (
     "benchmarks",
     "metrics",
@@ -33,21 +33,21 @@ _NUMBERED: Final = (
 
 
 class Report:
-    """What an adoption did and what it could not keep: a line for each kind, however many runs there are."""
+    """What an adoption changed or could not keep: one line per kind of change, however many rows it affects."""
 
     def __init__(self) -> None:
         self._kinds: dict[str, list[str]] = {}
         self._counts: dict[str, int] = {}
 
-    def remark(self, kind: str, culprit: object) -> None:
-        """Note that ``culprit`` is one of those that ``kind`` describes."""
+    def remark(self, kind: str, example: object) -> None:
+        """Note that ``example`` is one of the rows that ``kind`` describes."""
         self._counts[kind] = self._counts.get(kind, 0) + 1
         named = self._kinds.setdefault(kind, [])
         if len(named) < _NAMED:
-            named.append(str(culprit))
+            named.append(str(example))
 
     def lines(self) -> Iterator[str]:
-        """Yield a line per kind: what they are, how many, and the first of them."""
+        """Yield a line per kind: what it is, how many rows it affects, and the first of them."""
         for kind, named in self._kinds.items():
             count = self._counts[kind]
             yield f"{kind}: {count} ({', '.join(named)}{', …' if count > len(named) else ''})"
@@ -56,8 +56,8 @@ class Report:
 def adopt(old: OldTables, legacy: Legacy, newest: int, apply: Apply, progress: Progress | None) -> Report:
     """Bring a database of KITT 1.x to the newest version, inside a transaction.
 
-    Rows beside the runs move into the tables of `ADOPTED_VERSION`, and later migrations change them as they
-    change ours. Runs are saved anew after all migrations, by what saves any run: no migration has to care.
+    All rows but those of runs move into the tables of `ADOPTED_VERSION`, and later migrations change them as they
+    change ours. Runs are saved after the last migration, by the usual code: no migration has to handle them.
 
     Raises:
         MigrationError: Not all runs arrived; the caller rolls back.
@@ -91,7 +91,7 @@ def adopt(old: OldTables, legacy: Legacy, newest: int, apply: Apply, progress: P
 
 
 def _recorded(old: OldTables, legacy: Legacy) -> list[tuple[int, object]]:
-    """Return when KITT 1.x reached each version; the first time, where it says several."""
+    """Return when KITT 1.x reached each version; the first time, where several are recorded."""
     if not legacy.has("schema_version", "applied_at"):
         return []
     found = old.execute(

@@ -1,4 +1,4 @@
-"""Old runs to ours: rows are derived from the document, as for any run."""
+"""How old runs become ours: their rows are derived from the document, as for any run."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _SYSTEM: Final = ("ram_gb", "environment_type", "fingerprint")
 
 
 def carry_runs(old: OldTables, legacy: Legacy, remark: Remark, progress: Progress | None, *, before: int) -> int:
-    """Move all runs and return how many they are.
+    """Move all runs and return their number.
 
     Args:
         old: The tables.
         legacy: What is in them.
-        remark: Told what is odd.
+        remark: Called with what is odd.
         progress: Called after each portion.
-        before: How much was done before, of all that is counted.
+        before: How many steps ``progress`` has counted already.
     """
     columns = [name for name in (*_OF_RUNS, "created_at") if legacy.has("runs", name)]
     total = old.count(f"{ASIDE}runs")
@@ -57,15 +57,15 @@ def carry_runs(old: OldTables, legacy: Legacy, remark: Remark, progress: Progres
 def _adopted(run: OldRun, old: OldTables, legacy: Legacy, remark: Remark) -> AdoptedRun:
     run_id = run.id or new_run_id()
     if not run.id:
-        remark("runs without an id, which have one now", run_id)
+        remark("runs without an id, which were given one", run_id)
     rows = _rows(run, run_id, old, legacy, remark)
     try:
         created_at = instant(run.columns.get("created_at"))
     except ValueError:
         created_at = None
     if created_at is None:
-        remark("runs whose time of saving cannot be read, and is that of the upgrade now", run_id)
-        # Nothing of what it was is kept, so that no text takes its place.
+        remark("runs whose created_at cannot be read and was set to the time of the upgrade", run_id)
+        # Dropped, so that SQLite does not keep the unreadable text.
         run = evolve(run, columns={**run.columns, "created_at": None})
     sha256 = None if run.document is None else codec.digest(run.document)
     return AdoptedRun(run, run_id, created_at or datetime.now(UTC), sha256, rows)
@@ -81,12 +81,12 @@ def _rows(run: OldRun, run_id: str, old: OldTables, legacy: Legacy, remark: Rema
         remark("runs with an empty document", run_id)
     rows = derive_rows(document, strict=False)
     if rows.problems:
-        remark("runs with fields that fit no column and are NULL there", run_id)
+        remark("runs with fields that do not fit their columns, which are NULL", run_id)
     return rows
 
 
 def _remains(run: OldRun, old: OldTables, legacy: Legacy) -> dict[str, Any]:
-    """Return the document that the rows of a run would come from."""
+    """Return a document that gives the rows that the run has."""
     return {
         **{name: _plain(name, value) for name, value in run.columns.items() if name in _OF_RUNS},
         "results": list(_entries(run, old)) if {"benchmarks", "metrics"} <= set(legacy.columns) else [],
@@ -106,7 +106,7 @@ def _entries(run: OldRun, old: OldTables) -> Iterator[dict[str, Any]]:
             [key],
         )
         entry = {name: _plain(name, value) for name, value in zip(names, values, strict=True)}
-        # A NaN is what NULL was.
+        # NULL stood for NaN.
         yield entry | {"metrics": {name: float("nan") if value is None else value for name, value in metrics}}
 
 

@@ -1,7 +1,7 @@
-"""What KITT 1.x databases hold beside runs, as data, and how they spell times: this does not change any more.
+"""The tables of KITT 1.x as data, and how it wrote times: facts about released versions, which never change.
 
-Facts about released versions; where the two databases differ, `times` and `json` name what is meant, not what a
-column's type says (KITT 1.x keeps many times as text in PostgreSQL, too).
+Where the two databases differ, `times` and `json` say what a column means, not what type it has (KITT 1.x keeps
+many times as text even in PostgreSQL).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LAST_VERSION: Final = 11
 """The newest version that KITT 1.x writes."""
 
 ADOPTED_VERSION: Final = 12
-"""The version of ours that rows move into; what comes later upgrades them like our own."""
+"""The version of ours that rows move into; later migrations upgrade them like our own."""
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -43,13 +43,13 @@ class Published:
 
     Attributes:
         name: Its name, then and now.
-        since: The version that brought it.
-        shape: Columns without which a table of that name is somebody else's.
-        required: Columns that may not be NULL, with what stands where they are.
+        since: The version that added it.
+        shape: Columns without which a table of that name is not KITT's.
+        required: Columns that may not be NULL, with the value that replaces a NULL.
         created: Times that may not be NULL.
-        times: Times that may.
+        times: Times that may be NULL.
         json: JSON texts.
-        references: Column, parent and whether the row is nothing without it.
+        references: Column, parent, and whether the row is dropped without it.
     """
 
     name: str
@@ -161,7 +161,7 @@ COLUMNS_SINCE: Final[Mapping[tuple[str, str], int]] = {
     ("quick_tests", "engine_mode"): 11,
     ("quick_tests", "profile_id"): 11,
 }
-"""Columns that came after their table."""
+"""Columns that were added after their table."""
 
 DEFAULT_SETTINGS: Final[Mapping[str, str]] = {
     "model_storage_dir": "~/.kitt/models",
@@ -171,14 +171,14 @@ DEFAULT_SETTINGS: Final[Mapping[str, str]] = {
     "heartbeat_interval_s": "30",
     "kitt_image": "",
 }
-"""What version 8 gives every agent that lacks it."""
+"""What version 8 gives to every agent without it."""
 
 _KEPT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:]{8}(?:\.[0-9]{6}(?:\+00:00)?)?")
 """What `SQLiteDialect.instant` makes sortable."""
 
 
 def instant(value: Any) -> datetime | None:
-    """Return the instant that a time of KITT 1.x is, None for an empty one.
+    """Return a time of KITT 1.x as an instant, None for an empty one.
 
     It may have an offset or none, or be SQLite's ``datetime('now')``; without an offset it is UTC.
 
@@ -191,11 +191,11 @@ def instant(value: Any) -> datetime | None:
 
 
 def as_text(value: Any, moment: datetime | None) -> str:
-    """Return what SQLite keeps of a ``created_at``: the text itself where its kind sorts, else one that does.
+    """Return the text that SQLite keeps as ``created_at``: the old one if it can be sorted, else one that can.
 
     Args:
         value: What the old column held.
-        moment: The instant that it is, None if it is none: then it is now.
+        moment: The instant that it means; None is replaced by now.
     """
     if moment is None:
         return format_utc(datetime.now(UTC))

@@ -14,7 +14,7 @@ from kitt_core.runs import RunRows
 __all__ = ["ASIDE", "AdoptedRun", "OldRun", "OldTables", "Remark"]
 
 ASIDE: Final = "_kitt1_"
-"""What the name of an old table begins with while the new one is filled."""
+"""The prefix of an old table's name while the new one is filled."""
 
 Remark = Callable[[str, object], None]
 """Adds to the report of the adoption: what was odd or changed, and the row that it was seen in."""
@@ -25,8 +25,8 @@ class OldRun:
     """A row of the old ``runs``.
 
     Attributes:
-        place: Where it lies, for the database's own use.
-        id: Its id; None if it has none, which SQLite allows in a key.
+        place: Where the row is, for the database's own use.
+        id: Its id; None if it has none, which SQLite allows in a text key.
         document: The bytes of ``raw_json``, None if there are none.
         columns: The other columns that are there.
     """
@@ -59,7 +59,7 @@ class OldTables(abc.ABC):
 
     @abc.abstractmethod
     def set_aside(self, tables: Iterable[str]) -> None:
-        """Rename the tables, and free every name that a migration wants."""
+        """Rename the tables, and free every name that a migration needs."""
 
     @abc.abstractmethod
     def discard(self, tables: Iterable[str]) -> None:
@@ -67,7 +67,7 @@ class OldTables(abc.ABC):
 
     @abc.abstractmethod
     def continue_numbers(self, tables: Iterable[str]) -> None:
-        """Have the new tables give no number that the old ones gave."""
+        """Make the new tables continue the numbers of the old ones, so that none is used twice."""
 
     @abc.abstractmethod
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -79,7 +79,7 @@ class OldTables(abc.ABC):
 
     @abc.abstractmethod
     def stream(self, table: str, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of an old table in the order of their making."""
+        """Yield the rows of an old table in the order in which they were made."""
 
     @abc.abstractmethod
     def new_columns(self, table: str) -> list[str]:
@@ -87,23 +87,23 @@ class OldTables(abc.ABC):
 
     @abc.abstractmethod
     def created_value(self, value: Any, moment: datetime | None) -> Any:
-        """Return what a column that says when its row was made holds; ``value`` is what the old one held."""
+        """Return the value for a column that says when its row was made; ``value`` is the old one."""
 
     @abc.abstractmethod
     def time_value(self, moment: datetime | None) -> Any:
-        """Return what the column of an optional time holds."""
+        """Return the value for a column with an optional time."""
 
     @abc.abstractmethod
     def json_value(self, text: Any) -> Any:
-        """Return what a JSON column holds."""
+        """Return the value for a JSON column."""
 
     @abc.abstractmethod
     def runs(self, columns: Sequence[str]) -> Iterator[list[OldRun]]:
-        """Yield the old runs in the order of their saving, in portions that fit into memory."""
+        """Yield the old runs in the order in which they were saved, in portions that fit into memory."""
 
     @abc.abstractmethod
     def write_runs(self, runs: Sequence[AdoptedRun]) -> None:
-        """Insert runs with all their rows, and let go of what they were."""
+        """Insert runs with all their rows; the old rows may go at once."""
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Insert rows into a new table."""

@@ -1,4 +1,4 @@
-"""The tables beside the runs: each row moves as it is, but for what its new column can't hold."""
+"""The other tables: each row moves as it is, except for values that its new column can't hold."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 
 def carry_operations(old: OldTables, legacy: Legacy, remark: Remark) -> None:
-    """Move every row that has a place; `link_results` has to follow when the runs are there, too."""
+    """Move every row that the new tables can hold; call `link_results` when the runs have moved."""
     parents: dict[str, set[Any]] = {table: set() for table in ("agents", "web_campaigns", "quick_tests", "runs")}
     for table in OPERATIONS:
         if legacy.has(table.name):
@@ -50,9 +50,9 @@ def _carry(table: Published, old: OldTables, legacy: Legacy, parents: dict[str, 
 def _fit(
     row: Row, number: int, table: Published, old: OldTables, parents: dict[str, set[Any]], remark: Remark
 ) -> bool:
-    """Make the row one that the new table takes; False if there is no place for it."""
+    """Change the row so that the new table takes it; False if it must be left out."""
     key = "key" if table.name == "web_settings" else "id"
-    if row[key] is None:  # a key of text may be NULL in SQLite
+    if row[key] is None:  # SQLite allows NULL in a text key
         row[key] = f"adopted-{number}"
     name = f"{table.name} {row[key]}"
     if table.name == "agents":
@@ -85,16 +85,16 @@ def _refer(
     if row.get(column) in parents[parent]:
         return True
     if needed:
-        remark(f"rows that refer to {parent} that are not there, and are left out", name)
+        remark(f"rows that refer to missing {parent} and were left out", name)
         return False
     if row.get(column) and parent != "runs":
-        remark(f"rows that referred to {parent} that are not there, and now to none", name)
+        remark(f"rows that referred to missing {parent} and now refer to none", name)
     row[column] = None
     return True
 
 
 def link_results(old: OldTables, legacy: Legacy) -> None:
-    """Have quick tests name their runs again, where those are there."""
+    """Make quick tests refer to their runs again, where those exist."""
     if not legacy.has("quick_tests", "result_id"):
         return
     aside = f"{ASIDE}quick_tests"
@@ -105,9 +105,9 @@ def link_results(old: OldTables, legacy: Legacy) -> None:
 
 
 def _without_token(row: dict[str, Any], remark: Remark) -> None:
-    """Replace an agent's token by its hash and its first characters, as version 4 has it.
+    """Replace an agent's token by its hash and its first characters, as version 4 does.
 
-    Done whatever the version says, as are the settings: KITT 1.x wrote the number before it had hashed the tokens.
+    This and the settings ignore the recorded version: KITT 1.x wrote it before it had hashed the tokens.
     """
     token = str(row.get("token") or "")
     row["token"] = ""
@@ -115,14 +115,14 @@ def _without_token(row: dict[str, Any], remark: Remark) -> None:
     row["token_prefix"] = row.get("token_prefix") or ""
     if not token:
         return
-    remark("agents whose token was plain text, and is a hash now", row["name"])
-    # What has a hash is known by it: agents prove themselves with the token that it was made of.
+    remark("agents whose token was plain text and is now a hash", row["name"])
+    # An existing hash stays: the agent authenticates with the token that it was made from.
     row["token_hash"] = row["token_hash"] or hashlib.sha256(token.encode()).hexdigest()
     row["token_prefix"] = row["token_prefix"] or token[:_PREFIX]
 
 
 def _add_settings(old: OldTables) -> None:
-    """Give every agent the settings that it lacks, as version 8 has it."""
+    """Give every agent the settings that it lacks, as version 8 does."""
     there = {tuple(row) for row in old.execute("SELECT agent_id, key FROM agent_settings")}
     agents = [row[0] for row in old.execute("SELECT id FROM agents ORDER BY id")]
     wanted = [

@@ -1,4 +1,4 @@
-"""Whether a database is one of KITT 1.x, and what is odd about it: told by what exists, not by its number."""
+"""Whether a database is one of KITT 1.x, and what is odd about it: judged by what exists, not by its version."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Legacy:
     """A database of KITT 1.x.
 
     Attributes:
-        columns: The columns of each table that has a name of KITT's.
-        versions: The rows of ``schema_version``, as they lie there.
+        columns: The columns of each table that has one of KITT's names.
+        versions: The rows of ``schema_version``, as they are.
     """
 
     columns: Mapping[str, Collection[str]]
@@ -30,7 +30,7 @@ class Legacy:
 
     @property
     def version(self) -> int | None:
-        """The greatest number from 1 on that ``schema_version`` holds; None without any."""
+        """The greatest positive number in ``schema_version``; None without any."""
         return max((number for number in self.versions if number > 0), default=None)
 
     def has(self, table: str, column: str | None = None) -> bool:
@@ -44,10 +44,10 @@ def recognise(
     """Return the database if KITT 1.x made it, None if it is somebody else's.
 
     Args:
-        columns: Of each table that has a name of ours.
+        columns: Of each table that has one of our names.
         versions: The rows of ``schema_version``.
         alone: Whether the database holds no other tables. An installation that was killed while it made its
-            first tables may have no ``runs`` yet, and a ``schema_version`` alone is anybody's.
+            first tables may have no ``runs`` yet, but a lone ``schema_version`` could be anybody's.
     """
     known = {name: found for name, found in columns.items() if name in TABLES}
     if not known or set(columns) - set(known):
@@ -60,7 +60,7 @@ def recognise(
 
 
 def oddities(legacy: Legacy, read: Read) -> Iterator[str]:
-    """Yield what a user should know before an upgrade, a line each; reads little, whatever the size."""
+    """Yield what a user should know before an upgrade, one line each; reads few rows, however many there are."""
     yield from _of_versions(legacy)
     if legacy.version is not None:
         yield from _of_tables(legacy, legacy.version)
@@ -70,24 +70,24 @@ def oddities(legacy: Legacy, read: Read) -> Iterator[str]:
         for column in set(found) - {known.name for known in metadata.tables[name].columns}
     )
     if strange:
-        yield f"columns that are not KITT's will stay in the copy alone: {', '.join(strange)}"
+        yield f"columns that are not KITT's will not be kept: {', '.join(strange)}"
     if legacy.has("agents", "token"):
         (tokens,) = read("SELECT count(*) FROM agents WHERE token <> ''")[0]
         if tokens:
-            yield f"{tokens} agents have their token in plain text; the upgrade keeps its hash alone"
+            yield f"{tokens} agents have their token in plain text; the upgrade keeps only its hash"
 
 
 def _of_versions(legacy: Legacy) -> Iterator[str]:
     numbers = [number for number in legacy.versions if number > 0]
     if strange := sorted(set(legacy.versions).difference(numbers)):
-        yield f"schema_version has numbers that are no versions: {', '.join(map(str, strange))}"
+        yield f"schema_version has numbers that are not versions: {', '.join(map(str, strange))}"
     if not numbers:
         yield "no version is recorded"
         return
     found = set(numbers)
     doubles = len(numbers) - len(found)
     if doubles:
-        yield f"schema_version has {doubles} rows more than versions"
+        yield f"schema_version has {doubles} rows too many"
     missing = sorted(set(range(1, max(found) + 1)) - found)
     if missing and len(numbers) > 1:
         yield f"schema_version lacks {', '.join(map(str, missing))}"
@@ -96,11 +96,11 @@ def _of_versions(legacy: Legacy) -> Iterator[str]:
 def _of_tables(legacy: Legacy, version: int) -> Iterator[str]:
     lost = [table.name for table in TABLES.values() if table.since <= version and not legacy.has(table.name)]
     if lost:
-        yield f"version {version} has tables that are missing here: {', '.join(lost)}"
+        yield f"tables of version {version} are missing: {', '.join(lost)}"
     early = [name for name in legacy.columns if TABLES[name].since > version]
     if early:
-        yield f"tables of a later version are there already: {', '.join(early)}"
+        yield f"tables of a later version already exist: {', '.join(early)}"
     for (table, column), since in COLUMNS_SINCE.items():
         if legacy.has(table) and legacy.has(table, column) != (since <= version):
-            state = "is there already" if since > version else "is missing"
+            state = "already exists" if since > version else "is missing"
             yield f"column {table}.{column} of version {since} {state}"

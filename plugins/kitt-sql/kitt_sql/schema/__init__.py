@@ -1,1 +1,1 @@
-"""The schema: its tables, the migrations that make them, and the state that a database's is in."""
+"""The schema: its tables, the migrations that create them, and the state of a database's schema."""

@@ -1,8 +1,8 @@
 """Migrations: yoyo behind a wrapper that lends it our connection and our transaction.
 
-yoyo itself opens a second connection, keeps its books in another transaction and locks with a row that outlives
-a killed process. Here it gets the connection that the store holds, inside one transaction that the store
-opened: all pending migrations land with their bookkeeping, or none does, and the lock is the database's own.
+yoyo itself opens a second connection, records what it did in another transaction and locks with a row that
+outlives a killed process. Here it gets the store's connection, inside a transaction that the store opened: all
+pending migrations are committed with their bookkeeping, or none is, and the lock is the database's own.
 The wrapper touches yoyo's internals (``_in_transaction``, ``internalmigrations``), hence the pin ``<10``.
 """
 
@@ -29,7 +29,7 @@ __all__ = ["apply_pending", "migration_names"]
 
 _FOLDER: Final = "migrations"
 
-logging.getLogger("yoyo").setLevel(logging.WARNING)  # it reports every step at INFO
+logging.getLogger("yoyo").setLevel(logging.WARNING)  # it logs every step at INFO
 
 
 def migration_names() -> list[str]:
@@ -43,7 +43,7 @@ def migration_names() -> list[str]:
     if names != list(MIGRATIONS) or [int(name.split("-")[1]) for name in names] != list(range(1, len(names) + 1)):
         raise MigrationError(
             f"kitt-sql holds {len(names)} migrations, expected the {len(MIGRATIONS)} up to {MIGRATIONS[-1]}",
-            hint="install kitt-sql again",
+            hint="reinstall kitt-sql",
         )
     return names
 
@@ -56,7 +56,7 @@ def apply_pending(
     *,
     until: int = SCHEMA_VERSION,
 ) -> list[str]:
-    """Apply what is pending and return its names, in order.
+    """Apply the pending migrations and return their names, in order.
 
     Args:
         connection: The driver's connection, inside a transaction that excludes other writers.
@@ -90,15 +90,15 @@ def apply_pending(
 class _BorrowedBackend(DatabaseBackend):  # type: ignore[misc]  # yoyo has no types
     """yoyo's backend on a connection that is not its own.
 
-    Of yoyo's methods it overrides these and no others; a test holds the class to this list, and fails where a new
-    yoyo has not got one of them any more:
+    It overrides only these of yoyo's methods; a test compares the class with this list, and fails if a new yoyo
+    lacks one of them:
 
     - `connect` and `copy` use the caller's connection instead of another one.
-    - `savepoint` and `savepoint_rollback` do nothing: what fails fails the whole, and yoyo never releases one.
+    - `savepoint` and `savepoint_rollback` do nothing: a failure undoes the whole, and yoyo never releases one.
       Seventy open savepoints cost SQLite a copy of every page that an adoption changes, and memory that grows with
       the database.
     - `cursor` replaces macros.
-    - `list_tables` asks as the dialect does; yoyo's own needs a URI.
+    - `list_tables` runs the dialect's statement; yoyo's own needs a URI.
     - `ensure_internal_schema_updated` works inside a transaction, which yoyo's own refuses, and commits nothing.
     - `get_log_data` leaves out user and host: the former fails in containers, the latter may wait for DNS.
     """
@@ -151,7 +151,7 @@ class _BorrowedBackend(DatabaseBackend):  # type: ignore[misc]  # yoyo has no ty
 
 
 class _ExpandingCursor:
-    """A cursor that replaces macros, and gives times as text so that no driver's adapter is asked."""
+    """A cursor that replaces macros, and passes times as text so that no driver needs an adapter."""
 
     def __init__(self, cursor: Any, macros: Mapping[str, str]) -> None:
         self._cursor = cursor

@@ -1,7 +1,7 @@
-"""The migrations by name, in order, and the macros that their texts are written with.
+"""The migrations by name, in order, and the macros that their texts use.
 
-The names stand beside the files, so that a store can tell a migration that it does not know without importing
-yoyo. `kitt_sql.schema.migrate` refuses to work where folder and list differ.
+The names are listed apart from the files, so that a store can recognise an unknown migration without importing
+yoyo. `kitt_sql.schema.migrate` refuses to work if folder and list differ.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SQLITE_MACROS: Final[Mapping[str, str]] = {
     "bytes": "BLOB",
     "now": "(datetime('now'))",
     "false": "0",
-    "position": "",  # a row of runs has its number
+    "position": "",  # rowid is one
     "keyed": " WITHOUT ROWID",  # the primary key is the table: one b-tree less to write at each save
     "sqlite": "",
     "postgresql": _NOT_HERE,
@@ -53,7 +53,7 @@ POSTGRESQL_MACROS: Final[Mapping[str, str]] = {
     "bytes": "BYTEA",
     "now": "now()",
     "false": "FALSE",
-    "position": ",\n    position BIGSERIAL UNIQUE",  # what a scan goes by
+    "position": ",\n    position BIGSERIAL UNIQUE",  # the order of a scan
     "keyed": "",
     "sqlite": _NOT_HERE,
     "postgresql": "",
@@ -63,8 +63,8 @@ POSTGRESQL_MACROS: Final[Mapping[str, str]] = {
 def expand(statement: str, macros: Mapping[str, str]) -> str | None:
     """Return ``statement`` with ``{macro}`` replaced, None if it is for the other database.
 
-    A statement that begins with ``{sqlite}`` or ``{postgresql}`` is for that database alone. A brace of the
-    statement's own is written twice.
+    A statement that begins with ``{sqlite}`` or ``{postgresql}`` is for that database alone. A literal
+    brace is written twice.
     """
     expanded = statement.format_map(macros) if "{" in statement else statement
     return None if _NOT_HERE in expanded else expanded

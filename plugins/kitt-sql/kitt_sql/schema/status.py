@@ -1,4 +1,4 @@
-"""What state a database's schema is in, told by looking; nothing is changed."""
+"""The state of a database's schema, found without changing anything."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Found:
     """What a database turned out to be.
 
     Attributes:
-        status: What a store says of it.
-        legacy: The database as KITT 1.x left it, if that is what it is: it is to be adopted.
+        status: What a store says about it.
+        legacy: The database as KITT 1.x left it, if it is one that can be adopted.
     """
 
     status: SchemaStatus
@@ -36,7 +36,7 @@ class Found:
 
 
 def examine(read: Read, dialect: QueryDialect) -> Found:
-    """Return what the database is that ``read`` reads; inside a transaction the answer holds until its end."""
+    """Return the state of the database that ``read`` reads; inside a transaction it holds until the end."""
     columns: dict[str, set[str]] = {}
     for table, column in read(dialect.list_columns((*metadata.tables, _HISTORY))):
         columns.setdefault(table, set()).add(column)
@@ -76,14 +76,12 @@ def _numbers(read: Read, columns: Columns) -> tuple[int, ...] | None:
 def _ours(columns: Columns, numbers: tuple[int, ...] | None) -> Found:
     version = max(numbers or (), default=None)
     if version is None:
-        return _foreign("is damaged: its migrations are recorded, but its schema_version is not there or empty")
+        return _foreign("is damaged: its migrations are recorded, but its schema_version is missing or empty")
     if version > SCHEMA_VERSION:
         return _plain(SchemaState.NEW, version)
     lost = sorted(set(metadata.tables) - set(columns)) if version == SCHEMA_VERSION else []
     if lost:
-        return _foreign(
-            f"is damaged: version {version} has the tables {', '.join(lost)}, which are missing", version
-        )
+        return _foreign(f"is damaged: tables of version {version} are missing: {', '.join(lost)}", version)
     state = SchemaState.CURRENT if version == SCHEMA_VERSION else SchemaState.OLD
     return Found(SchemaStatus(version, SCHEMA_VERSION, _pending(version), state))
 
@@ -95,16 +93,16 @@ def _without_history(columns: Columns, numbers: tuple[int, ...], read: Read, dia
             return _foreign("has a table schema_version that is not KITT's", version)
         if version > SCHEMA_VERSION:
             return _plain(SchemaState.NEW, version)
-        return _foreign(f"is damaged: it says version {version}, but no migration of it is recorded", version)
+        return _foreign(f"is damaged: it says version {version}, but has no record of migrations", version)
 
     def alone() -> bool:
         return {row[0] for row in read(dialect.list_tables)} <= set(columns) | dialect.own_tables
 
     legacy = recognise(columns, numbers, alone=alone)
     if legacy is None:
-        return _foreign("has tables of KITT's names, but they are not KITT's")
+        return _foreign("has tables with KITT's names that are not KITT's")
     notes = (
-        f"written by KITT 1.x, can be adopted: `kitt storage migrate` brings it to version {SCHEMA_VERSION}",
+        f"written by KITT 1.x: `kitt storage migrate` adopts it and brings it to version {SCHEMA_VERSION}",
         *([dialect.adoption_note] if dialect.adoption_note else []),
         *oddities(legacy, read),
     )

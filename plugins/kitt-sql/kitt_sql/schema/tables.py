@@ -1,7 +1,7 @@
 """Every table of schema version 12, as SQLAlchemy Core sees it.
 
 Versions 1 to 11 are the published schema of KITT 1.x; version 12 is the first of this project. The migrations
-create the tables, these objects build the queries; a test holds the two together on every database.
+create the tables, these objects build the queries; a test compares the two on every database.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Timestamp(TypeDecorator[datetime]):
         return format_utc(value) if value is not None and dialect.name != "postgresql" else value
 
     def result_processor(self, _dialect: Dialect, _coltype: object) -> Callable[[Any], datetime | None]:
-        """Return the plain function: a listing calls it for every row, and a layer around it is not free."""
+        """Return the bare function: a listing calls it for every row, and a wrapper around it costs time."""
         return _instant
 
 
@@ -97,18 +97,18 @@ class JsonText(TypeDecorator[str]):
         """Choose the database's type."""
         if dialect.name != "postgresql":
             return dialect.type_descriptor(Text())
-        from sqlalchemy.dialects.postgresql import JSONB  # the whole dialect, which SQLite's start does without
+        from sqlalchemy.dialects.postgresql import JSONB  # imports the whole dialect, which SQLite can do without
 
         return dialect.type_descriptor(JSONB())
 
 
 def _instant(value: Any) -> datetime | None:
-    """Database to Python; rows made by the column's own default have no offset and are UTC."""
+    """Database to Python; what the column's default wrote has no offset and is UTC."""
     if not value:
         return None
     try:
         moment: datetime = datetime.fromisoformat(value) if type(value) is str else value
-    except ValueError:  # damage, which `verify` reports: the document says otherwise
+    except ValueError:  # damaged, which `verify` reports: it differs from the document
         return None
     if moment.tzinfo is UTC:
         return moment

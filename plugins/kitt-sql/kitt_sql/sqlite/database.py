@@ -1,4 +1,4 @@
-"""A SQLite file as a database: its connections, and its migration in one transaction with a copy made before."""
+"""A SQLite file as a database: its connections, and its migration in one transaction, after a copy was made."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class SQLiteDatabase(SqlDatabase):
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The database and the files that SQLite keeps beside it."""
+        """The database and the files that SQLite keeps next to it."""
         path = self._file.path
         return (path, *(Path(f"{path}{suffix}") for suffix in ("-wal", "-shm", "-journal")))
 
@@ -64,11 +64,11 @@ class SQLiteDatabase(SqlDatabase):
         """Return a context that raises SQLite's errors as KITT's."""
         return translated(self._file.path)
 
-    # The driver's own connection: SQLAlchemy adds to each of the few statements that a save is.
+    # The driver's own connection: SQLAlchemy would slow down each of the few statements of a save.
 
     @contextmanager
     def raw_connection(self) -> Iterator[sqlite3.Connection]:
-        """Lend the driver's connection outside of any transaction: each statement is one.
+        """Lend the driver's connection outside of any transaction: each statement is its own.
 
         Raises:
             SchemaError: The schema is not the current one.
@@ -79,7 +79,7 @@ class SQLiteDatabase(SqlDatabase):
 
     @contextmanager
     def raw_writing(self) -> Iterator[sqlite3.Connection]:
-        """Lend the driver's connection inside a transaction, as `writing` does SQLAlchemy's."""
+        """Lend the driver's connection inside a transaction, as `writing` lends SQLAlchemy's."""
         self.require_schema(for_writing=True)
         with self.translated(), closing(self.engine.raw_connection()) as pooled:
             driver = _driver(pooled)
@@ -94,7 +94,7 @@ class SQLiteDatabase(SqlDatabase):
     # The schema.
 
     def schema_status(self) -> SchemaStatus:
-        """Return the schema's version and state, and the bytes on disk; a missing file stays missing."""
+        """Return the schema's version and state, and the bytes on disk; a missing file is not created."""
         with self.translated():
             if not self._file.path.exists():
                 return missing("the file does not exist yet")
@@ -109,7 +109,7 @@ class SQLiteDatabase(SqlDatabase):
         return status.state is SchemaState.OLD and self._auto_migrate
 
     def _is_empty(self) -> bool:
-        """Whether the database has no table at all, so that making ours can hurt nobody."""
+        """Whether the database has no table at all, so that creating ours does no harm."""
         with self.translated():
             if self._file.is_new():
                 return not self._file.is_read_only()
@@ -119,7 +119,7 @@ class SQLiteDatabase(SqlDatabase):
     def migrate(
         self, *, dry_run: bool = False, backup: bool = True, progress: Progress | None = None
     ) -> list[str]:
-        """Create or upgrade the tables in one transaction; a database with runs is copied beside itself first."""
+        """Create or upgrade the tables in one transaction; a database with runs is copied first."""
         if dry_run:
             status = self.schema_status()
             if status.version is None and not self._file.path.exists():
@@ -128,13 +128,13 @@ class SQLiteDatabase(SqlDatabase):
 
     @contextmanager
     def migrating(self, *, dry_run: bool) -> Iterator[sqlite3.Connection]:
-        """Lend a connection inside the one transaction that a migration is."""
+        """Lend a connection inside the one transaction of a migration."""
         # Another process's upgrade takes longer than its saves.
         file = evolve(self._file, busy_timeout=max(self._file.busy_timeout, PATIENCE))
         with self._migrating, self.translated(), closing(file.connect()) as connection:
             # Inside a transaction the pragma would be ignored, and rebuilding a table would delete its children.
             connection.execute("PRAGMA foreign_keys=OFF")
-            # Views and the tables of others go on meaning the name of a table that is rebuilt.
+            # Other views and tables keep referring to a rebuilt table by its name.
             connection.execute("PRAGMA legacy_alter_table=ON")
             if not dry_run:
                 file.use_wal(connection)
@@ -159,10 +159,10 @@ class SQLiteDatabase(SqlDatabase):
 
     @contextmanager
     def backed_up(self, status: SchemaStatus, /) -> Iterator[None]:
-        """Copy the database beside itself; the copy goes again if an error left the database as it was."""
+        """Copy the database to a file next to it, which is removed if an error left the database as it was."""
         copy = _write_copy(self._file.path, status.version or 0)
         version = "no version" if status.version is None else f"schema version {status.version}"
-        logger.warning("%s is upgraded from %s; its copy is %s", self.location, version, copy)
+        logger.warning("%s is upgraded from %s; the copy made before is %s", self.location, version, copy)
         try:
             yield
         except BaseException:
@@ -179,9 +179,9 @@ def _driver(pooled: PoolProxiedConnection) -> sqlite3.Connection:
 
 
 def _empty_log(connection: sqlite3.Connection) -> None:
-    """Bring what was committed into the file itself: nothing that the upgrade removed stays behind.
+    """Move what was committed from the log into the file: nothing that the upgrade removed stays behind.
 
-    Readers may prevent it, or a full disk; then SQLite does it later, and the upgrade is whole all the same.
+    Readers or a full disk may prevent it; then SQLite does it later, and the upgrade is complete all the same.
     """
     with suppress(sqlite3.Error):
         connection.execute("PRAGMA busy_timeout=1000")
@@ -191,12 +191,12 @@ def _empty_log(connection: sqlite3.Connection) -> None:
 def _write_copy(path: Path, version: int) -> Path:
     """Copy the database with SQLite's backup interface and return the copy's path.
 
-    The copy is readable by its owner alone, complete (the write-ahead log included), checked and on the disk. Its
-    name holds the schema version and the time; until it is all that, it has another name. The caller holds the
-    lock for writing: an unfinished copy that is found was left by a process that was killed, and goes.
+    The copy is readable only by its owner, complete (including the write-ahead log), checked and on the disk. Its
+    name holds the schema version and the time; until it is finished it has another name. The caller holds the
+    write lock, so an unfinished copy was left by a process that was killed, and is removed.
 
     Raises:
-        MigrationError: The copy is not sound; it is removed.
+        MigrationError: The copy is damaged; it is removed.
     """
     for left in path.parent.glob(f"{_escaped(path.name)}.v*.bak{_UNFINISHED}*"):
         left.unlink(missing_ok=True)
@@ -209,7 +209,7 @@ def _write_copy(path: Path, version: int) -> Path:
             source.backup(target)
             sound = target.execute("PRAGMA quick_check").fetchone()[0] == "ok"
         if not sound:
-            raise MigrationError(f"{path}: the copy made before the upgrade is not sound; nothing was changed")
+            raise MigrationError(f"{path}: the copy made before the upgrade is damaged; nothing was changed")
         _write_through(unfinished)
         unfinished.rename(copy)
         _write_through(path.parent)

@@ -1,10 +1,10 @@
-"""Connections to a SQLite file as KITT wants them, and what SQLite refuses as KITT's errors.
+"""Connections to a SQLite file as KITT needs them, and SQLite's errors as KITT's.
 
 WAL, foreign keys on, a busy time-out, transactions that begin where SQLAlchemy says so: ``BEGIN`` for a read
 (a snapshot), ``BEGIN IMMEDIATE`` for a write, because a read that turns into a write fails at once with
 *locked* whatever the time-out.
 
-An error is one line: the file, the cause and the cure, never the driver's words.
+An error is one line: the file, the cause and the cure, never the driver's text.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _CAUSES: Final = {
     ),
     sqlite3.SQLITE_FULL: ("cannot grow: the disk or the file's limit is full", "free some space and try again"),
     sqlite3.SQLITE_READONLY: ("is read-only", "make the file and its directory writable, or use another store"),
-    sqlite3.SQLITE_PERM: ("may not be opened", "check its permissions"),
+    sqlite3.SQLITE_PERM: ("cannot be opened: permission denied", "check its permissions"),
     sqlite3.SQLITE_CANTOPEN: ("cannot be opened", "check that its directory exists and can be written"),
     sqlite3.SQLITE_IOERR: (
         "cannot be read or written: input/output error",
@@ -55,10 +55,10 @@ class SQLiteFile:
     """A database file and how it is opened.
 
     Attributes:
-        path: The file; it and its directory are made if they are missing.
-        synchronous: SQLite's setting: FULL survives a power cut, NORMAL may lose the last saves then.
+        path: The file; it and its directory are created if they are missing.
+        synchronous: SQLite's setting: FULL survives a power cut, NORMAL may lose the last saves in one.
         busy_timeout: Seconds to wait for another process's write.
-        private: Make the file readable by its owner alone (and its directory, if that is made too).
+        private: Make the file readable only by its owner (and its directory, if that is created).
     """
 
     path: Path
@@ -83,7 +83,7 @@ class SQLiteFile:
         return sum(file.stat().st_size for file in files if file.exists())
 
     def create(self) -> None:
-        """Make the empty file with its mode, before SQLite makes it with another."""
+        """Create the empty file with its mode, before SQLite creates it with another."""
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if self.private else 0o777)
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600 if self.private else 0o666))
 
@@ -111,7 +111,7 @@ class SQLiteFile:
 
     def _uri(self, read_only: bool) -> str:
         uri = f"{self.path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
-        # Where neither file nor directory can be written, SQLite can't make the shared memory that WAL needs.
+        # Where neither file nor directory can be written, SQLite can't create the shared memory that WAL needs.
         if read_only and not os.access(self.path.parent, os.W_OK) and not _sibling(self.path, "-wal").exists():
             uri += "&immutable=1"
         return uri
@@ -122,8 +122,8 @@ class SQLiteFile:
         connection.create_function("kitt_casefold", 1, _casefold, deterministic=True)
 
     def use_wal(self, connection: sqlite3.Connection) -> None:
-        """Switch the file to write-ahead logging; it stays so. Only a database that is ours is changed."""
-        # Changing the mode needs the file for itself, and SQLite doesn't wait for it as it does for a write.
+        """Switch the file to write-ahead logging, for good; to be called only for a database of ours."""
+        # Changing the mode needs exclusive access, for which SQLite doesn't wait as it does for a write.
         deadline = time.monotonic() + self.busy_timeout
         while True:
             try:
@@ -146,7 +146,7 @@ def make_engine(file: SQLiteFile) -> Engine:
 
 
 def writing(engine: Engine) -> Engine:
-    """Return the same engine, its transactions beginning as writes."""
+    """Return the same engine with transactions that begin as writes."""
     return engine.execution_options(**{_BEGIN: BEGIN_WRITE})
 
 
@@ -198,7 +198,7 @@ def _translation(path: Path, error: BaseException | None) -> KittError:
 
 
 def _cause(error: BaseException | None) -> BaseException | None:
-    """Return the error that came first: a failed roll-back hides the full disk that made it necessary."""
+    """Return the error that came first: a failed rollback hides the full disk that made it necessary."""
     known, link = error, error
     while link is not None:
         if getattr(link, "sqlite_errorcode", 0) & 0xFF in _CAUSES:

@@ -1,4 +1,4 @@
-"""Old tables in SQLite: renamed, read by row number, emptied as the new ones fill: the file hardly grows."""
+"""Old tables in SQLite: renamed, read by row number, emptied as the new ones fill, so the file hardly grows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CACHE: Final = 64 * 1024
 
 
 class SQLiteOldTables(OldTables):
-    """Old tables behind a connection that is inside a write, its foreign keys off."""
+    """Old tables behind a connection that is inside a write, with foreign keys off."""
 
     mark = "?"
 
@@ -44,7 +44,7 @@ class SQLiteOldTables(OldTables):
         self._connection.executemany(statement, rows)
 
     def set_aside(self, tables: Iterable[str]) -> None:
-        """Drop indexes and triggers, whose names would be taken, and rename the tables."""
+        """Drop indexes and triggers, whose names are needed, and rename the tables."""
         names = list(tables)
         if "agents" in names:
             self._overwrite_free_pages()
@@ -61,7 +61,7 @@ class SQLiteOldTables(OldTables):
             self.execute(f"ALTER TABLE {_quoted(name)} RENAME TO {_quoted(ASIDE + name)}")
 
     def _overwrite_free_pages(self) -> None:
-        """Fill the pages that are free already with zeros: tokens that KITT 1.x removed may be legible there."""
+        """Fill the free pages with zeros: tokens that KITT 1.x removed may still be readable there."""
         free = self.execute("PRAGMA freelist_count")[0][0] * self.execute("PRAGMA page_size")[0][0]
         if not free:
             return
@@ -72,7 +72,7 @@ class SQLiteOldTables(OldTables):
         self.execute(f"DROP TABLE {ASIDE}zeros")
 
     def continue_numbers(self, tables: Iterable[str]) -> None:
-        """Enter the last number given into ``sqlite_sequence``."""
+        """Enter the last number that was used into ``sqlite_sequence``."""
         for name in tables:
             (greatest,) = self.execute(f"SELECT max(rowid) FROM {ASIDE}{name}")[0]  # noqa: S608  # ours
             last = max(self._numbers.get(name, 0), greatest or 0)
@@ -90,20 +90,20 @@ class SQLiteOldTables(OldTables):
         yield from self._connection.execute(statement)
 
     def created_value(self, value: Any, moment: datetime | None) -> str:
-        """Keep the text that is there."""
+        """Keep the old text if it can be sorted."""
         return as_text(value, moment)
 
     def time_value(self, moment: datetime | None) -> str | None:
-        """Give text of fixed width."""
+        """Return text of fixed width."""
         return None if moment is None else format_utc(moment)
 
     def json_value(self, text: Any) -> Any:
-        """Keep it: a JSON text is a text."""
+        """Return it unchanged: JSON is text here."""
         return text
 
     def runs(self, columns: Sequence[str]) -> Iterator[list[OldRun]]:
-        """Yield runs by their numbers."""
-        # The document as bytes: a text that isn't UTF-8 must pass, too.
+        """Yield runs in the order of their row numbers."""
+        # The document as bytes, so that even a text that isn't UTF-8 passes.
         selected = ", ".join(("rowid", "id", "CAST(raw_json AS BLOB)", *columns))
         statement = f"SELECT {selected} FROM {ASIDE}runs ORDER BY rowid LIMIT {_PORTION}"  # noqa: S608  # ours
         # What was read is deleted by `write_runs`, so the next portion is always the first.
@@ -121,7 +121,7 @@ class SQLiteOldTables(OldTables):
                     return
 
     def write_runs(self, given: Sequence[AdoptedRun]) -> None:
-        """Insert runs; documents go from table to table without passing through Python's hands."""
+        """Insert runs; documents go from table to table without passing through Python."""
         records = [self._records(run) for run in given]
         names = [column.name for column in columns_of(runs)]
         values = ["CAST(raw_json AS TEXT)" if name == "raw_json" else "?" for name in names]

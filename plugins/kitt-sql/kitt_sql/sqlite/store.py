@@ -40,7 +40,7 @@ class SQLiteStore(SqlResultStore):
             insert_runs(driver, records, self.location)
 
     def write_unless_stored(self, checked: Sequence[CheckedRun]) -> dict[str, str]:
-        """Store those runs whose bytes are not there, and look for them in the transaction that stores."""
+        """Store those runs whose bytes are not stored yet; the transaction that looks for them stores them."""
         digests = json.dumps([run.sha256 for run in checked])
         with self.database.raw_writing() as driver:
             present: dict[str, str] = dict(driver.execute(_PRESENT, (digests,)).fetchall())
@@ -64,9 +64,7 @@ class SQLiteStore(SqlResultStore):
             if problem != "ok":
                 yield Finding(None, Severity.DAMAGE, f"integrity check: {problem}")
         for table, rowid, parent, _ in broken:
-            yield Finding(
-                None, Severity.DAMAGE, f"row {rowid} of {table} refers to a row of {parent} that is not there"
-            )
+            yield Finding(None, Severity.DAMAGE, f"row {rowid} of {table} refers to a missing row of {parent}")
         for run_id in missing:
             yield Finding(run_id, Severity.DAMAGE, "its document is missing")
 

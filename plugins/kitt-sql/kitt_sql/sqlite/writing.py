@@ -116,7 +116,7 @@ def _flag(value: bool | None) -> int | None:
 
 
 def insert_runs(driver: sqlite3.Connection, records: Sequence[RunRecords], location: str) -> None:
-    """Insert runs with all their rows, inside a transaction of the caller's.
+    """Insert runs with all their rows, inside the caller's transaction.
 
     Args:
         driver: The driver's connection.
@@ -124,18 +124,18 @@ def insert_runs(driver: sqlite3.Connection, records: Sequence[RunRecords], locat
         location: The database, for the message.
 
     Raises:
-        RunExistsError: A run of one of the ids is there.
+        RunExistsError: A run with one of the ids exists.
         sqlite3.Error: Whatever else SQLite refuses.
     """
     try:
         _insert(driver, runs, [record.run for record in records])
     except sqlite3.IntegrityError as error:
-        raise RunExistsError(f"a run of this id is in {location} already") from error
+        raise RunExistsError(f"a run with this id is in {location} already") from error
     insert_derived(driver, records, driver.execute(_NEXT_BENCHMARK).fetchone()[0])
 
 
 def insert_derived(driver: sqlite3.Connection, records: Sequence[RunRecords], first: int) -> int:
-    """Insert the rows below runs that are there, their benchmarks numbered from ``first``, and return the next."""
+    """Insert the rows below existing runs, number their benchmarks from ``first``, and return the next number."""
     numbered, measured = _with_benchmark_ids(records, first)
     _insert(driver, benchmarks, numbered)
     _insert(driver, metrics, measured)
@@ -146,7 +146,7 @@ def insert_derived(driver: sqlite3.Connection, records: Sequence[RunRecords], fi
 
 
 def rewrite_run(driver: sqlite3.Connection, run: StoredRun, rows: RunRows) -> None:
-    """Replace what is derived from a run's document, inside a transaction of the caller's."""
+    """Replace what is derived from a run's document, inside the caller's transaction."""
     columns = run_columns(rows)
     names = [column.name for column in columns_of(runs)[1:-2]]
     driver.execute(

@@ -1,4 +1,4 @@
-"""Rows as KITT 1.x wrote them: numbers of the top level only, truth values as numbers, times as they came."""
+"""Rows as KITT 1.x wrote them: only top-level metrics, truth values as numbers, times unchanged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from attrs import field, frozen
 __all__ = ["TOKEN", "Execute", "LegacyRun", "insert_operations", "insert_run", "legacy_runs"]
 
 Execute = Callable[[str, Sequence[Any]], Any]
-"""Runs a statement whose parameters are ``?``."""
+"""Runs a statement whose placeholders are ``?``."""
 
 TOKEN: Final = "0123456789abcdef" * 4
 """The token of an agent that has it in plain text."""
@@ -28,8 +28,8 @@ class LegacyRun:
     Attributes:
         id: Its id.
         text: The document.
-        strict: Whether JSONB takes it.
-        rows: How many of its results have rows; all without it. Fewer are a stump.
+        strict: Whether JSONB accepts it.
+        rows: How many of its results have rows, None for all; fewer make it incomplete.
         created_at: As SQLite's own default writes it.
     """
 
@@ -41,7 +41,7 @@ class LegacyRun:
 
 
 def legacy_runs() -> list[LegacyRun]:
-    """Return runs of every kind that is out there."""
+    """Return runs of every kind that databases hold."""
     offset = _document(1) | {"timestamp": "2025-01-15T10:30:00+02:00", "model": "Ünïcødé/模型"}
     offset["system_info"]["fingerprint"] = _FINGERPRINT
     zulu = _document(2) | {"timestamp": "2025-01-15T09:00:00Z", "total_time_seconds": 1851.529}

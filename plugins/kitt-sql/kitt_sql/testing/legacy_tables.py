@@ -16,7 +16,7 @@ __all__ = ["POSTGRESQL", "SQLITE", "LegacyTypes", "create_statements"]
 
 @frozen
 class LegacyTypes:
-    """What a database calls the types; KITT 1.x chose some of them badly in PostgreSQL."""
+    """A database's names of the types; KITT 1.x chose some of them badly in PostgreSQL."""
 
     serial: str
     key: str = "TEXT PRIMARY KEY"
@@ -150,12 +150,12 @@ _KEPT: Final = {("benchmarks", "run_id"), ("metrics", "benchmark_id"), ("hardwar
 
 
 def create_statements(version: int, types: LegacyTypes, *, tables_until: int | None = None) -> Iterator[str]:
-    """Yield what makes the tables of a version, without any row.
+    """Yield the statements that create the tables of a version, without any rows.
 
     Args:
         version: 1 to 11; later columns are added to earlier tables, as an upgrade adds them.
-        types: The database's.
-        tables_until: Make no table, column or index of a later version: of an installation that is incomplete.
+        types: The database's type names.
+        tables_until: Make no table, column or index of a later version, as in an incomplete installation.
     """
     last = version if tables_until is None else tables_until
     for table, (since, columns) in _TABLES.items():

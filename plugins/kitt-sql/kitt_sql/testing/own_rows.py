@@ -1,4 +1,4 @@
-"""A row for every table of ours, at any version of it: told by the columns that are there."""
+"""Rows for each of our tables at any version, made from the columns that exist."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class ColumnFacts:
 
 
 def own_rows(tables: Mapping[str, Sequence[ColumnFacts]]) -> Iterable[tuple[str, list[dict[str, Any]]]]:
-    """Yield rows for every table but the bookkeeping's, parents first.
+    """Yield rows for every table except those for bookkeeping, parents first.
 
     A reference has the value of its parent's key, any other column one of its type. So a migration is tried on
-    rows in every table without anybody having to write them.
+    rows in every table, which nobody has to write.
     """
     done: set[str] = set()
     pending = [name for name in sorted(tables) if not name.startswith(_BOOKKEEPING)]

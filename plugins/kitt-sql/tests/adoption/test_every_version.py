@@ -38,15 +38,15 @@ def test_an_old_database_is_recognised_and_refused_until_it_is_migrated(path: Pa
         status = database.schema_status()
         assert (status.state, status.version) == (SchemaState.OLD, version)
         assert status.pending == MIGRATIONS[version:]
-        assert status.notes[0].startswith("written by KITT 1.x, can be adopted")
-        tokens = ["2 agents have their token in plain text; the upgrade keeps its hash alone"]
+        assert status.notes[0].startswith("written by KITT 1.x: `kitt storage migrate` adopts it")
+        tokens = ["2 agents have their token in plain text; the upgrade keeps only its hash"]
         assert list(status.notes[1:]) == (tokens if version in {2, 3} else [])
         assert database.migrate(dry_run=True) == list(MIGRATIONS[version:])
         assert database.schema_status().version == version
     assert path.read_bytes() == before
 
 
-def test_it_becomes_what_a_new_database_is(path: Path, version: int, new_schema: Any, schema_of: Any) -> None:
+def test_it_becomes_like_a_new_database(path: Path, version: int, new_schema: Any, schema_of: Any) -> None:
     with SQLiteDatabase(SQLiteFile(path)) as database:
         assert database.migrate() == list(MIGRATIONS[version:])
         assert database.migrate() == []

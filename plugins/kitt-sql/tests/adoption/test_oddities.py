@@ -1,4 +1,4 @@
-"""What the old migrations, crashes and hands have done to databases of KITT 1.x: each comes out as a new one."""
+"""What old migrations, crashes and people have done to databases of KITT 1.x: each comes out like a new one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ODDITIES: Final = {
     "duplicate version rows": (
         10,
         "INSERT INTO schema_version (version) VALUES (2), (3), (2), (3)",
-        "schema_version has 4 rows more than versions",
+        "schema_version has 4 rows too many",
     ),
     "missing version rows": (
         10,
@@ -30,10 +30,10 @@ ODDITIES: Final = {
         "schema_version lacks 4, 7",
     ),
     "no version row": (10, "DELETE FROM schema_version", "no version is recorded"),
-    "a number that is no version": (
+    "a number that is not a version": (
         10,
         "INSERT INTO schema_version (version) VALUES (-3), (0)",
-        "schema_version has numbers that are no versions: -3, 0",
+        "schema_version has numbers that are not versions: -3, 0",
     ),
     "one row alone": (10, "DELETE FROM schema_version WHERE version < 10", None),
     "no time of applying": (
@@ -44,7 +44,7 @@ ODDITIES: Final = {
     "a column before its version": (
         3,
         "ALTER TABLE agents ADD COLUMN token_hash TEXT DEFAULT ''",
-        "column agents.token_hash of version 4 is there already",
+        "column agents.token_hash of version 4 already exists",
     ),
     "a version without its column": (
         5,
@@ -57,14 +57,14 @@ ODDITIES: Final = {
             "CREATE TABLE quick_test_logs (id INTEGER PRIMARY KEY AUTOINCREMENT, test_id TEXT NOT NULL,"
             " line TEXT NOT NULL, created_at TEXT NOT NULL DEFAULT (datetime('now')))"
         ),
-        "tables of a later version are there already: quick_test_logs",
+        "tables of a later version already exist: quick_test_logs",
     ),
     "a version without its tables": (
         10,
         "DROP TABLE campaign_logs; DROP TABLE agent_settings",
-        "version 10 has tables that are missing here: agent_settings, campaign_logs",
+        "tables of version 10 are missing: agent_settings, campaign_logs",
     ),
-    "no tables beside the runs": (
+    "only the tables of runs": (
         10,
         (
             "DROP TABLE campaign_logs; DROP TABLE quick_test_logs; DROP TABLE agent_settings;"
@@ -72,7 +72,7 @@ ODDITIES: Final = {
             "DROP TABLE web_campaigns; DROP TABLE agents; DROP TABLE events; DROP TABLE web_settings"
         ),
         (
-            "version 10 has tables that are missing here: agents, web_campaigns, quick_tests, events,"
+            "tables of version 10 are missing: agents, web_campaigns, quick_tests, events,"
             " web_settings, quick_test_logs, agent_settings, campaign_logs"
         ),
     ),
@@ -92,7 +92,7 @@ ODDITIES: Final = {
     "a column of the user's": (
         10,
         "ALTER TABLE runs ADD COLUMN comment TEXT",
-        "columns that are not KITT's will stay in the copy alone: runs.comment",
+        "columns that are not KITT's will not be kept: runs.comment",
     ),
     "another order of columns": (
         10,
@@ -117,7 +117,7 @@ ODDITIES: Final = {
     "version 11 stamped 10": (
         11,
         "DELETE FROM schema_version WHERE version = 11",
-        "tables of a later version are there already: engine_profiles, agent_engines",
+        "tables of a later version already exist: engine_profiles, agent_engines",
     ),
 }
 
@@ -145,10 +145,10 @@ def test_without_a_version_no_table_is_early_or_missing(
     assert "no version is recorded" in notes
     assert "later version" not in notes
     assert "missing" not in notes
-    assert "is there already" not in notes
+    assert "already exists" not in notes
 
 
-def test_an_odd_database_becomes_what_a_new_one_is(
+def test_an_odd_database_becomes_like_a_new_one(
     path: Path, odd: str | None, new_schema: Any, schema_of: Any
 ) -> None:
     with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
@@ -169,7 +169,7 @@ def test_an_odd_database_becomes_what_a_new_one_is(
 
 
 def _changed(path: Path, version: int, make_old: Callable[[int], None], *scripts: str) -> sqlite3.Connection:
-    """Make an old database, change it, adopt it, and return a connection to what it is now."""
+    """Make an old database, change it, adopt it, and return a connection to it."""
     make_old(version)
     with closing(sqlite3.connect(path)) as connection:
         for script in scripts:
@@ -188,7 +188,7 @@ def test_a_token_that_was_left_after_version_4_is_hashed(path: Path, make_old: C
     assert row == ("", hashlib.sha256(TOKEN.encode()).hexdigest(), TOKEN[:8])
 
 
-def test_references_to_nothing_end_and_what_is_nothing_without_them_is_left_out(
+def test_broken_references_become_null_and_rows_that_need_them_are_left_out(
     path: Path, make_old: Callable[[int], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(_changed(path, 11, make_old, ODDITIES["broken references"][1])) as connection:
@@ -198,10 +198,10 @@ def test_references_to_nothing_end_and_what_is_nothing_without_them_is_left_out(
             (None,),
         ]
         assert connection.execute("SELECT count(*) FROM agent_settings").fetchone() == (12,)
-    assert "rows that refer to agents that are not there, and are left out: 1 (agent_settings 2)" in caplog.text
+    assert "rows that refer to missing agents and were left out: 1 (agent_settings 2)" in caplog.text
 
 
-def test_texts_in_other_columns_of_time_become_none_and_are_named(
+def test_unreadable_times_in_other_columns_become_null_and_are_named(
     path: Path, make_old: Callable[[int], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     scripts = (
@@ -211,7 +211,7 @@ def test_texts_in_other_columns_of_time_become_none_and_are_named(
     with closing(_changed(path, 10, make_old, *scripts)) as connection:
         assert connection.execute("SELECT last_heartbeat FROM agents WHERE id = 'agent1'").fetchone() == (None,)
     assert "rows with a time that cannot be read: 1 (agents agent1)" in caplog.text
-    assert "runs whose time of saving cannot be read, and is that of the upgrade now: 1 (zulu0" in caplog.text
+    assert "runs whose created_at cannot be read and was set to the time of the upgrade: 1 (zulu0" in caplog.text
     with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         assert [f for f in store.verify() if f.severity is Severity.DAMAGE] == []
 
@@ -275,7 +275,9 @@ def test_tables_and_views_of_the_user_stay_as_they_are(path: Path, make_old: Cal
         assert connection.execute("PRAGMA foreign_key_list(notes)").fetchone()[2] == "runs"
 
 
-def test_a_log_that_kitt_1_left_beside_the_file_is_part_of_it(path: Path, make_old: Callable[[int], None]) -> None:
+def test_a_log_that_kitt_1_left_next_to_the_file_is_part_of_it(
+    path: Path, make_old: Callable[[int], None]
+) -> None:
     make_old(10)
     with closing(sqlite3.connect(path)) as writer:
         writer.execute("UPDATE web_settings SET value = 'http://late:1'")

@@ -1,4 +1,4 @@
-"""What is adopted, and what is not: other people's databases, damaged ones of ours, those of the future."""
+"""What is adopted and what is not: other people's databases, damaged ones of ours, and newer ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FOREIGN: Final = {
 
 
 @pytest.mark.parametrize("script", FOREIGN.values(), ids=FOREIGN)
-def test_the_database_of_somebody_else_is_refused_and_left_untouched(path: Path, script: str) -> None:
+def test_somebody_elses_database_is_refused_and_left_untouched(path: Path, script: str) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(script)
     before = path.read_bytes()
@@ -52,7 +52,7 @@ FUTURE: Final = {
 
 
 @pytest.mark.parametrize("script", FUTURE.values(), ids=FUTURE)
-def test_a_database_of_the_future_is_refused_and_left_untouched(path: Path, script: str) -> None:
+def test_a_database_of_a_later_kitt_is_refused_and_left_untouched(path: Path, script: str) -> None:
     with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         store.initialize()
         store.save_result(DOCUMENT)
@@ -63,7 +63,7 @@ def test_a_database_of_the_future_is_refused_and_left_untouched(path: Path, scri
 
 
 @pytest.mark.parametrize("version", [13, 99])
-def test_a_kitt_1_database_with_a_version_that_never_was_is_of_the_future(
+def test_a_kitt_1_database_with_a_version_above_ours_is_of_a_later_kitt(
     path: Path, make_old: Callable[[int], None], version: int
 ) -> None:
     make_old(11)
@@ -92,7 +92,7 @@ def _assert_refused_as_new(path: Path) -> None:
     assert [file.name for file in path.parent.glob(f"{path.name}*")] == [path.name]
 
 
-def test_another_tool_may_keep_its_migrations_beside_ours(path: Path) -> None:
+def test_another_tool_may_keep_its_migrations_with_ours(path: Path) -> None:
     with SQLiteDatabase(SQLiteFile(path)) as database:
         database.migrate()
     with closing(sqlite3.connect(path)) as connection, connection:
@@ -112,4 +112,4 @@ def test_a_database_that_lost_its_history_is_damaged_not_adopted(path: Path) -> 
     with SQLiteDatabase(SQLiteFile(path)) as database:
         status = database.schema_status()
         assert status.state is SchemaState.FOREIGN
-        assert "no migration of it is recorded" in status.notes[0]
+        assert "has no record of migrations" in status.notes[0]

@@ -20,7 +20,7 @@ from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
 LEGACY: Final = Path(__file__).parents[5] / "shared/legacy"
 FILES: Final = ("v1", "v3", "v7", "v10", "v10_from_v3", "v10_awkward", "v11")
 
-pytestmark = pytest.mark.skipif(not LEGACY.is_dir(), reason="../shared is not beside this checkout")
+pytestmark = pytest.mark.skipif(not LEGACY.is_dir(), reason="../shared is not next to this checkout")
 
 RAW: Final = {
     "v1": {"29618fbad0444801": "cb6ce3c12e1b160a", "9a0f86671dbc4323": "0041e62d1b3e5490",
@@ -189,7 +189,7 @@ def test_operations_keep_every_row(adopted: Adopted) -> None:
             assert [v for (v,) in adopted.rows(f"SELECT {name} FROM {table} ORDER BY rowid")] == expected
 
 
-def test_what_the_readme_says_of_operations(adopted: Adopted) -> None:
+def test_what_the_readme_says_about_operations(adopted: Adopted) -> None:
     if adopted.name in {"v1", "v10_awkward", "v11"}:
         assert adopted.rows("SELECT * FROM agent_settings") == []
         return
@@ -270,7 +270,7 @@ def test_version_3_and_its_upgrade_by_kitt_1_come_out_the_same(adopt: Callable[[
         assert three.rows(statement) == ten.rows(statement), table
 
 
-def test_a_hash_that_is_there_stays_and_logs_keep_their_order(adopt: Callable[[str], Adopted]) -> None:
+def test_an_existing_hash_stays_and_logs_keep_their_order(adopt: Callable[[str], Adopted]) -> None:
     adopted = adopt("v7")
     agents = adopted.rows("SELECT name, token, token_hash, cpu_arch FROM agents ORDER BY name")
     assert agents == [("dgx-spark-01", "", DGX_HASH, ""), ("rtx-box", "", "", "")]

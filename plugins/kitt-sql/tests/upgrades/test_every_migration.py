@@ -1,6 +1,6 @@
-"""The standard that every migration is held to, the next ones too, on SQLite.
+"""The standard that every migration, present or future, must meet on SQLite.
 
-Nothing here names a migration: a new one is tested by being there.
+Nothing here names a migration: a new one is tested because it exists.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from kitt_sql.testing import ColumnFacts, own_rows
 
 VERSIONS = range(1, len(MIGRATIONS))
 REWRITTEN: set[tuple[int, str, str]] = set()
-"""(version, table, column) whose values a migration is meant to change, each with the reason beside it."""
+"""(version, table, column) whose values a migration is meant to change, each with the reason next to it."""
 
 Contents = dict[str, list[dict[str, Any]]]
 
 
 def _contents(path: Path) -> Contents:
-    """Return the rows of all tables but the bookkeeping's."""
+    """Return the rows of all tables except those for bookkeeping."""
     with closing(sqlite3.connect(path)) as connection:
         connection.row_factory = sqlite3.Row
         tables = [
@@ -91,7 +91,7 @@ def test_an_upgrade_from_any_version_keeps_every_row(
             if name in after[table][0] and not any((n, table, name) in REWRITTEN for n in range(version + 1, 99))
         ]
         assert _only(after[table], same) == _only(rows, same), table
-    # Another order of columns is another text: ALTER TABLE appends.
+    # The order of columns changes the text: ALTER TABLE appends.
     assert {row[:3] for row in schema_of(path)} == {row[:3] for row in new_schema}
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
@@ -141,7 +141,7 @@ def test_a_parent_that_is_rebuilt_keeps_its_children(
         "CREATE TABLE new_runs AS SELECT * FROM runs",
         "DROP TABLE runs",
         "ALTER TABLE new_runs RENAME TO runs",
-        "CREATE UNIQUE INDEX the_key ON runs (id)",  # what references need of a parent
+        "CREATE UNIQUE INDEX the_key ON runs (id)",  # references need it in their parent
     )
 
     def apply(connection: Any, *given: Any, **options: Any) -> list[str]:

@@ -17,7 +17,7 @@ from kitt_sql.testing import legacy_runs
 
 
 class _Cursor(sqlite3.Cursor):
-    """Counts statements; from the one that is to fail on, nothing works any more on that connection."""
+    """Counts statements; from the one chosen to fail on, nothing works on that connection."""
 
     counting: ClassVar[bool] = False
     executed: ClassVar[int] = 0
@@ -50,7 +50,7 @@ class _Connection(sqlite3.Connection):
 
 @pytest.fixture
 def attempt(monkeypatch: pytest.MonkeyPatch, path: Path) -> Callable[[int], bool]:
-    """Migrate with the n-th statement failing; tell whether it succeeded all the same."""
+    """Migrate with the n-th statement failing; return whether it succeeded all the same."""
     real = sqlite3.connect
     monkeypatch.setattr(
         "sqlite3.connect", lambda *given, **options: real(*given, **{"factory": _Connection} | options)
@@ -82,7 +82,7 @@ STEPS = pytest.mark.parametrize(
 
 
 def _fail_everywhere(path: Path, attempt: Callable[[int], bool], step: int) -> int:
-    """Let the statements fail in their turn, until an attempt comes through; return how many there were."""
+    """Let each statement fail in turn, until an attempt succeeds; return how many there were."""
     before = _contents(path)
     fail_at = 1
     while not attempt(fail_at):

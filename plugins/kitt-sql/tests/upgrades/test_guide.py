@@ -29,7 +29,7 @@ def _statements() -> list[str]:
 
 @pytest.fixture
 def with_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Have the examples follow the migrations that are there; return the version that they make."""
+    """Number the examples after the existing migrations; return the version that they make."""
     folder = tmp_path / "migrations"
     shutil.copytree(Path(migrations.__file__).with_name("migrations"), folder)
     names = list(MIGRATIONS[:12])
@@ -69,7 +69,7 @@ def test_the_examples_keep_every_row_of_parents_and_children(
         assert versions == [(n,) for n in range(1, with_examples + 1)]
 
 
-def test_a_statement_for_one_database_is_none_of_the_other() -> None:
+def test_a_statement_for_one_database_is_left_out_of_the_other() -> None:
     assert expand("{sqlite} DROP TABLE a", SQLITE_MACROS) == " DROP TABLE a"
     assert expand("{sqlite} DROP TABLE a", POSTGRESQL_MACROS) is None
     assert expand("{postgresql} DROP TABLE a", SQLITE_MACROS) is None

@@ -1,4 +1,4 @@
-"""What can happen to an upgrade from outside: kills, a full disk, readers, others who want the same."""
+"""What can happen to an upgrade from outside: kills, a full disk, readers, other migrators."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ with SQLiteResultStore(SQLiteOptions()) as store:
 
 @pytest.fixture
 def large(path: Path, make_old: Callable[[int], None]) -> Path:
-    """A version-3 database whose upgrade takes long enough to be met in the middle."""
+    """A version-3 database whose upgrade takes long enough to be interrupted halfway."""
     make_old(3)
     text = legacy_runs()[0].text
     with closing(sqlite3.connect(path)) as connection, connection:
@@ -91,7 +91,7 @@ def test_kills_at_any_moment_leave_the_old_or_the_new_database(
     pristine = tmp_path / "pristine"
     shutil.copyfile(large, pristine)
     undisturbed = _started(spawn, large)
-    began = time.monotonic()  # the start of Python is no moment of the upgrade
+    began = time.monotonic()  # Python's start is not part of the upgrade
     undisturbed.communicate(timeout=180)
     assert undisturbed.returncode == 0
     takes = time.monotonic() - began
@@ -142,7 +142,7 @@ def test_readers_may_go_on_reading_what_they_saw(large: Path) -> None:
 
 
 @pytest.mark.parametrize("journal", ["wal", "delete"])
-def test_who_holds_the_file_for_writing_is_waited_for_only_so_long(
+def test_another_writer_is_waited_for_only_so_long(
     large: Path, journal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_database, "PATIENCE", 0.2)
