@@ -45,7 +45,7 @@ def blocks() -> list[str]:
     if not PAGE.exists():
         pytest.skip("the pages lie in the repository, not in the distribution")
     section = (
-        PAGE.read_text(encoding="utf-8").partition("## Exchange with other machines")[2].partition("\n## ")[0]
+        PAGE.read_text(encoding="utf-8").partition("## Carrying it to other machines")[2].partition("\n## ")[0]
     )
     return [*re.findall(r"```sh\n(.*?)```", section, re.DOTALL), *re.findall(r"`(git [^`]* pull [^`]*)`", section)]
 
