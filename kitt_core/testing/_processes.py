@@ -1,8 +1,8 @@
-"""The other processes of `StoreConcurrencyContract`: forked from one warm server, or started where that can't be.
+"""The worker processes of `StoreConcurrencyContract`: forked from one warm server, or started one by one.
 
 An interpreter that imports a backend takes a second; a fork of one that has imported it, a few milliseconds. The
-server only waits, imports and forks, so that it never has a second thread. What a worker imported is told to the
-server with the next request, whose worker then begins with it.
+server only waits, imports and forks, so it never has a second thread. The next request names the modules that
+earlier workers imported: the server imports them before it forks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from kitt_core.testing.worker import StoreTarget
 
 __all__ = ["Worker", "started"]
 
-_PATIENCE: Final = 300  # seconds after which a process that hangs is a failure and not a hang of the tests
+_TIMEOUT_SECONDS: Final = 300  # a worker that hangs longer fails its test, instead of blocking all tests
 _CAN_FORK: Final = hasattr(os, "fork") and hasattr(socket, "send_fds")
 
 _Streams = tuple[int, int, int]
@@ -38,19 +38,19 @@ class Worker:
     """A process that does a job of `kitt_core.testing.worker`.
 
     Attributes:
-        said: What it writes to standard output.
-        returncode: Its exit code once `finish` has returned, negative for the signal that ended it.
+        stdout: Its standard output.
+        returncode: Its exit code once `finish` has returned, or the negative number of the signal that ended it.
     """
 
-    def __init__(self, started: _Started, stdin: int, said: IO[str], complaint: IO[str]) -> None:
+    def __init__(self, started: _Started, stdin: int, stdout: IO[str], stderr: IO[str]) -> None:
         self._pid, self._wait = started
         self._stdin = stdin
-        self._complaint = complaint
-        self.said = said
+        self._stderr = stderr
+        self.stdout = stdout
         self.returncode: int | None = None
 
     def go(self) -> None:
-        """Let a worker begin that waits for it."""
+        """Let a worker that waits begin."""
         os.write(self._stdin, b"go\n")
 
     def kill(self) -> None:
@@ -60,10 +60,10 @@ class Worker:
                 os.kill(self._pid, signal.SIGKILL)
 
     def finish(self) -> list[str]:
-        """Wait for the end and return the whole lines that were not read before.
+        """Wait for the end and return the complete lines that were not read before.
 
         Raises:
-            TimeoutError: The process hung; it is killed.
+            TimeoutError: The process hung; it has been killed.
         """
         hung = threading.Event()
 
@@ -71,41 +71,41 @@ class Worker:
             hung.set()
             self.kill()
 
-        timer = threading.Timer(_PATIENCE, give_up)
+        timer = threading.Timer(_TIMEOUT_SECONDS, give_up)
         timer.start()
         try:
-            lines = self.said.read().splitlines(keepends=True)
+            lines = self.stdout.read().splitlines(keepends=True)
             if self.returncode is None:
                 self.returncode = self._wait()
         finally:
             timer.cancel()
         if hung.is_set():
-            raise TimeoutError(f"a worker hung for {_PATIENCE} s: {self.complaint()}")
+            raise TimeoutError(f"a worker hung for {_TIMEOUT_SECONDS} s: {self.errors()}")
         return [line.strip() for line in lines if line.endswith("\n")]
 
-    def complaint(self) -> str:
+    def errors(self) -> str:
         """Return what it wrote to standard error."""
-        self._complaint.seek(0)
-        return self._complaint.read()
+        self._stderr.seek(0)
+        return self._stderr.read()
 
 
 @contextlib.contextmanager
 def started(place: StoreTarget, job: str, *texts: str) -> Iterator[Worker]:
-    """Start a worker; whatever happens, it has ended afterwards."""
+    """Start a worker, and end it when the block is left, however that happens."""
     arguments = [job, place.encode(), *texts]
     with contextlib.ExitStack() as stack:
-        complaint = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))
+        stderr = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))
         their_stdin, stdin = os.pipe()
         stack.callback(os.close, stdin)
-        stdout, their_stdout = os.pipe()
-        said = stack.enter_context(open(stdout, encoding="utf-8"))  # noqa: PTH123  # a descriptor has no path
+        output, their_stdout = os.pipe()
+        stdout = stack.enter_context(open(output, encoding="utf-8"))  # noqa: PTH123  # a descriptor has no path
         try:
-            streams = (their_stdin, their_stdout, complaint.fileno())
-            process = (_forked(arguments, streams) if _CAN_FORK else None) or _begun(arguments, streams)
+            streams = (their_stdin, their_stdout, stderr.fileno())
+            process = (_forked(arguments, streams) if _CAN_FORK else None) or _spawned(arguments, streams)
         finally:
             os.close(their_stdin)
             os.close(their_stdout)
-        worker = Worker(process, stdin, said, complaint)
+        worker = Worker(process, stdin, stdout, stderr)
         try:
             yield worker
         finally:
@@ -113,8 +113,8 @@ def started(place: StoreTarget, job: str, *texts: str) -> Iterator[Worker]:
             worker.finish()
 
 
-def _begun(arguments: Sequence[str], streams: _Streams) -> _Started:
-    """Start an interpreter."""
+def _spawned(arguments: Sequence[str], streams: _Streams) -> _Started:
+    """Start a new interpreter."""
     stdin, stdout, stderr = streams
     process = subprocess.Popen(  # noqa: S603  # this interpreter and our own module
         [sys.executable, "-m", worker.__name__, *arguments],
@@ -127,7 +127,7 @@ def _begun(arguments: Sequence[str], streams: _Streams) -> _Started:
 
 
 def _forked(arguments: Sequence[str], streams: _Streams) -> _Started | None:
-    """Have the server fork a worker; None if it can't any longer."""
+    """Have the server fork a worker; None if it no longer can."""
     server = _server()
     status, their_status = os.pipe()
     reports = open(status, encoding="utf-8")  # noqa: PTH123, SIM115  # closed by `ended`
@@ -151,11 +151,11 @@ def _forked(arguments: Sequence[str], streams: _Streams) -> _Started | None:
 
 
 class _Server:
-    """The client's side of the process that forks; it ends with the process that started it."""
+    """The client's side of the process that forks, which ends with the process that started it."""
 
     def __init__(self) -> None:
         self.modules: dict[str, None] = {}
-        """What workers imported and the server did not yet, in that order."""
+        """What workers have imported and the server has not yet, in that order."""
         self._channel, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  # this interpreter and this module
@@ -169,7 +169,7 @@ class _Server:
         atexit.register(self.close)
 
     def request(self, arguments: Sequence[str], descriptors: Sequence[int]) -> None:
-        """Ask for a worker in the directory, with the environment and the path of imports that are ours now."""
+        """Request a worker with the current directory, environment and import path of this process."""
         here = {"directory": os.getcwd(), "environment": dict(os.environ), "path": sys.path}  # noqa: PTH109
         text = json.dumps({"arguments": list(arguments), "modules": list(self.modules), **here})
         self.modules.clear()
@@ -200,11 +200,11 @@ def _serve(channel: socket.socket) -> list[str]:
             request = json.loads(lines.readline())
         sys.path[:] = request["path"]
         for name in request["modules"]:
-            # A module may be importable in the worker alone, which will say so if that matters.
+            # The import may fail here and succeed in the worker, which reports an error if that matters.
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
         *streams, status = descriptors
-        if threading.active_count() > 1:  # a plugin began one when it was imported: a fork might hang
+        if threading.active_count() > 1:  # an imported plugin started one: a fork might hang
             os.write(status, b"0\n")
         elif os.fork() == 0:
             channel.close()
@@ -219,7 +219,7 @@ def _serve(channel: socket.socket) -> list[str]:
 
 
 def _watch(streams: Sequence[int], status: int) -> None:
-    """Fork the worker, which returns, and wait for its end, which is reported."""
+    """Fork the worker, in which this returns; the parent waits for its end and reports it."""
     pid = os.fork()
     if pid == 0:
         for number, descriptor in enumerate(streams):

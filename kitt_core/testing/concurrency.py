@@ -1,6 +1,6 @@
-"""`StoreConcurrencyContract`: what ``CONCURRENT`` promises, shown with threads, processes and kills.
+"""`StoreConcurrencyContract`: what ``CONCURRENT`` promises, tested with threads, processes and kills.
 
-A third party's test file is a subclass and one fixture, which says how *another process* opens the store::
+The test file of a plugin is a subclass and one fixture, which says how *another process* opens the store::
 
     from kitt_core.testing.concurrency import StoreConcurrencyContract
 
@@ -10,8 +10,8 @@ A third party's test file is a subclass and one fixture, which says how *another
         def target(self, tmp_path):
             return f"shelf:///{tmp_path}/runs"  # or StoreTarget("kitt_shelf.store:ShelfStore", {"path": …})
 
-The other processes do the jobs of `kitt_core.testing.worker`. Ten kills are tried by default, fifty in each test
-that is marked ``long``.
+The other processes do the jobs of `kitt_core.testing.worker`. By default ten are killed, and fifty in each test
+marked ``long``.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ _FEWER_KILLS: Final = pytest.mark.parametrize("kills", [2, pytest.param(50, mark
 
 
 class StoreConcurrencyContract:
-    """Several handles, threads and processes on one store; nothing is lost, torn or there twice.
+    """Several handles, threads and processes on one store: nothing is lost, torn or duplicated.
 
-    A subclass gives the fixture ``target``.
+    A subclass defines the fixture ``target``.
     """
 
     @pytest.fixture
     def target(self) -> Any:
-        """Return where an empty store can be made: a `StoreTarget`, or text that `open_store` takes."""
+        """Return where an empty store can be created: a `StoreTarget`, or text that `open_store` accepts."""
         pytest.fail(f"{type(self).__name__} needs a fixture `target`: a URI or a StoreTarget")
 
     @pytest.fixture
     def place(self, target: StoreTarget | str) -> StoreTarget:
-        """Return the target, or skip the test where several processes are not promised anything."""
+        """Return the target, or skip the test if the store does not declare ``CONCURRENT``."""
         place = StoreTarget(target) if isinstance(target, str) else target
         with place.open() as store:
             if Capability.CONCURRENT not in store.capabilities:
@@ -77,8 +77,8 @@ class StoreConcurrencyContract:
             assert_whole(store)
 
     def test_processes_that_write_batches_at_once_lose_nothing(self, place: StoreTarget) -> None:
-        said = together(place, [("save_batches", f"b{n}", "4") for n in range(_PROCESSES)])
-        assert said == [[f"b{n}-{i}" for i in range(4)] for n in range(_PROCESSES)]
+        output = together(place, [("save_batches", f"b{n}", "4") for n in range(_PROCESSES)])
+        assert output == [[f"b{n}-{i}" for i in range(4)] for n in range(_PROCESSES)]
         with place.open() as store:
             assert {summary.id for summary in store.list_results()} == {
                 f"b{n}-{i}-{j}" for n in range(_PROCESSES) for i in range(4) for j in range(5)
@@ -86,30 +86,30 @@ class StoreConcurrencyContract:
             assert_whole(store)
 
     def test_processes_that_open_a_store_for_the_first_time_at_once_all_can(self, place: StoreTarget) -> None:
-        said = together(place, [("save_many", f"first{n}", "1") for n in range(_PROCESSES)])
-        assert said == [[f"first{n}-0"] for n in range(_PROCESSES)]
+        output = together(place, [("save_many", f"first{n}", "1") for n in range(_PROCESSES)])
+        assert output == [[f"first{n}-0"] for n in range(_PROCESSES)]
         with place.open() as store:
             assert store.count() == _PROCESSES
             assert_whole(store)
 
     def test_a_run_that_several_processes_save_is_there_once(self, place: StoreTarget) -> None:
-        said = together(place, [("save_same", "wanted", "0")] * _PROCESSES)
-        assert said == [["wanted"]] * _PROCESSES
+        output = together(place, [("save_same", "wanted", "0")] * _PROCESSES)
+        assert output == [["wanted"]] * _PROCESSES
         with place.open() as store:
             assert [(run.id, run.document) for run in store.scan()] == [("wanted", STANDARD)]
             assert_whole(store)
 
     def test_an_id_that_several_processes_want_goes_to_one_of_them(self, place: StoreTarget) -> None:
-        said = together(place, [("save_same", "wanted", str(n)) for n in range(_PROCESSES)])
-        assert sorted(said) == [["taken"]] * (_PROCESSES - 1) + [["wanted"]]
+        output = together(place, [("save_same", "wanted", str(n)) for n in range(_PROCESSES)])
+        assert sorted(output) == [["taken"]] * (_PROCESSES - 1) + [["wanted"]]
         with place.open() as store:
-            document = STANDARD + b" " * said.index(["wanted"])
+            document = STANDARD + b" " * output.index(["wanted"])
             assert [(run.id, run.document) for run in store.scan()] == [("wanted", document)]
             assert_whole(store)
 
     def test_files_that_several_processes_import_are_stored_once(self, place: StoreTarget) -> None:
-        said = together(place, [("import_same", f"i{n}", "15") for n in range(_PROCESSES)])
-        new = [run_id for lines in said for run_id in lines]
+        output = together(place, [("import_same", f"i{n}", "15") for n in range(_PROCESSES)])
+        new = [run_id for lines in output for run_id in lines]
         assert sorted(int(run_id.partition("-")[2]) for run_id in new) == list(range(15))
         with place.open() as store:
             assert {run.id for run in store.scan()} == set(new)
@@ -121,8 +121,8 @@ class StoreConcurrencyContract:
                 pytest.skip(f"{type(store).__name__} does not declare DELETE")
             together(place, [("save_many", "gone", str(_RUNS))])
             store.save_result(STANDARD, run_id="kept")
-            said = together(place, [("delete_many", "gone", str(_RUNS))] * _PROCESSES)
-            assert sorted(run_id for lines in said for run_id in lines) == sorted(
+            output = together(place, [("delete_many", "gone", str(_RUNS))] * _PROCESSES)
+            assert sorted(run_id for lines in output for run_id in lines) == sorted(
                 f"gone-{i}" for i in range(_RUNS)
             )
             assert [run.id for run in store.scan()] == ["kept"]
@@ -220,28 +220,28 @@ class StoreConcurrencyContract:
 
 
 def together(place: StoreTarget, jobs: Sequence[tuple[str, ...]]) -> list[list[str]]:
-    """Let workers begin at the same moment and return what each of them said."""
+    """Let workers start at the same moment and return the lines that each of them wrote."""
     with ExitStack() as stack:
         workers = [stack.enter_context(started(place, *job)) for job in jobs]
         for worker in workers:
             assert _line(worker) == "ready"
         for worker in workers:
             worker.go()
-        with ThreadPoolExecutor(len(workers)) as pool:  # a pipe that nobody reads would stop its writer
+        with ThreadPoolExecutor(len(workers)) as pool:  # a pipe that nobody reads would block its writer
             return list(pool.map(_finished, workers))
 
 
 def _finished(worker: Worker) -> list[str]:
-    said = worker.finish()
-    assert worker.returncode == 0, worker.complaint()
-    return said
+    output = worker.finish()
+    assert worker.returncode == 0, worker.errors()
+    return output
 
 
 def _line(worker: Worker) -> str:
-    line = worker.said.readline()
+    line = worker.stdout.readline()
     if not line.endswith("\n"):
         worker.finish()
-        pytest.fail(f"a worker ended with code {worker.returncode}: {worker.complaint()}")
+        pytest.fail(f"a worker ended with code {worker.returncode}: {worker.errors()}")
     return line.strip()
 
 
@@ -249,16 +249,16 @@ def _killed_inside(place: StoreTarget, job: str, kills: int) -> Iterator[int]:
     """Kill a worker at ``kills`` points of its job, from the first to the last; yield the number of each."""
     with started(place, job, "0", "0") as worker:
         points = int(_finished(worker)[-1].removeprefix("points "))
-    assert points >= 1, "the operation calls nothing that could be interrupted"
+    assert points >= 1, "the operation makes no call at which it could be killed"
     killed = 0
     for n in range(1, kills + 1):
         with started(place, job, str(n), str(1 + (n - 1) * points // kills)) as worker:
-            said = worker.finish()
-            assert said[:1] == [f"before-{n}"], worker.complaint()
+            output = worker.finish()
+            assert output[:1] == [f"before-{n}"], worker.errors()
             killed += worker.returncode == -signal.SIGKILL
         yield n
-    # An operation may be shorter the second time, so that the last points lie behind its end.
-    assert 2 * killed >= kills, "the operation has no fixed points to be killed at"
+    # An operation may be shorter the second time, so that the last points are past its end.
+    assert 2 * killed >= kills, "most workers could not be killed: the operation makes fewer calls when repeated"
 
 
 def _assert_all_or_nothing(store: ResultStore, runs: Sequence[CheckedRun]) -> None:

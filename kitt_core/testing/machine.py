@@ -1,7 +1,7 @@
 """`StoreStateMachine`: random sequences of every operation, each answer compared with a model in memory.
 
-Where `StoreContract` shows that each promise holds on a fresh store, this shows that they hold after whatever
-happened before. A third party's test is::
+`StoreContract` shows that each promise holds on a fresh store; this shows that they hold whatever has happened
+before. The test of a plugin is::
 
     from kitt_core.testing.machine import StoreStateMachine
 
@@ -14,8 +14,8 @@ happened before. A third party's test is::
     TestShelfMachine = ShelfMachine.TestCase
 
 ``TestCase`` has two tests. The first runs the same hundred operations each time, so that nothing fails by
-chance. The second is marked ``long``: it draws new sequences for ``KITT_TEST_MINUTES`` minutes, 10 without it.
-A failure prints the shortest program that shows it.
+chance. The second is marked ``long``: it draws new sequences for ``KITT_TEST_MINUTES`` minutes, by default 10.
+A failure prints the shortest program that reproduces it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ from kitt_core.testing._machine.model import StoreModel
 __all__ = ["MINUTES_VARIABLE", "StoreStateMachine", "run_for_minutes", "run_short"]
 
 MINUTES_VARIABLE: Final = "KITT_TEST_MINUTES"
-"""The environment variable that says how long the tests marked ``long`` draw new sequences."""
+"""The environment variable with the minutes for which the tests marked ``long`` draw new sequences."""
 
 _ANY_SPEED: Final = settings(
     deadline=None,
@@ -71,7 +71,7 @@ _LONG: Final = settings(_ANY_SPEED, derandomize=False, max_examples=50, stateful
 
 
 class _TestCase:
-    """Makes a class that pytest collects of each subclass that names it."""
+    """Gives each subclass that refers to it a class that pytest collects."""
 
     def __get__(self, instance: object, owner: type[StoreStateMachine]) -> type[Any]:
         return _test_case(owner)
@@ -80,11 +80,11 @@ class _TestCase:
 class StoreStateMachine(RuleBasedStateMachine):
     """Operations on a store and on a model of it, which must agree.
 
-    A subclass gives `open_store`.
+    A subclass defines `open_store`.
 
     Attributes:
-        persistent: Whether `open_store` finds in the same directory what was saved there before. False leaves
-            out the steps that close the store and open it again.
+        persistent: Whether `open_store` finds what was saved in the same directory before. False leaves out the
+            steps that close the store and open it again.
     """
 
     persistent: ClassVar[bool] = True
@@ -93,7 +93,7 @@ class StoreStateMachine(RuleBasedStateMachine):
     known = Bundle("known")
 
     def open_store(self, directory: Path) -> ResultStore:
-        """Open the store that lies in ``directory``, which is empty at first and removed in the end."""
+        """Open the store in ``directory``, which is empty at first and removed at the end."""
         raise NotImplementedError(f"{type(self).__name__} needs a method open_store(directory)")
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class StoreStateMachine(RuleBasedStateMachine):
         self.store = self.open_store(self.directory)
 
     def teardown(self) -> None:
-        """Compare all there is, then remove it."""
+        """Compare everything, then remove it."""
         try:
             self._compare_everything()
         finally:
@@ -118,17 +118,17 @@ class StoreStateMachine(RuleBasedStateMachine):
 
     @rule(target=known, document=draw.documents, run_id=st.none() | draw.ids, created_at=draw.created_ats)
     def save(self, document: Any, run_id: str | None, created_at: datetime | None) -> str:
-        """Save; an id that other bytes have is refused, one that the same bytes have is left alone."""
+        """Save; an id that other bytes have is refused, for the same bytes nothing changes."""
         return self._saved(document, run_id=run_id, created_at=created_at)
 
     @rule(target=known, document=draw.misfits, run_id=st.none() | draw.ids)
     def save_misfit(self, document: bytes, run_id: str | None) -> str:
-        """Save what only ``strict=False`` takes."""
+        """Save what only ``strict=False`` accepts."""
         return self._saved(document, run_id=run_id, strict=False)
 
     @rule(target=known, document=draw.documents, run_id=st.none() | draw.ids, files=draw.attachments)
     def save_with_attachments(self, document: Any, run_id: str | None, files: dict[str, bytes]) -> str:
-        """Save with files; where there can't be any, nothing is saved."""
+        """Save with files; if the store can't keep any, nothing is saved."""
         given = [Attachment(name, len(data), lambda data=data: BytesIO(data)) for name, data in files.items()]  # type: ignore[misc]
         if files and Capability.ATTACHMENTS not in self.store.capabilities:
             with pytest.raises(UnsupportedOperationError):
@@ -144,7 +144,7 @@ class StoreStateMachine(RuleBasedStateMachine):
 
     @rule(document=draw.refused, run_id=st.none() | draw.ids)
     def save_what_is_refused(self, document: Any, run_id: str | None) -> None:
-        """Save what is no run: nothing changes."""
+        """Save what is not a run: nothing changes."""
         with pytest.raises(InvalidDocumentError):
             self.store.save_result(document, run_id=run_id)
 
@@ -158,7 +158,7 @@ class StoreStateMachine(RuleBasedStateMachine):
 
     @rule(documents=st.lists(draw.documents, max_size=2), bad=draw.refused, position=st.integers(0, 2))
     def save_batch_with_one_refused(self, documents: list[Any], bad: Any, position: int) -> None:
-        """Save several of which one is no run: nothing changes."""
+        """Save several, one of which is not a run: nothing changes."""
         with pytest.raises(InvalidDocumentError):
             self.store.save_results([*documents[:position], bad, *documents[position:]])
 
@@ -166,11 +166,11 @@ class StoreStateMachine(RuleBasedStateMachine):
         documents=st.lists(draw.documents, min_size=1, max_size=3), ids=st.lists(draw.ids, min_size=3, max_size=3)
     )
     def save_batch_of_ids(self, documents: list[Any], ids: list[str]) -> None:
-        """Save several of which some may be there already, with the same bytes or with others."""
+        """Save several, some of which may be there already, with the same bytes or with others."""
         runs = [check_run(document, run_id=run_id) for document, run_id in zip(documents, ids, strict=False)]
         bytes_of = {run_id: run.document for run_id, run in self.model.runs.items()}
         if any(bytes_of.setdefault(run.id, run.document) != run.document for run in runs):
-            # Without either capability a store can't take back what it wrote before it met the taken id.
+            # Without either capability a store can't undo what it wrote before it reached the taken id.
             if self.store.capabilities & {Capability.ATOMIC_BATCH, Capability.DELETE}:
                 with pytest.raises(RunExistsError):
                     self.store.save_checked(runs)
@@ -198,7 +198,7 @@ class StoreStateMachine(RuleBasedStateMachine):
 
     @rule(run_id=known | draw.ids | draw.unknown_ids)
     def get(self, run_id: str) -> None:
-        """Ask for one run, by an id that may be nobody's."""
+        """Get one run, by an id that may not exist."""
         stored = self.model.runs.get(run_id)
         assert self.store.get_document(run_id) == (stored and stored.document)
         # As text, because NaN is not equal to itself.
@@ -207,7 +207,7 @@ class StoreStateMachine(RuleBasedStateMachine):
 
     @rule(filters=draw.filters, order=draw.orders, limit=st.none() | st.integers(0, 5), offset=st.integers(0, 3))
     def list_page(self, filters: Mapping[str, Any], order: str, limit: int | None, offset: int) -> None:
-        """Ask for a page."""
+        """List one page."""
         rest = self.model.ordered(filters, order)[offset:]
         wanted = rest if limit is None else rest[:limit]
         page = self.store.list_results(filters, order_by=order, limit=limit, offset=offset)
@@ -216,7 +216,7 @@ class StoreStateMachine(RuleBasedStateMachine):
 
     @rule(filters=draw.filters, order=draw.orders, limit=st.integers(1, 4))
     def walk_pages(self, filters: Mapping[str, Any], order: str, limit: int) -> None:
-        """Ask for page after page."""
+        """List page after page."""
         wanted = [run.id for run in self.model.ordered(filters, order)]
         walked: list[str] = []
         after: str | None = None
@@ -230,7 +230,7 @@ class StoreStateMachine(RuleBasedStateMachine):
 
     @rule(filters=draw.filters, order=draw.orders, limit=st.none() | st.integers(0, 3), offset=st.integers(0, 2))
     def query(self, filters: Mapping[str, Any], order: str, limit: int | None, offset: int) -> None:
-        """Ask for documents."""
+        """Query documents."""
         rest = self.model.ordered(filters, order)[offset:]
         wanted = [codec.parse(run.document) for run in (rest if limit is None else rest[:limit])]
         given = self.store.query(filters, order_by=order, limit=limit, offset=offset)
@@ -238,41 +238,41 @@ class StoreStateMachine(RuleBasedStateMachine):
 
     @rule(filters=draw.filters)
     def count(self, filters: Mapping[str, Any]) -> None:
-        """Ask how many there are."""
+        """Count the runs that match."""
         assert self.store.count(filters) == len(self.model.select(filters))
 
     @rule(filters=draw.filters, aggregation=draw.aggregations)
     def aggregate(self, filters: Mapping[str, Any], aggregation: tuple[list[str], list[str], list[str]]) -> None:
-        """Ask for groups and statistics."""
+        """Aggregate by groups."""
         group_by, metrics, statistics = aggregation
         given = self.store.aggregate(group_by, metrics, statistics=statistics, filters=filters)
         wanted = self.model.aggregate(group_by, metrics, statistics, filters)
-        # Rows are compared exactly but for the order of addition.
+        # Numbers may differ by the order of addition, everything else is exact.
         assert [_close(row) for row in given] == wanted
 
     @rule(filters=draw.filters)
     def scan(self, filters: Mapping[str, Any]) -> None:
-        """Ask for everything that matches."""
+        """Scan everything that matches."""
         scanned = [(run.id, run.document, run.created_at, run.sha256) for run in self.store.scan(filters)]
         wanted = [(run.id, run.document, run.created_at, run.sha256) for run in self.model.select(filters)]
         assert sorted(scanned) == sorted(wanted)
 
     @rule(document=draw.documents, most=st.integers(1, 5))
     def save_inside_a_scan(self, document: Any, most: int) -> None:
-        """Save while a scan is under way: it goes on, and nothing comes twice."""
+        """Save during a scan: it continues, and yields nothing twice."""
         before = set(self.model.runs)
         seen: list[str] = []
         for run in self.store.scan():
             if len(seen) < most:
                 self._note(self.store.save_result(document), document)
             seen.append(run.id)
-            assert len(seen) <= len(self.model.runs), "the scan gives more than there is"
+            assert len(seen) <= len(self.model.runs), "the scan yields more runs than there are"
         assert len(seen) == len(set(seen))
         assert before <= set(seen) <= set(self.model.runs)
 
     @rule(order=draw.orders, name=st.sampled_from(["modle", "", "*", "raw_json", "model; --"]))
-    def ask_what_does_not_exist(self, order: str, name: str) -> None:
-        """Ask by names and values that there aren't: an error, and nothing changes."""
+    def ask_for_unknown_names(self, order: str, name: str) -> None:
+        """Use names and values that do not exist: an error, and nothing changes."""
         for call in (
             lambda: self.store.list_results({name: "x"}, order_by=order),
             lambda: self.store.list_results(order_by=name),
@@ -283,7 +283,7 @@ class StoreStateMachine(RuleBasedStateMachine):
             with pytest.raises(KittError):
                 call()
 
-    # Removing and looking after.
+    # Deleting and maintenance.
 
     @rule(run_id=consumes(known))
     def delete(self, run_id: str) -> None:
@@ -302,12 +302,12 @@ class StoreStateMachine(RuleBasedStateMachine):
 
     @rule(rebuild=st.booleans())
     def verify(self, rebuild: bool) -> None:
-        """Look for damage: there is none, and nothing to rebuild."""
+        """Verify: there is no damage."""
         assert [f for f in self.store.verify(rebuild=rebuild) if f.severity is Severity.DAMAGE] == []
 
     @rule()
     def initialize_again(self) -> None:
-        """Make ready what is ready."""
+        """Initialise an initialised store."""
         self.store.initialize()
         assert self.store.schema_status().state is SchemaState.CURRENT
 
@@ -330,10 +330,10 @@ class StoreStateMachine(RuleBasedStateMachine):
 
     @invariant()
     def count_is_that_of_the_model(self) -> None:
-        """Whatever was done or refused, the number of runs is right."""
+        """The number of runs is right, whatever was done or refused."""
         assert self.store.count() == len(self.model.runs)
 
-    # How the two are kept together.
+    # Keeping the model in step with the store.
 
     def _saved(
         self,
@@ -362,7 +362,7 @@ class StoreStateMachine(RuleBasedStateMachine):
         files: Mapping[str, bytes] | None = None,
     ) -> None:
         assert run_id not in self.model.runs
-        if created_at is None:  # the store's own clock: what it says from now on must stay
+        if created_at is None:  # set by the store's own clock; from now on it must not change
             (created_at,) = [run.created_at for run in self.store.scan({"id": run_id})]
         self.model.add(check_run(document, run_id=run_id, strict=False), to_utc(created_at), files)
 
@@ -388,7 +388,7 @@ def run_short(machine: type[StoreStateMachine]) -> None:
 
 
 def run_for_minutes(machine: type[StoreStateMachine], minutes: float) -> None:
-    """Run new sequences until the time is over; at least one round."""
+    """Run new sequences until the time is up; at least one round."""
     end = time.monotonic() + 60 * minutes
     while True:
         run_state_machine_as_test(machine, settings=_LONG)
@@ -409,7 +409,7 @@ def _test_case(machine: type[StoreStateMachine]) -> type[Any]:
             run_for_minutes(machine, float(os.environ.get(MINUTES_VARIABLE, "10")))
 
     RandomOperations.__name__ = f"{machine.__name__}TestCase"
-    setattr(RandomOperations, "machine", machine)  # noqa: B010  # the report names what it is under
+    setattr(RandomOperations, "machine", machine)  # noqa: B010  # the report names its contract
     return RandomOperations
 
 

@@ -1,17 +1,17 @@
 """The pytest plugin of the conformance kit; the entry point ``kitt`` of group ``pytest11`` loads it.
 
-It does nothing where no test of the kit is collected, and imports nothing but pytest when it is loaded.
+It does nothing if no test of the kit is collected, and imports nothing but pytest when it is loaded.
 
-**Report.** After collection a line names each class that is under a contract, and the contract's version. At
-the end each store is named with the capabilities that it declared and what became of its tests.
+**Report.** After collection a line names each class that is under a contract, and the contract's version. At the
+end, each store is listed with the capabilities that it declared and the results of its tests.
 
 **Long tests.** Tests of the kit that are marked ``long`` take minutes. They are left out unless ``-m`` names the
 marker: ``pytest -m long``.
 
-**Provisional tests.** A test that joins a contract in release X.Y carries ``kitt_provisional(since="X.Y")``. With
-``kitt-core`` X.Y its failure is reported as *xfailed*, with the reason, and fails nothing: authors of plugins
-have one minor release to follow. From the next minor release on it binds like any other test, its marker is
-taken away and ``CONTRACT_VERSION`` counts up. What goes wrong in a fixture is an error at any time.
+**Provisional tests.** A test that joins a contract in release X.Y is marked ``kitt_provisional(since="X.Y")``. With
+``kitt-core`` X.Y its failure is reported as *xfailed*, with the reason, and does not fail the test run: authors of
+plugins have one minor release to follow. From the next minor release on it is binding like any other test: its
+marker is removed and ``CONTRACT_VERSION`` is incremented. An error in a fixture is always an error.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ _KIT: Final = "kitt_core.testing."
 _PROVISIONAL: Final = "kitt_provisional"
 _PROPERTY: Final = "kitt_store"
 _MARKERS: Final = (
-    f'{_PROVISIONAL}(since="X.Y"): a contract test that is new in release X.Y; binds at the next minor release',
-    "long: takes minutes; run by `-m long` only",
+    f'{_PROVISIONAL}(since="X.Y"): a contract test that is new in release X.Y; binding from the next minor one on',
+    "long: takes minutes; run only with `-m long`",
 )
 
 
 def binds(since: str, version: str) -> bool:
-    """Whether a test that is provisional since a release binds in kitt-core ``version``."""
+    """Whether a test that became provisional in release ``since`` is binding in kitt-core ``version``."""
     return _minor(version) > _minor(since)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the markers known and begin the report."""
+    """Register the markers and the report."""
     for marker in _MARKERS:
         config.addinivalue_line("markers", marker)
     config.pluginmanager.register(_Report(), "kitt-report")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the kit's long tests unless they are asked for."""
+    """Leave out the kit's long tests unless they are requested."""
     if re.search(r"\blong\b", config.option.markexpr):
         return
     long = [item for item in items if item.get_closest_marker("long") and _is_of_the_kit(item)]
@@ -60,7 +60,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
 ) -> Generator[None, Any, Any]:
-    """Note which store a contract test was given."""
+    """Record which store a contract test got."""
     made = yield
     if fixturedef.argname == "store" and isinstance(request.node, pytest.Item) and _is_of_the_kit(request.node):
         capabilities = " ".join(sorted(getattr(made, "capabilities", ()))) or "no capabilities"
@@ -72,7 +72,7 @@ def pytest_fixture_setup(
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Report the failure of a provisional test as expected, as long as it does not bind."""
+    """Report the failure of a provisional test as expected until it is binding."""
     del call
     report = yield
     marker = item.get_closest_marker(_PROVISIONAL)
@@ -82,12 +82,12 @@ def pytest_runtest_makereport(
         since = str(marker.kwargs["since"])
         if not binds(since, __version__):
             report.outcome = "skipped"
-            report.wasxfail = f"provisional since {since}; binds at the next minor release"
+            report.wasxfail = f"provisional since {since}; binding from the next minor release"
     return report
 
 
 class _Report:
-    """What is said of the kit's tests; with pytest-xdist it is the controller's that speaks."""
+    """The report on the kit's tests; with pytest-xdist the controller writes it."""
 
     def __init__(self) -> None:
         self._outcomes: dict[str, Counter[str]] = {}
@@ -103,7 +103,7 @@ class _Report:
         return [f"kitt contract version {_contract_version()}: {names}"] if names else []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Count what became of a test."""
+        """Count the outcome of a test."""
         if report.when != "call" and report.outcome == "passed":
             return
         for name, store in report.user_properties:
@@ -112,7 +112,7 @@ class _Report:
                 self._outcomes.setdefault(str(store), Counter())[outcome] += 1
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Name the stores, what they declared and what became of it."""
+        """List the stores, the capabilities they declared and the outcomes of their tests."""
         if not self._outcomes:
             return
         terminalreporter.section(f"kitt contract version {_contract_version()}")
@@ -140,5 +140,5 @@ def _contract_version() -> int:
 def _minor(version: str) -> tuple[int, ...]:
     match = re.match(r"(\d+)\.(\d+)", version)
     if match is None:
-        raise ValueError(f"{version!r} is no version, expected such as 0.2")
+        raise ValueError(f"{version!r} is not a version, expected something like 0.2")
     return tuple(map(int, match.groups()))

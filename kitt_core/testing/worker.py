@@ -1,4 +1,4 @@
-"""What other processes do in `StoreConcurrencyContract`, and where the store is that they open."""
+"""The jobs of the other processes in `StoreConcurrencyContract`, and the store that they open."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _IMPORT_PATH: Final = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_
 
 @frozen
 class StoreTarget:
-    """What several processes open.
+    """A store that several processes can open.
 
     Attributes:
         where: What `open_store` takes (``sqlite:////tmp/runs.db``), or the import path of a class or function
@@ -63,7 +63,7 @@ class StoreTarget:
 
 
 _SIZE: Final = 5
-_UNREMARKABLE: Final = frozenset(
+_IGNORED_MODULES: Final = frozenset(
     {None, "builtins", "collections", "itertools", "functools", "re", "time", "_thread"}
 )
 
@@ -79,13 +79,13 @@ def batch(n: int) -> list[CheckedRun]:
 
 
 def say(text: str) -> None:
-    """Write a line at once."""
+    """Write a line immediately."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 def wait() -> None:
-    """Say that all is ready, and wait for the start."""
+    """Report that all is ready, and wait for the start."""
     say("ready")
     sys.stdin.readline()
 
@@ -106,7 +106,7 @@ def save_batches(store: ResultStore, prefix: str, number: str) -> None:
 
 
 def import_same(store: ResultStore, prefix: str, number: str) -> None:
-    """Store documents that other workers store, too, each by its bytes; say which were new."""
+    """Store documents unless their bytes are stored, as other workers also do; report which were new."""
     wait()
     for start in range(0, int(number), _SIZE):
         runs = [check_run(small(i), run_id=f"{prefix}-{i}") for i in range(start, start + _SIZE)]
@@ -117,7 +117,7 @@ def import_same(store: ResultStore, prefix: str, number: str) -> None:
 
 
 def save_same(store: ResultStore, run_id: str, spelling: str) -> None:
-    """Save a run under an id that other workers want, too; say whether it was to be had."""
+    """Save a run under an id that other workers also want; report whether it was still free."""
     wait()
     try:
         say(store.save_result(STANDARD + b" " * int(spelling), run_id=run_id))
@@ -126,7 +126,7 @@ def save_same(store: ResultStore, run_id: str, spelling: str) -> None:
 
 
 def delete_many(store: ResultStore, prefix: str, number: str) -> None:
-    """Delete runs that other workers delete, too; say which of them were there."""
+    """Delete runs that other workers also delete; report which of them were there."""
     wait()
     for i in range(int(number)):
         if store.delete_result(f"{prefix}-{i}"):
@@ -134,7 +134,7 @@ def delete_many(store: ResultStore, prefix: str, number: str) -> None:
 
 
 def read_until(store: ResultStore, total: str) -> None:
-    """Read until so many runs are there; say what was torn or went missing."""
+    """Read until ``total`` runs are there; report what was torn or went missing."""
     wait()
     seen = 0
     while seen < int(total):
@@ -181,16 +181,16 @@ def die_deleting(store: ResultStore, n: str, point: str) -> None:
 
 
 def _until(point: int, action: Callable[[], object]) -> None:
-    """Run ``action`` and be killed at its ``point``-th call into a driver or the system, or as that returns.
+    """Run ``action`` and be killed at its ``point``-th call into a driver or the system, or return from one.
 
-    Unlike a kill from outside, it comes at the same place each time and at every place in turn. Say how many
-    there are if the action came to its end.
+    Unlike a kill from outside, this one can be repeated at the same point, and tried at each point in turn. If the
+    action completes, report how many points there are.
     """
     passed = 0
 
     def count(_frame: FrameType, event: str, called: Any) -> None:
         nonlocal passed
-        if event in {"c_call", "c_return"} and _is_remarkable(called):
+        if event in {"c_call", "c_return"} and _is_kill_point(called):
             passed += 1
             if passed == point:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -203,10 +203,10 @@ def _until(point: int, action: Callable[[], object]) -> None:
     say(f"points {passed}")
 
 
-def _is_remarkable(called: Any) -> bool:
+def _is_kill_point(called: Any) -> bool:
     owner = getattr(called, "__self__", None)
     module = getattr(called, "__module__", None) or type(owner).__module__
-    return module not in _UNREMARKABLE
+    return module not in _IGNORED_MODULES
 
 
 JOBS: Final[dict[str, Callable[..., None]]] = {

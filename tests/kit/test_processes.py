@@ -1,4 +1,4 @@
-"""The other processes of the concurrency contract: forked from a warm server, or started each by itself."""
+"""The worker processes of the concurrency contract: forked from one warm server, or started one by one."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def target(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_worker_does_its_job_and_says_how_it_ended(target: StoreTarget) -> None:
     with started(target, "save_many", "w", "2") as worker:
-        assert worker.said.readline() == "ready\n"
+        assert worker.stdout.readline() == "ready\n"
         worker.go()
         assert worker.finish() == ["w-0", "w-1"]
-        assert (worker.returncode, worker.complaint()) == (0, "")
+        assert (worker.returncode, worker.errors()) == (0, "")
     with target.open() as store:
         assert store.count() == 2
 
@@ -37,16 +37,16 @@ def test_an_error_in_a_worker_is_its_exit_code_and_complaint(target: StoreTarget
     with started(target, "no_such_job") as worker:
         assert worker.finish() == []
         assert worker.returncode == 1
-        assert worker.complaint().endswith("KeyError: 'no_such_job'\n")
+        assert worker.errors().endswith("KeyError: 'no_such_job'\n")
 
 
 def test_a_kill_ends_one_worker_alone(target: StoreTarget) -> None:
     with started(target, "save_for_ever", "one") as one, started(target, "save_many", "other", "1") as other:
-        assert one.said.readline() == "one-0\n"
+        assert one.stdout.readline() == "one-0\n"
         one.kill()
         one.finish()
         assert one.returncode == -signal.SIGKILL
-        assert other.said.readline() == "ready\n"
+        assert other.stdout.readline() == "ready\n"
         other.go()
         assert other.finish() == ["other-0"]
         assert other.returncode == 0
@@ -56,7 +56,7 @@ def test_a_kill_ends_one_worker_alone(target: StoreTarget) -> None:
 
 def test_nobody_survives_the_test_that_started_it(target: StoreTarget) -> None:
     with started(target, "save_many", "w", "2") as worker:
-        assert worker.said.readline() == "ready\n"
+        assert worker.stdout.readline() == "ready\n"
     assert worker.returncode == -signal.SIGKILL
     with pytest.raises(ProcessLookupError):
         os.kill(worker._pid, 0)

@@ -1,1 +1,1 @@
-"""What the state machine draws from, and the model that it compares a store with."""
+"""The strategies that the state machine draws from, and the model that it compares a store with."""

@@ -1,7 +1,7 @@
-"""A store as a dictionary: the answers that a store must give, computed in the plainest way.
+"""A store as a dictionary: the answers that a store must give, computed in the simplest way.
 
-It shares nothing with `kitt_core.storage.fallbacks` but the rows of a document, so that the stores which answer
-by the fallbacks are tested, too.
+It shares nothing with `kitt_core.storage.fallbacks` but the rows of a document, so that stores which use the
+fallbacks are tested as well.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SEARCHED = ("model", "engine", "suite_name", "gpu_model", "fingerprint")
 
 @frozen
 class ModelRun:
-    """A run as the model keeps it."""
+    """A run in the model."""
 
     id: str
     document: bytes = field(repr=False)
@@ -35,7 +35,7 @@ class ModelRun:
     files: Mapping[str, bytes]
 
     def text(self, name: str) -> str | None:
-        """Return the text that filters and groups call ``name``."""
+        """Return the text of the field ``name`` of filters and groups."""
         if name in {"id", "sha256"}:
             return str(getattr(self, name))
         row = self.rows.hardware if name in {"gpu_model", "environment_type", "fingerprint"} else self.rows.run
@@ -53,7 +53,7 @@ class ModelRun:
         return found
 
     def summary(self) -> RunSummary:
-        """Return the line of a listing."""
+        """Return the run's line in a listing."""
         return RunSummary(
             id=self.id,
             **asdict(self.rows.run),
@@ -70,11 +70,11 @@ class StoreModel:
         self.runs: dict[str, ModelRun] = {}
 
     def add(self, run: CheckedRun, created_at: datetime, files: Mapping[str, bytes] | None = None) -> None:
-        """Note a run that the store has taken."""
+        """Add a run that the store has saved."""
         self.runs[run.id] = ModelRun(run.id, run.document, created_at, run.sha256, run.rows, files or {})
 
     def select(self, filters: Mapping[str, Any]) -> list[ModelRun]:
-        """Return the runs that meet every field."""
+        """Return the runs that match every field."""
         return [run for run in self.runs.values() if all(_meets(run, *item) for item in filters.items())]
 
     def ordered(self, filters: Mapping[str, Any], order_by: str) -> list[ModelRun]:

@@ -1,7 +1,7 @@
-"""Strategies: documents, names, ids, times and questions, the hostile ones among them.
+"""Strategies: documents, names, ids, times and queries, including hostile ones.
 
-Names come from one small pool, so that runs collide and questions hit. Metrics are multiples of a quarter:
-their sums and means are exact in any order of addition, so that what is equal here is equal in a database.
+Names come from one small pool, so that runs collide and queries match. Metrics are multiples of a quarter: their
+sums and means are exact in any order of addition, so that what is equal here is equal in a database.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 def _named(strategy: st.SearchStrategy[T]) -> st.SearchStrategy[T]:
-    """Return the strategy without its description: Hypothesis writes it out for each rule, and it is long."""
+    """Return the strategy without its description, which is long, and which Hypothesis prints for each rule."""
 
     @st.composite
     def drawn(draw: st.DrawFn) -> T:
@@ -59,9 +59,9 @@ _TIMES: Final = (
     "0001-01-01T00:00:00+00:00",
     "9999-12-31T23:59:59.999999Z",
 )
-# Every listing of a store without rows parses every document again: four megabytes would be most of the time.
+# A store without rows parses every document for every listing: four megabytes would take most of the time.
 _HOSTILE: Final = {what: document for what, document in HOSTILE.items() if what != "long text"}
-# Drawn by their names: a failing program shows the document, a strategy's own text need not.
+# Drawn by their names, so that the text of the strategy does not contain the documents.
 _hostile = st.sampled_from(list(_HOSTILE)).map(_HOSTILE.__getitem__)
 
 _quarters = st.integers(-160, 160).map(lambda n: n / 4)
@@ -130,7 +130,7 @@ _bytes = st.builds(
 documents: st.SearchStrategy[bytes | str | Mapping[str, Any]] = _named(
     st.one_of(_bytes, _mappings, _bytes.map(lambda data: data.removeprefix(b"\xef\xbb\xbf").decode()), _hostile)
 )
-"""What is taken: bytes in many spellings, text, mappings, and the hostile ones."""
+"""What is accepted: bytes in many spellings, text, mappings, and hostile documents."""
 
 misfits: st.SearchStrategy[bytes] = _named(
     st.one_of(
@@ -142,15 +142,15 @@ misfits: st.SearchStrategy[bytes] = _named(
         ),
     )
 )
-"""What is taken with ``strict=False`` only, or is read with fields missing."""
+"""What is accepted only with ``strict=False``, or read with fields missing."""
 
 _REFUSED: Final = {case.name: case.document for case in REFUSED}
 refused: st.SearchStrategy[Any] = _named(st.sampled_from(list(_REFUSED)).map(_REFUSED.__getitem__))
-"""What is never taken."""
+"""What is never accepted."""
 
 _IDS: Final = ("a", "A", "a.b", "a_b", "..", "-x", "CON", "run.json", "0", "x" * 128)
 ids = st.sampled_from(_IDS)
-"""Few enough to be taken now and then."""
+"""So few that some are taken."""
 
 unknown_ids = st.sampled_from(["", "unknown", "*", "%", "a*", "../a", "a\0", "\ud800", "é" * 300])
 """No run has them."""
@@ -209,7 +209,7 @@ filters: st.SearchStrategy[dict[str, Any]] = _named(
         },
     ).filter(lambda drawn: len(drawn) < 5)
 )
-"""Of up to four fields, as a caller would write them."""
+"""Filters with up to four fields, as a caller would write them."""
 
 orders = _named(
     st.builds(

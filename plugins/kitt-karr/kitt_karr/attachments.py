@@ -1,7 +1,7 @@
 """Attachments: a run's ``outputs/``, from files to git's objects and back.
 
 Small ones are files in the tree and travel with every clone. Larger ones are LFS pointers; beyond 50 MB they are
-cut into chunks, which ``run.json`` lists in their order.
+cut into chunks, which ``run.json`` lists in order.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LONGEST_NAME: Final = 240
 
 
 Outputs = Mapping[str, Sequence[tuple[Entry, Pointer | None]]]
-"""Attachments by name: the files that make each, with the pointers that some of them are."""
+"""Attachments by name: the files that each consists of, with the pointer if a file is one."""
 
 
 def store_outputs(
@@ -39,7 +39,7 @@ def store_outputs(
 
     Returns:
         The files of ``outputs/``, the names of those that are pointers, and what ``run.json`` says of attachments
-        that are not one file of their own name.
+        that are not stored as one file of the same name.
     """
     entries: list[Entry] = []
     large: list[str] = []
@@ -65,7 +65,7 @@ def _contents(
             first = b""
             while len(first) <= threshold and (block := source.read(threshold + 1 - len(first))):
                 first += block
-            # What looks like a pointer would be taken for one: it goes where pointers point to.
+            # Content that looks like a pointer would be read as one: it goes to LFS itself.
             if len(first) <= threshold and Pointer.parse(first[: LONGEST_POINTER + 1]) is None:
                 yield repository.add_blob(first), False
                 return
@@ -98,7 +98,7 @@ def read_outputs(repository: Repository, run_tree: str) -> Outputs:
     listing = repository.listing(directory.id)
     files = {entry.name.decode("utf-8", "surrogateescape"): entry for entry in listing if entry.is_file}
     found: dict[str, list[str]] = {}
-    with suppress(InvalidDocumentError):  # anyone may have written what run.json notes
+    with suppress(InvalidDocumentError):  # run.json may have been edited by hand
         noted = codec.parse(repository.file(run_tree, IDENTITY) or b"").get("outputs")
         for note in noted if isinstance(noted, list) else ():
             match note:
@@ -112,10 +112,10 @@ def read_outputs(repository: Repository, run_tree: str) -> Outputs:
     }
 
 
-def attachments_at_hand(repository: Repository, run_tree: str, run: str) -> Iterator[Attachment]:
-    """Yield the attachments of a run whose contents are on this machine; a warning names the ``run`` of others.
+def available_attachments(repository: Repository, run_tree: str, run: str) -> Iterator[Attachment]:
+    """Yield the attachments of a run whose contents are on this machine; warn of others, naming the ``run``.
 
-    The repository must be open when they are read.
+    The repository must still be open when they are read.
     """
     large_files = LargeFiles(repository)
     for name, parts in read_outputs(repository, run_tree).items():
@@ -136,7 +136,7 @@ def _open_all(opens: Sequence[Callable[[], BinaryIO]]) -> BinaryIO:
 
 
 class _Chain(io.RawIOBase):
-    """Several files, one after the other, of which one is open."""
+    """Several files read as one; one of them is open at a time."""
 
     def __init__(self, opens: Sequence[Callable[[], BinaryIO]]) -> None:
         self._pending = list(reversed(opens))

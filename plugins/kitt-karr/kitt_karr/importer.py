@@ -1,4 +1,4 @@
-"""Runs of a repository on their way into another store: `kitt storage import` of a KARR repository."""
+"""The importer: the runs of a KARR repository for `kitt storage import`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kitt_core.errors import KittError, StoreUnavailableError
 from kitt_core.plugins import ImportCandidate
 from kitt_core.rundir import IDENTITY, find_runs, read_attachments
 from kitt_core.runs import Attachment, codec
-from kitt_karr.attachments import attachments_at_hand
+from kitt_karr.attachments import available_attachments
 from kitt_karr.git.repository import Repository
 from kitt_karr.runs import RunTree, changed_runs, identify, times_of_arrival
 
@@ -22,10 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def find_candidates(path: Path) -> Iterator[ImportCandidate]:
-    """Yield the runs at the tip of the repository's branch, then those of its work tree that no commit has.
-
-    LFS contents that are not on this machine are left out with a warning; their run is taken.
-    """
+    """Yield the runs at the tip of the repository's branch, then those of its work tree that are not committed."""
     with closing(Repository(path)) as repository:
         committed: set[str] = set()
         tip = repository.head().tip
@@ -47,16 +44,16 @@ def _candidate(repository: Repository, run: RunTree, arrived: datetime) -> Impor
     try:
         document = repository.blob(run.document)
         identity = identify(repository, run, document, arrived)
-        # They are read after the search, when this repository is closed.
+        # They are read after the search, when this repository is already closed.
         attachments = tuple(
             Attachment(found.name, found.size, partial(_reopened, repository.path, run.tree, found.name))
-            for found in attachments_at_hand(repository, run.tree, source)
+            for found in available_attachments(repository, run.tree, source)
         )
     except KittError as error:
         return ImportCandidate(source, partial(_refuse, error))
     trusted = run.identity is not None and identity.problem is None
     if trusted and identity.sha256 != codec.digest(document):
-        logger.warning("%s is not the document that %s names; it gets a new id", source, IDENTITY)
+        logger.warning("the document of %s is not the one that %s names; it gets a new id", source, IDENTITY)
         trusted = False
     # Without run.json the id is derived from the path, which means nothing in another store.
     identifier = identity.id if trusted else None
@@ -65,10 +62,10 @@ def _candidate(repository: Repository, run: RunTree, arrived: datetime) -> Impor
 
 def _reopened(path: Path, run_tree: str, name: str) -> BinaryIO:
     with closing(Repository(path)) as repository:
-        for attachment in attachments_at_hand(repository, run_tree, str(path)):
+        for attachment in available_attachments(repository, run_tree, str(path)):
             if attachment.name == name:
                 return attachment.open()
-    raise StoreUnavailableError(f"{path} has no output {name} any longer", hint="import it again")
+    raise StoreUnavailableError(f"{path} no longer has the output {name}", hint="import it again")
 
 
 def _refuse(error: KittError) -> bytes:

@@ -1,8 +1,8 @@
 """The index: the rows of the branch's runs in a SQLite file inside the git directory.
 
-It is derived, and may be deleted at any time. It knows the commit that it was made from; before each answer that
-is compared with the branch, and what changed in between is read from git. Documents are not in it: they are read
-from git by the id that is noted, so that git's bytes are the only ones there are.
+It is derived, and may be deleted at any time. It knows the commit that it was built from; before each answer this
+is compared with the tip of the branch, and what has changed since is read from git. It holds no documents: these
+are read from git by their object ids, so there is only one copy of their bytes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 _LAYOUT: Final = 2
 INDEX_NAME: Final = f"index-{SCHEMA_VERSION}.{_LAYOUT}.db"
-"""Another KITT with another schema has a file of its own, and neither upgrades the other's."""
+"""A KITT with another schema uses another file, so neither upgrades the other's."""
 
 _BATCH: Final = 100
 _PATIENCE_SECONDS: Final = 300.0  # a whole rebuild by another process
@@ -52,7 +52,7 @@ _TABLES: Final = (
     "CREATE INDEX IF NOT EXISTS karr_runs_sha256 ON karr_runs (sha256)",
     "CREATE INDEX IF NOT EXISTS karr_runs_unread ON karr_runs (unread) WHERE unread",
 )
-# Those below ``runs`` by name, too: rows of runs that somebody took out by hand would stay.
+# The tables below ``runs`` are emptied by name: rows of runs that were deleted by hand would stay otherwise.
 _DERIVED: Final = (
     *("karr_state", "karr_runs", "metrics", "benchmarks", "hardware"),
     *("run_documents", "run_labels", "runs"),
@@ -66,8 +66,8 @@ class IndexedRun:
 
     Attributes:
         readable: Whether its document can be parsed; those that can't are not listed.
-        unread: Whether its document or ``run.json`` could not be read. That says nothing of what is there, so it
-            is tried again with every question.
+        unread: Whether its document or ``run.json`` could not be read. That may have been temporary, so it is
+            tried again before every answer.
     """
 
     run: RunTree
@@ -78,18 +78,18 @@ class IndexedRun:
 
 @define
 class IndexChange:
-    """The index inside one transaction: it stands at ``head``, later at the ``commit`` that was taken over."""
+    """The index inside one transaction: at ``head`` first, then at the ``commit`` that was recorded."""
 
     head: Head
     _driver: sqlite3.Connection
     commit: str | None = None
 
     def find(self, run_id: str) -> list[IndexedRun]:
-        """Return the directories that say they are this run."""
+        """Return the directories that have this run's id."""
         return _select(self._driver, "run_id = ?", clean_text(run_id))
 
     def ids_by_digest(self, runs: Iterable[CheckedRun]) -> dict[str, str]:
-        """Return the ids of the runs that have the same bytes as some others, by digest."""
+        """Return the ids of the runs in the index that have the same bytes as ``runs``, by digest."""
         found = ((run.sha256, _select(self._driver, "sha256 = ?", run.sha256, limit=1)) for run in runs)
         return {digest: same[0].identity.id for digest, same in found if same}
 
@@ -103,7 +103,7 @@ class IndexChange:
         return bool(_select(self._driver, "place >= ? AND place < ?", start, start[:-1] + b"0", limit=1))
 
     def add(self, runs: Sequence[tuple[RunTree, CheckedRun]], commit: str) -> None:
-        """Take over a commit that added runs."""
+        """Record a commit that added runs."""
         self.commit = commit
         for tree, run in runs:
             identity = Identity(run.id, run.created_at, run.sha256)
@@ -112,7 +112,7 @@ class IndexChange:
         _set_tip(self._driver, commit)
 
     def remove(self, run_id: str, commit: str) -> None:
-        """Take over a commit that removed a run."""
+        """Record a commit that removed a run."""
         self.commit = commit
         self._driver.execute("DELETE FROM karr_runs WHERE run_id = ?", (run_id,))
         self._driver.execute("DELETE FROM runs WHERE id = ?", (run_id,))
@@ -122,8 +122,8 @@ class IndexChange:
 class RunIndex(SQLiteStore):
     """The rows of the runs at the tip of a repository's branch.
 
-    What it answers as a store is what it holds; `at_tip` brings it up first. For a repository that may only be
-    read it is in a temporary directory, and made anew each time.
+    As a store it answers from what it holds; `at_tip` updates it first. For a read-only repository it is kept in
+    a temporary directory and rebuilt each time.
     """
 
     def __init__(self, repository: Repository) -> None:
@@ -132,7 +132,7 @@ class RunIndex(SQLiteStore):
             repository.own.mkdir(exist_ok=True)
         writable = os.access(repository.own, os.W_OK)
         self._directory = repository.own if writable else Path(tempfile.mkdtemp(prefix="kitt-karr-"))
-        # A power cut may take back the last changes, never tear one: then the commit that it knows is older.
+        # A power cut may lose the last changes but tears none: the index is then at an older commit.
         path = self._directory / INDEX_NAME
         self._file = SQLiteFile(path, synchronous="NORMAL", busy_timeout=_PATIENCE_SECONDS)
         self._preparing = threading.Lock()
@@ -147,7 +147,7 @@ class RunIndex(SQLiteStore):
             shutil.rmtree(self._directory, ignore_errors=True)
 
     def at_tip(self, question: Callable[[], T]) -> T:
-        """Answer a question when the index is at the branch's tip; a damaged file is made anew first."""
+        """Answer a question with the index at the branch's tip; a damaged file is rebuilt first."""
         database = self.database
         try:
             self._follow()
@@ -159,11 +159,11 @@ class RunIndex(SQLiteStore):
 
     @contextmanager
     def changing(self) -> Iterator[IndexChange]:
-        """Lend the index at the branch's tip for one save or deletion; the caller holds the repository's lock.
+        """Yield the index at the branch's tip for one save or deletion; the caller holds the repository's lock.
 
-        What fails after a commit was taken over is not the save's concern: the commit is there, and the next
-        question brings the index up to it. A file that turns out to be damaged before is made anew without an
-        error, and ``commit`` stays None.
+        A failure after a commit was recorded does not fail the save: the commit exists, and the next question
+        updates the index. If the file turns out to be damaged before that, it is rebuilt without an error, and
+        ``commit`` stays None.
         """
         self.at_tip(self.count)
         database = self.database
@@ -183,7 +183,7 @@ class RunIndex(SQLiteStore):
                 logger.debug("the index of %s is behind: %s", self._repository.path, error)
 
     def rebuild(self) -> None:
-        """Forget everything and read the whole tree anew."""
+        """Empty the index and read the whole tree again."""
         with self.database.raw_writing() as driver:
             self._move(driver, self._repository.head().tip, anew=True)
 
@@ -198,16 +198,16 @@ class RunIndex(SQLiteStore):
             known, unread = _tip(driver), _select(driver, "unread")
         if known != tip or not all(self._is_unread(indexed.run) for indexed in unread):
             with self.database.raw_writing() as driver:
-                # Only under the write lock, so that nobody moves the index back to an older tip.
+                # The tip is read under the write lock, so that nobody moves the index back to an older one.
                 self._move(driver, self._repository.head().tip)
 
     def _renew(self, database: SQLiteDatabase, error: Exception) -> None:
-        """Begin with an empty file if that is the cure for an error; raise it otherwise."""
+        """Start with an empty file if that cures the error; raise it otherwise."""
         if not _is_damaged(error) or self._renewals >= _MOST_RENEWALS:
             raise error
         with self._preparing:
             if self.database is database:  # no other thread was faster
-                logger.warning("the index of %s is damaged and is made anew", self._repository.path)
+                logger.warning("the index of %s is damaged and is being rebuilt", self._repository.path)
                 self._renewals += 1
                 database.close()
                 for path in database.paths:
@@ -215,22 +215,22 @@ class RunIndex(SQLiteStore):
                 self.database, self._has_tables = SQLiteDatabase(self._file), False
 
     def find(self, run_id: str) -> list[IndexedRun]:
-        """Return the directories that say they are this run; the first one counts, the others are copies."""
+        """Return the directories that have this run's id; the first one counts, the others are copies."""
         with self.database.raw_connection() as driver:
             return _select(driver, "run_id = ?", clean_text(run_id))
 
     def contents(self) -> tuple[str | None, list[IndexedRun]]:
-        """Return the commit that is known, and its directories that are runs, in the order of their paths."""
+        """Return the commit that the index is at, and its runs in the order of their paths."""
         with self.database.raw_connection() as driver:
             return _tip(driver), _select(driver, "1")
 
     def document_of(self, _: Connection, run_id: str) -> bytes | None:
-        """Return the verbatim bytes from git: the index has no documents."""
+        """Return the verbatim bytes, which only git has."""
         found = self.find(run_id)
         return self._repository.blob(found[0].run.document) if found else None
 
     def _move(self, driver: sqlite3.Connection, tip: str | None, *, anew: bool = False) -> None:
-        """Bring the rows to a commit, and read again what could not be read before."""
+        """Update the rows to a commit, and try again to read what could not be read before."""
         known = None if anew else _tip(driver)
         changes: dict[Place, RunTree | None] = {found.run.place: found.run for found in _select(driver, "unread")}
         if known == tip and not changes:
@@ -241,7 +241,7 @@ class RunIndex(SQLiteStore):
         else:
             changes = {}
             for table in _DERIVED:
-                driver.execute(f"DELETE FROM {table}")  # noqa: S608  # ours
+                driver.execute(f"DELETE FROM {table}")  # noqa: S608  # our own names
         if tip is None:
             return
         commit = self._repository.commit(tip)
@@ -274,7 +274,7 @@ class RunIndex(SQLiteStore):
     def _apply(
         self, driver: sqlite3.Connection, places: Iterable[bytes], read: list[tuple[IndexedRun, RunRows | None]]
     ) -> None:
-        """Replace what is known of some places, and the rows of all runs that are or were there."""
+        """Replace what the index has of some places, and the rows of all runs that are or were there."""
         affected = {indexed.identity.id for indexed, _ in read}
         for place in places:
             affected |= {found.identity.id for found in _select(driver, "place = ?", place)}
@@ -283,7 +283,7 @@ class RunIndex(SQLiteStore):
             _add_place(driver, indexed)
         derived = {indexed.run.place: rows for indexed, rows in read}
         new = []
-        for run_id in affected:  # its rows are those of the first directory that has it
+        for run_id in affected:  # the first directory with this id counts
             driver.execute("DELETE FROM runs WHERE id = ?", (run_id,))
             for first in _select(driver, "run_id = ?", run_id, limit=1):
                 rows = derived.get(first.run.place)
@@ -295,7 +295,7 @@ class RunIndex(SQLiteStore):
 
 
 def _is_damaged(error: BaseException | None) -> bool:
-    """Whether an error says that the file is no sound database, so that making it anew is the cure."""
+    """Whether an error means that the file is damaged, so that rebuilding it helps."""
     while error is not None:
         if isinstance(error, SchemaError) or getattr(error, "sqlite_errorcode", -1) & 0xFF in _DAMAGE:
             return True
@@ -314,7 +314,7 @@ def _set_tip(driver: sqlite3.Connection, tip: str) -> None:
 
 def _select(driver: sqlite3.Connection, where: str, *values: Any, limit: int = -1) -> list[IndexedRun]:
     found = []
-    statement = f"SELECT * FROM karr_runs WHERE {where} ORDER BY place LIMIT {limit}"  # noqa: S608  # ours
+    statement = f"SELECT * FROM karr_runs WHERE {where} ORDER BY place LIMIT {limit}"  # noqa: S608  # our own text
     for place, run_id, tree, document, noted, sha256, created, problem, *flags in driver.execute(
         statement, values
     ):

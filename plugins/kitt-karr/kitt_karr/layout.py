@@ -1,7 +1,7 @@
 """What lies where in a KARR repository. Pure functions: names, fixed texts, the files of a run.
 
-The directory of a run and its files are those of `kitt_core.rundir`. What is added here is git's: names that git
-reads as its own, and attributes that keep every byte.
+The directory of a run and its files are those of `kitt_core.rundir`. Added for git are: other names where git
+would take one for its own, and attributes that keep every byte.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OWN_DIRECTORY: Final = "kitt"
 """KITT's directory inside the git directory: its lock and the index; never part of what is pushed."""
 ATTRIBUTES: Final = ".gitattributes"
 FINGERPRINT: Final = "hardware_fingerprint.txt"
-"""Its presence at the root says that a repository is KARR's."""
+"""Its presence at the root marks a repository as KARR's."""
 
 ROOT_ATTRIBUTES: Final = b"""\
 # Results are kept byte for byte: git converts no line ending here, whatever core.autocrlf says.
@@ -31,25 +31,25 @@ ROOT_ATTRIBUTES: Final = b"""\
 *.json -text
 *.md -text
 """
-# An older KITT's attributes (`text`, `-diff`, lfs for every .gz) reach into runs that are added to its repository.
+# An older KITT's attributes (`text`, `-diff`, lfs for every .gz) would apply to runs added to its repository.
 _RUN_DEFAULTS: Final = b"* -text !diff !filter !merge\n"
 _LFS: Final = b"filter=lfs diff=lfs merge=lfs -text"
 README: Final = b"""\
 # KARR: results of AI inference benchmarks
 
-Each directory `{model}/{engine}/{timestamp}_{id}/` is a run: `metrics.json` is its document, `summary.md` says it
-for people.
+Each directory `{model}/{engine}/{timestamp}_{id}/` is a run: `metrics.json` is its document, `summary.md` a
+summary for people.
 Written by KITT; read it with `kitt --backend=karr:///path/of/this storage list`, or look at the files.
 
-Outputs that are large lie in Git LFS: `git lfs pull` fetches them.
+Large outputs are kept in Git LFS: `git lfs pull` fetches them.
 """
-# What git, on one of the systems where it runs, takes for its own files: it refuses such names in a tree.
+# Names that git, on one operating system or another, takes for its own files: it refuses them in a tree.
 _HFS_IGNORES: Final = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 _GITS_OWN: Final = re.compile(r"\.git|gi[a-z0-9]{0,6}~\d", re.IGNORECASE)
 
 
 def recognises(path: Path) -> bool:
-    """Whether ``path`` is a repository that KITT made or cloned: a name is enough for a guess."""
+    """Whether ``path`` looks like a repository that KITT made, or a clone of one; judged by names alone."""
     try:
         bare = (path / "HEAD").is_file() and (path / "objects").is_dir()
         if bare and not (path / ".git").exists():
@@ -66,8 +66,8 @@ def is_gits_own(name: str) -> bool:
 
 def place_of(run: CheckedRun) -> tuple[bytes, ...]:
     """Return where a run belongs, relative to the repository's root."""
-    # "git~1" is an ordinary model to everyone but git; the hash at its end makes it one for git, too. A name that
-    # ends so by itself gets the hash from safe_name, which is how it is asked for here.
+    # Git reads "git~1" as a name of its own; with a hash at its end it does not. safe_name appends one to every
+    # name that it has to change, which the NUL makes it do.
     names = (safe_name(f"{name}\0") if is_gits_own(name) else name for name in path_of(run).parts)
     return tuple(name.encode() for name in names)
 

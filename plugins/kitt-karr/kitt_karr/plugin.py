@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @frozen
 class KarrOptions:
-    """Where the repository is, and what is large."""
+    """Where the repository is, and which attachments go to Git LFS."""
 
     path: Path | None = field(
         default=None,
         metadata={
-            "help": "The git repository; a missing one is made, bare. Without it ./karr, or with a fingerprint"
-            " ./karr-… of that machine, with its files beside it.",
+            "help": "The git repository; a missing one is created, bare. Default: ./karr; with a fingerprint,"
+            " ./karr-… of that machine, with a work tree.",
             "target": "path",
         },
     )
@@ -69,12 +69,12 @@ def _recognises(path: Path) -> bool:
 
 
 def _open(options: KarrOptions) -> ResultStore:
-    from kitt_karr.repository_choice import machines_repository
+    from kitt_karr.repository_choice import machine_repository
     from kitt_karr.store import KarrResultStore
 
     threshold, fingerprint = options.lfs_threshold, options.fingerprint
     if options.path is None and fingerprint:
-        own = machines_repository(Path(), fingerprint)
+        own = machine_repository(Path(), fingerprint)
         return KarrResultStore(own, lfs_threshold=threshold, fingerprint=fingerprint, work_tree=True)
     return KarrResultStore(options.path or "karr", lfs_threshold=threshold, fingerprint=fingerprint)
 
@@ -82,7 +82,7 @@ def _open(options: KarrOptions) -> ResultStore:
 @hookimpl
 def kitt_register_importer(registry: Registry[Importer]) -> None:
     """Add the importer ``karr``."""
-    summary = "KARR repositories: the runs at the tip of their branch, those of KITT 1.x too."
+    summary = "KARR repositories: the runs at the tip of their branch, including those of KITT 1.x."
     registry.add(Importer(name="karr", recognises=_recognises, find=_find, summary=summary))
 
 
@@ -95,7 +95,7 @@ def _find(path: Path) -> Iterator[ImportCandidate]:
 @hookimpl
 def kitt_register_commands(registry: Registry[Command]) -> None:
     """Add the command ``karr``."""
-    registry.add(Command(name="karr", load=_load, summary="Make, look at and pack KARR repositories."))
+    registry.add(Command(name="karr", load=_load, summary="Create, inspect and pack KARR repositories."))
 
 
 def _load() -> click.Command:

@@ -1,7 +1,7 @@
-"""Which repository is meant, and making one that is missing: an empty one, there at once or not at all.
+"""Finding the repository that is meant, and creating a missing one: empty, and complete or not at all.
 
-It is built beside its place and moved in with ``HEAD`` last: without ``HEAD`` git and KITT see no repository. What
-a killed KITT left is swept away by the next one, which holds the lock.
+It is built in a temporary directory and moved into place with ``HEAD`` last: without ``HEAD`` git and KITT see no
+repository. What a killed KITT left is removed by the next one, which holds the lock.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ _CONFIG: Final = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tba
 
 
 def is_free(path: Path) -> bool:
-    """Whether a repository may be made at ``path``: nothing is there, or what an interrupted attempt left."""
+    """Whether a repository can be created at ``path``: it holds nothing but what an interrupted attempt left."""
     try:
         names = {entry.name for entry in path.iterdir()}
     except FileNotFoundError:
         return True
     except OSError:
         return False
-    # Until HEAD is there, so is the directory that it comes from: without that, a name of git's is somebody's.
+    # The unfinished directory exists until HEAD has been moved: without it, these are somebody else's files.
     known = _PARTS if any(name.startswith(_UNFINISHED) for name in names) else frozenset[str]()
     return all(name in known or name == LOCK_NAME or name.startswith(_UNFINISHED) for name in names)
 
 
 def create_repository(path: Path, *, work_tree: bool) -> None:
-    """Make an empty repository in a directory that is missing or empty, unless another process made one just now.
+    """Create an empty repository in a directory that is missing or empty, unless another process just did.
 
     With ``work_tree`` its files lie in ``path``, and git's directory is ``path/.git``; else it is bare.
     """
-    with translated(path, "cannot be made a repository"):
+    with translated(path, "cannot be made into a repository"):
         path.mkdir(parents=True, exist_ok=True)
         with exclusive(path):
             if (path / "HEAD").exists() or (path / ".git").exists():
@@ -53,7 +53,7 @@ def create_repository(path: Path, *, work_tree: bool) -> None:
                 raise StoreUnavailableError(f"{path} is not a git repository, and is not empty", hint=hint)
             _build(path, work_tree=work_tree)
         if work_tree:
-            (path / LOCK_NAME).unlink(missing_ok=True)  # it would be shown as a file that git does not know
+            (path / LOCK_NAME).unlink(missing_ok=True)  # `git status` would show it as untracked
 
 
 def _build(path: Path, *, work_tree: bool) -> None:
@@ -79,10 +79,10 @@ def _build(path: Path, *, work_tree: bool) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def machines_repository(directory: Path, fingerprint: str) -> Path:
-    """Return where the repository of a machine is, or is to be made: ``karr-{fingerprint[:40]}``.
+def machine_repository(directory: Path, fingerprint: str) -> Path:
+    """Return the path of a machine's repository, whether or not it exists: ``karr-{fingerprint[:40]}``.
 
-    Machines whose fingerprints begin alike share that name; ``hardware_fingerprint.txt`` tells whose it is, and
+    Machines whose fingerprints begin alike share that name; ``hardware_fingerprint.txt`` says whose it is, and
     a suffix keeps them apart.
     """
     name = safe_name(f"karr-{fingerprint[:40]}") if fingerprint else "karr"
@@ -95,7 +95,7 @@ def _is_of(path: Path, fingerprint: str) -> bool:
         with closing(Repository(path)) as repository:
             tip = repository.head().tip
             if tip is None:
-                return True  # made, and interrupted before its first commit
+                return True  # interrupted before its first commit
             noted = repository.file(repository.commit(tip).tree, FINGERPRINT) or b""
     except StoreUnavailableError:
         return False

@@ -1,7 +1,7 @@
-"""Runs in git's trees: which directories are runs, what differs between two trees, what a commit is to change.
+"""Runs in git's trees: which directories are runs, what differs between two trees, what a commit changes.
 
-As in `kitt_core.rundir`, a directory is a run because ``metrics.json`` is in it, at whatever depth; model, engine
-and time are the document's. Links and submodules are not followed.
+As in `kitt_core.rundir`, a directory with ``metrics.json`` is a run, at any depth; model, engine and time are
+those of the document. Links and submodules are not followed.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from kitt_karr.git.trees import DIRECTORY, FILE, Entry, Listing, Place
 from kitt_karr.layout import ATTRIBUTES, FINGERPRINT, README, ROOT_ATTRIBUTES, files_of, place_of, run_attributes
 
 Changes = Mapping[Place, Entry | None]
-"""Entries to be put in, or (None) taken out, by their path below the root."""
+"""Entries to add, or (None) to remove, by their path below the root."""
 _SKIPPED: Final = (INTERNAL_PREFIX.encode(), b".git")
 _NOTHING: Final = Listing()
 
 
 @frozen
 class RunTree:
-    """A directory that holds ``metrics.json``: its place, the ids of its tree, of that and of ``run.json``."""
+    """A directory with ``metrics.json``: its place, and the ids of its tree, of that file and of ``run.json``."""
 
     place: Place
     tree: str
@@ -51,22 +51,21 @@ class RunTree:
 
     @property
     def path(self) -> PurePosixPath:
-        """The place, for people and for ids."""
+        """The place as a path, for messages and derived ids."""
         return PurePosixPath(*map(os.fsdecode, self.place))
 
     @property
     def entry(self) -> Entry:
-        """The directory, as the one above it has it."""
+        """The directory's entry in its parent."""
         return Entry(self.place[-1], DIRECTORY, self.tree)
 
 
 def changed_runs(
     repository: Repository, old: str | None, new: str | None
 ) -> Iterator[tuple[Place, RunTree | None]]:
-    """Yield the places of runs that differ between two root trees, in their order, with what is in the new one.
+    """Yield the places of runs that differ between two root trees, in order, with the run in the new tree if any.
 
-    Only directories that differ are read. A run that was changed comes once, with its new state. None is an empty
-    tree.
+    Only directories that differ are read. None stands for an empty tree.
     """
     pending: list[tuple[Place, str | None, str | None]] = [((), old, new)]
     while pending:
@@ -78,7 +77,7 @@ def changed_runs(
         was_run, run = _run_tree(place, was, before), _run_tree(place, now, after)
         if was_run is not None or run is not None:
             yield place, run
-        # What is below "outputs" counts differently where the directory became a run, or ceased to be one.
+        # What is below "outputs" changes its meaning when the directory becomes a run, or stops being one.
         alike = (was_run is None) == (run is None)
         below_before = _directories(before, after if alike else _NOTHING, was_run)
         below_after = _directories(after, before if alike else _NOTHING, run)
@@ -106,7 +105,7 @@ def _directories(listing: Listing, other: Listing, run: RunTree | None) -> dict[
 
 
 def identify(repository: Repository, run: RunTree, document: bytes, committed: datetime) -> Identity:
-    """Return who a run is; it was saved when it was ``committed``, if it doesn't say so itself."""
+    """Return a run's identity from ``run.json``; without it, one derived, saved when it was ``committed``."""
     if run.identity is None:
         return derived_identity(run.path, document, committed)
     try:
@@ -119,8 +118,8 @@ def identify(repository: Repository, run: RunTree, document: bytes, committed: d
 def times_of_arrival(repository: Repository, tip: Commit, places: Collection[Place]) -> dict[Place, datetime]:
     """Return when the documents that are in ``tip`` were committed, by the place of their run.
 
-    It is asked for the runs of older KITTs, which don't say when they were saved. The first parents are followed,
-    as ``git log --first-parent`` does, until all are found.
+    Runs of older KITTs do not say when they were saved. The first parents are followed, as with
+    ``git log --first-parent``, until all are found.
     """
     found: dict[Place, datetime] = {}
     pending, commit = set(places), tip
@@ -170,7 +169,7 @@ def _add_tree(repository: Repository, entries: Sequence[Entry]) -> str:
 
 
 def place_runs(repository: Repository, root: str | None, runs: Mapping[str, RunTree]) -> dict[str, RunTree]:
-    """Return runs by their ids, at places that are free for them in a tree."""
+    """Return the runs by id, each at a place that is free in a tree."""
     placed: dict[Place, str] = {}
     for run_id, run in runs.items():
         place = run.place
@@ -179,16 +178,16 @@ def place_runs(repository: Repository, root: str | None, runs: Mapping[str, RunT
             if above is not None and not above.is_directory:
                 raise file_in_the_way(repository.path, place[:depth])
         if place in placed or repository.find(root, place) is not None:
-            # Another run of the same second, with the same end of its id.
+            # Another run has the same second, and its id the same last characters.
             place = (*place[:-1], alternative_name(place[-1].decode(), run_id).encode())
         placed[place] = run_id
     return {run_id: evolve(runs[run_id], place=place) for place, run_id in placed.items()}
 
 
 def removal(runs: Sequence[RunTree], holds_below: Callable[[Place], bool]) -> Changes:
-    """Return what has to go so that some runs are gone.
+    """Return the changes that remove some runs.
 
-    Where a directory ``holds_below`` other runs too, or is the root itself, only the files of the run go.
+    Where a directory also holds other runs (``holds_below``), or is the root, only the run's own files go.
     """
     gone: dict[Place, Entry | None] = {}
     for run in runs:

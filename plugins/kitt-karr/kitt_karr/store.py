@@ -1,8 +1,8 @@
 """The store: a git repository behind the storage contract.
 
-Git's tree at the tip of the branch is what is stored; `kitt_karr.index` answers questions about it, and is brought
-up to the tip before each answer. Every change is one commit, made of the tip that was looked at, so that what was
-found out about the tip holds when the branch moves.
+The tree at the tip of the branch is what is stored; `kitt_karr.index` answers questions about it, and is updated
+to the tip before each answer. Every change is one commit on the tip that was read, so that what was checked
+against it still holds when the branch moves.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from kitt_core.runs import (
 )
 from kitt_core.storage import Capability, ResultStore
 from kitt_karr import CAPABILITIES
-from kitt_karr.attachments import attachments_at_hand
+from kitt_karr.attachments import available_attachments
 from kitt_karr.git.repository import Head, Repository, size_of, translated
 from kitt_karr.git.worktree import WorkTree
 from kitt_karr.index import IndexChange, RunIndex
@@ -40,7 +40,7 @@ from kitt_karr.runs import Changes, RunTree, first_changes, place_runs, removal,
 
 T = TypeVar("T")
 Plan = tuple[Changes, str, Callable[[str], None]]
-"""What a commit changes, its message, and what tells the index of it."""
+"""What a commit changes, its message, and what records it in the index."""
 
 _FIRST: Final = "Initial commit: KARR results repository"
 _LONGEST_PAUSE_SECONDS: Final = 0.1
@@ -48,16 +48,16 @@ _FOREIGN: Final = f"is a git repository, but not KARR's: it has neither {FINGERP
 
 
 class KarrResultStore(ResultStore):
-    """Keeps runs as directories in the commits of a git repository; reads those of older KITTs too.
+    """Keeps runs as directories in the commits of a git repository; also reads those of older KITTs.
 
     Args:
-        path: The repository, bare or with a work tree. It need not exist: the first save makes it.
+        path: The repository, bare or with a work tree. It need not exist: the first save creates it.
         lfs_threshold: Attachments of more bytes than this are LFS pointers.
         fingerprint: The machine's, for ``hardware_fingerprint.txt`` of a new repository.
-        work_tree: Whether a new repository has its files beside it, to be looked at; else it is bare.
+        work_tree: Whether a new repository has a work tree; otherwise it is bare.
 
     Raises:
-        StoreUnavailableError: The path is relative to a directory that was removed.
+        StoreUnavailableError: The path is relative, and the current directory was removed.
     """
 
     capabilities: ClassVar[frozenset[Capability]] = CAPABILITIES
@@ -68,8 +68,8 @@ class KarrResultStore(ResultStore):
         try:
             self._path = Path(path).absolute()
         except FileNotFoundError as error:
-            text = f"{path} is relative, and the current directory is not there any longer"
-            raise StoreUnavailableError(text, hint="change to another one, or give the whole path") from error
+            text = f"{path} is relative, and the current directory no longer exists"
+            raise StoreUnavailableError(text, hint="change to another one, or give an absolute path") from error
         self._threshold = lfs_threshold
         self._fingerprint = fingerprint
         self._work_tree = work_tree
@@ -92,13 +92,13 @@ class KarrResultStore(ResultStore):
         self._save(checked, by_content=False)
 
     def write_unless_stored(self, checked: Sequence[CheckedRun]) -> dict[str, str]:
-        """Store those runs whose bytes are not there as one commit, which follows the one that was looked at."""
+        """Store those runs whose bytes are not there yet, as one commit on the tip that was checked."""
         return self._save(checked, by_content=True)
 
     def _save(self, checked: Sequence[CheckedRun], *, by_content: bool) -> dict[str, str]:
-        """Store runs, and return the ids of those whose bytes are there, by digest, if ``by_content``."""
+        """Store runs; ``by_content`` leaves out those whose bytes are there, and returns their ids by digest."""
         present: dict[str, str] = {}
-        written: dict[str, RunTree] = {}  # kept if the first attempt is not the last
+        written: dict[str, RunTree] = {}  # kept for further attempts
 
         def plan(repository: Repository, index: IndexChange, root: str) -> Plan | None:
             present.update(index.ids_by_digest(checked) if by_content else {})
@@ -129,13 +129,13 @@ class KarrResultStore(ResultStore):
         return bool(self._at_tip(lambda index: index.find(run_id))) and self._change(plan)
 
     def _change(self, plan: Callable[[Repository, IndexChange, str], Plan | None]) -> bool:
-        """Make one commit of what ``plan`` finds, again where git was faster, and return whether there was any."""
+        """Commit what ``plan`` returns, again if git was faster; return whether there was anything to commit."""
         repository, index = self._made()
         with repository.exclusive():
             for attempt in count():
                 with index.changing() as change:
                     tip = change.head.tip
-                    if tip is None:  # this one is a repository's first; the next attempt follows it
+                    if tip is None:  # the repository's first commit; the next attempt builds on it
                         _commit(
                             repository, change.head, None, first_changes(repository, self._fingerprint), _FIRST
                         )
@@ -146,10 +146,10 @@ class KarrResultStore(ResultStore):
                     planned = plan(repository, change, root)
                     if planned is None:
                         return False
-                    changes, message, take_over = planned
+                    changes, message, record = planned
                     commit = _commit(repository, change.head, root, changes, message)
                     if commit is not None:
-                        take_over(commit)
+                        record(commit)
                 if change.commit is not None:
                     return True
                 time.sleep(min(0.001 * 2**attempt, _LONGEST_PAUSE_SECONDS))
@@ -174,7 +174,7 @@ class KarrResultStore(ResultStore):
         opened = self._open()
         if not found or opened is None:
             return iter(())
-        return attachments_at_hand(opened[0], found[0].run.tree, f"run {run_id}")
+        return available_attachments(opened[0], found[0].run.tree, f"run {run_id}")
 
     def list_results(self, filters: Filters = None, **wanted: Any) -> Page[RunSummary]:
         """Return one page of summaries, read from the index."""
@@ -194,14 +194,14 @@ class KarrResultStore(ResultStore):
         return super().aggregate(group_by, metrics, **wanted) if rows is None else rows
 
     def verify(self, *, rebuild: bool = False) -> Iterator[Finding]:
-        """Yield what is wrong: git's objects, documents, LFS contents, the index; ``rebuild`` makes that anew."""
+        """Yield what is wrong: git's objects, documents, LFS contents, or the index, which ``rebuild`` renews."""
         from kitt_karr.verification import verify_repository
 
         opened = self._open()
         return iter(()) if opened is None else verify_repository(*opened, rebuild=rebuild)
 
     def initialize(self) -> None:
-        """Make the repository with its first commit, and the index; refuse one that is somebody else's."""
+        """Create the repository with its first commit, and the index; refuse one that is not KARR's."""
         if self.schema_status().state is SchemaState.FOREIGN:
             raise self._foreign()
         self._change(lambda *_: None)
@@ -220,7 +220,7 @@ class KarrResultStore(ResultStore):
         return SchemaStatus(version=1, newest=1, size_bytes=size_of(repository.directory))
 
     def prepares_itself(self, status: SchemaStatus) -> bool:
-        """Return whether the first save makes the repository: wherever none is yet."""
+        """Return whether the first save creates the repository: if there is none yet."""
         return status.state is SchemaState.MISSING
 
     def close(self) -> None:
@@ -247,7 +247,7 @@ class KarrResultStore(ResultStore):
             create_repository(self._path, work_tree=self._work_tree)
         opened = self._open()
         if opened is None:
-            raise StoreUnavailableError(f"{self.location} vanished as it was made", hint="try again")
+            raise StoreUnavailableError(f"{self.location} vanished during its creation", hint="try again")
         return opened
 
     def _at_tip(self, question: Callable[[RunIndex], T]) -> T | None:
@@ -257,7 +257,7 @@ class KarrResultStore(ResultStore):
 
 
 def _commit(repository: Repository, head: Head, root: str | None, changes: Changes, message: str) -> str | None:
-    """Make a commit and move the branch to it, and the files of a work tree; None if git was faster."""
+    """Make a commit, move the branch to it and update a work tree; None if git was faster."""
     tree = repository.changed_tree(root, changes)
     commit = repository.add_commit(tree, head.tip, message)
     advance = partial(repository.advance, head, commit, message.partition("\n")[0])

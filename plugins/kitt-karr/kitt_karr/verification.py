@@ -1,4 +1,4 @@
-"""Whether a repository is whole: git's objects, documents, LFS contents, and the index that is made of them."""
+"""Checks that a repository is intact: git's objects, documents, LFS contents, and the index derived from them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from kitt_karr.runs import changed_runs
 def verify_repository(repository: Repository, index: RunIndex, *, rebuild: bool) -> Iterator[Finding]:
     """Yield the findings of the index, then those of every run at the tip.
 
-    With ``rebuild`` the index is made anew, and what was wrong with it is a notice.
+    With ``rebuild`` the index is rebuilt, and what was wrong with it is reported as a notice.
     """
     repository.head()  # what can't even be opened is unavailable, not damaged
     try:
         if (problem := index.at_tip(lambda: _index_problem(repository, index))) is not None:
             if rebuild:
                 index.rebuild()
-                yield Finding(None, Severity.NOTICE, f"the index was made anew: {problem}")
+                yield Finding(None, Severity.NOTICE, f"the index was rebuilt: {problem}")
             else:
                 yield Finding(None, Severity.DAMAGE, f"the index is wrong: {problem}")
         _, runs = index.contents()
     except StoreUnavailableError as error:
-        yield Finding(None, Severity.DAMAGE, f"not all of it can be read: {error.message}")
+        yield Finding(None, Severity.DAMAGE, f"it cannot be read completely: {error.message}")
         return
     large_files = LargeFiles(repository)
     check = DocumentCheck()
@@ -58,13 +58,13 @@ def _index_problem(repository: Repository, index: RunIndex) -> str | None:
     known = {(found.run.place, found.run.tree) for found in places}
     there = {(place, run.tree) for place, run in changed_runs(repository, None, tree) if run is not None}
     if known != there:
-        return f"{len(there - known)} runs of the commit are not in it, {len(known - there)} others are"
+        return f"it lacks {len(there - known)} runs of the commit, and has {len(known - there)} that are not in it"
     listed, readable = index.count(), len({found.identity.id for found in places if found.readable})
-    return None if listed == readable else f"it lists {listed} runs of {readable}"
+    return None if listed == readable else f"it lists {listed} of {readable} runs"
 
 
 def _objects(repository: Repository, indexed: IndexedRun) -> Iterator[tuple[Severity, str]]:
-    """Yield what is wrong with the objects of a run's directory, and what its path goes on with."""
+    """Yield what is wrong with the objects of a run's directory, to be appended to its path."""
     if indexed.identity.problem is not None:
         yield Severity.DAMAGE, f": {indexed.identity.problem}"
     try:
@@ -92,7 +92,7 @@ def _document(
     try:
         document = repository.blob(indexed.run.document)
     except StoreUnavailableError:
-        return  # named with the other objects
+        return  # reported with the other objects
     identity = indexed.identity
     run = StoredRun(identity.id, document, identity.created_at, identity.sha256)
     for finding in check(run):
@@ -105,15 +105,15 @@ def _outputs(repository: Repository, files: LargeFiles, indexed: IndexedRun) -> 
     try:
         outputs = read_outputs(repository, indexed.run.tree)
     except StoreUnavailableError:
-        return  # named with the other objects
+        return  # reported with the other objects
     for name, parts in outputs.items():
         for pointer in (pointer for _, pointer in parts if pointer is not None):
             try:
                 if not files.path(pointer).exists():
                     yield Severity.NOTICE, f"{name}: its LFS content is not here: `git lfs pull` fetches it"
                 elif not files.holds(pointer):
-                    yield Severity.DAMAGE, f"{name}: its LFS content has another size than its pointer says"
+                    yield Severity.DAMAGE, f"{name}: its LFS content has the wrong size"
                 elif not pointer.is_content_of(files.path(pointer)):
-                    yield Severity.DAMAGE, f"{name}: its LFS content has other content than its name says"
+                    yield Severity.DAMAGE, f"{name}: its LFS content does not match its SHA-256"
             except OSError as error:
                 yield Severity.DAMAGE, f"{name}: its LFS content cannot be read: {error.strerror}"

@@ -1,4 +1,4 @@
-"""The real git, and what tests of a repository ask of it."""
+"""Fixtures: the real git, a store, the command line, several machines."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Git:
         return done.stdout
 
     def run(self, directory: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run git in a directory, whatever comes of it."""
+        """Run git in a directory; it may fail."""
         command = ["git", "-C", str(directory), *arguments]
         environment = self.environment | variables
         return subprocess.run(command, capture_output=True, text=True, env=environment, encoding="utf-8")
@@ -50,7 +50,7 @@ class Git:
         return target
 
     def assert_whole(self, directory: Path) -> None:
-        """Assert that git finds nothing wrong; what a refused save left unreferred to is nothing wrong."""
+        """Assert that git finds nothing wrong; objects that a refused save left unreferenced are allowed."""
         done = self.run(directory, "fsck", "--strict", "--full", "--no-dangling")
         assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
@@ -70,8 +70,8 @@ def git_lfs(git: Git) -> Git:
 
 
 @pytest.fixture(autouse=True)
-def nobodys_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The store reads git's configuration: not that of whoever runs the tests."""
+def no_git_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep the git configuration of whoever runs the tests away from the store."""
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Bad use and damage: one line, the cure, nothing lost, nothing half written."""
+"""Bad use and damage: one line with a hint, nothing lost, nothing half written."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_what_is_not_a_repository_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "x"
 
 
-def test_source_code_is_no_place_for_results(git: Any, tmp_path: Path) -> None:
+def test_a_repository_of_source_code_is_refused(git: Any, tmp_path: Path) -> None:
     code = tmp_path / "code"
     git(tmp_path, "init", "-q", str(code))
     (code / "main.py").write_text("")
@@ -92,7 +92,9 @@ def test_an_empty_directory_becomes_the_repository(git: Any, path: Path) -> None
 
 
 @pytest.mark.parametrize("work_tree", [False, True])
-def test_a_repository_whose_making_was_interrupted_is_made(git: Any, path: Path, *, work_tree: bool) -> None:
+def test_a_repository_whose_creation_was_interrupted_is_completed(
+    git: Any, path: Path, *, work_tree: bool
+) -> None:
     (path / ".kitt-karr-0123/refs").mkdir(parents=True)
     if not work_tree:
         for part in ("objects", "config"):  # those are moved before HEAD
@@ -104,7 +106,7 @@ def test_a_repository_whose_making_was_interrupted_is_made(git: Any, path: Path,
     git.assert_whole(path)
 
 
-def test_a_tree_of_results_is_not_taken_for_a_repository_half_made(path: Path) -> None:
+def test_a_tree_of_results_is_not_taken_for_an_unfinished_repository(path: Path) -> None:
     for name in ("objects", "config"):
         (path / name).mkdir(parents=True)
     (path / ".kitt-lock").touch()
@@ -122,10 +124,10 @@ def test_a_detached_head_is_read_and_not_written(git: Any, store: KarrResultStor
     assert git(path, "rev-parse", "main").strip() == tip
 
 
-def test_an_unborn_branch_beside_others_is_a_mistake(git: Any, store: KarrResultStore, path: Path) -> None:
+def test_an_unborn_branch_is_refused_if_there_are_others(git: Any, store: KarrResultStore, path: Path) -> None:
     store.save_result(MINIMAL)
     git(path, "symbolic-ref", "HEAD", "refs/heads/mian")
-    hint = refused(store.count, "on the branch mian, which has no commit yet, and has the branch main")
+    hint = refused(store.count, "on the branch mian, which has no commit yet; the branch main has")
     assert hint.endswith("symbolic-ref HEAD refs/heads/main")
     refused(lambda: store.save_result(small(1)), "mian")
     git(path, "symbolic-ref", "HEAD", "refs/heads/main")
@@ -155,7 +157,7 @@ def test_a_locked_branch_is_one_line_and_git_keeps_its_lock(
     store.save_result(small(1))
 
 
-def test_a_lock_that_a_killed_kitt_left_is_taken_away(store: KarrResultStore, path: Path) -> None:
+def test_a_lock_that_a_killed_kitt_left_is_removed(store: KarrResultStore, path: Path) -> None:
     store.save_result(MINIMAL)
     (path / "kitt/branch-012345.claim").touch()
     os.link(path / "kitt/branch-012345.claim", path / "refs/heads/main.lock")
@@ -169,7 +171,7 @@ def test_a_read_only_repository_is_read(store: KarrResultStore, path: Path) -> N
     _read_only(store, path)
 
 
-def test_a_repository_that_gives_no_place_for_an_index_is_read(
+def test_a_repository_without_a_writable_place_for_the_index_is_read(
     store: KarrResultStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = store.save_result(MINIMAL)
@@ -293,7 +295,7 @@ def test_a_refused_save_changes_nothing(git: Any, store: KarrResultStore, path: 
     git.assert_whole(path)
 
 
-def test_what_the_backend_does_not_offer_is_told_without_the_name_of_a_class(tmp_path: Path) -> None:
+def test_an_unsupported_operation_is_reported_without_the_name_of_a_class(tmp_path: Path) -> None:
     with KarrResultStore(tmp_path / "karr") as store, pytest.raises(UnsupportedOperationError) as caught:
         store.migrate()
     assert caught.value.message == f"{tmp_path / 'karr'} cannot migrate: its backend does not offer MIGRATE"

@@ -1,4 +1,4 @@
-"""The commands of docs/karr.md, as they stand there: git and git-lfs carry a repository to another machine."""
+"""The commands of docs/karr.md, exactly as written there: git and git-lfs take a repository to another machine."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import pytest
 
 from kitt_core.fingerprint import collect_system_info
 from kitt_core.plugins import FINGERPRINTS, PluginManager
-from kitt_karr.repository_choice import machines_repository, only_repository
+from kitt_karr.repository_choice import machine_repository, only_repository
 from kitt_karr.store import KarrResultStore
 
 
@@ -26,7 +26,7 @@ def test_help_imports_no_git(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.splitlines()[-1] == "0 False False"
-    assert "Pack the repository up" in done.stdout
+    assert "Pack the repository" in done.stdout
 
 
 # init
@@ -43,7 +43,7 @@ def test_init_makes_the_repository_of_this_machine_with_its_files(kitt: Any, git
     assert Path(name, "hardware_fingerprint.txt").read_text() == fingerprint
     assert git(Path(name), "status", "--porcelain") == ""
     assert git(Path(name), "reflog", "--format=%gs") == "Initial commit: KARR results repository\n"
-    assert kitt("karr", "init").err == f"{name} is there already\n"
+    assert kitt("karr", "init").err == f"{name} exists already\n"
     assert [path.name for path in Path().iterdir()] == [name]
 
 
@@ -69,7 +69,7 @@ def test_init_refuses_a_repository_of_somebody_else(kitt: Any, git: Any) -> None
     Path("source/hardware_fingerprint.txt").touch()
     git(Path("source"), "add", ".")
     git(Path("source"), "commit", "--quiet", "-m", "As the hint says")
-    assert kitt("karr", "init", "source").err == "source is there already\n"
+    assert kitt("karr", "init", "source").err == "source exists already\n"
 
 
 def test_init_refuses_what_is_something_else(kitt: Any) -> None:
@@ -171,22 +171,22 @@ def test_the_repository_is_the_one_that_is_meant(
 def test_a_machine_does_not_take_the_repository_of_another(tmp_path: Path) -> None:
     mine, other = "F" * 40 + "-mine", "F" * 40 + "-other"
     first = tmp_path / f"karr-{'F' * 40}"
-    assert machines_repository(tmp_path, mine) == first
+    assert machine_repository(tmp_path, mine) == first
     with KarrResultStore(first, fingerprint=mine) as store:
         store.initialize()
-    assert machines_repository(tmp_path, mine) == first
+    assert machine_repository(tmp_path, mine) == first
     second = tmp_path / f"karr-{'F' * 40}-2"
-    assert machines_repository(tmp_path, other) == second
+    assert machine_repository(tmp_path, other) == second
     second.mkdir()
     (second / "notes").write_text("x")  # somebody's directory
-    assert machines_repository(tmp_path, other) == tmp_path / f"karr-{'F' * 40}-3"
-    assert machines_repository(tmp_path, "") == tmp_path / "karr"
+    assert machine_repository(tmp_path, other) == tmp_path / f"karr-{'F' * 40}-3"
+    assert machine_repository(tmp_path, "") == tmp_path / "karr"
 
 
 def test_a_repository_without_fingerprint_belongs_to_no_machine(tmp_path: Path, git: Any) -> None:
     with KarrResultStore(tmp_path / "karr-x") as store:
         store.initialize()
-    assert machines_repository(tmp_path, "x") == tmp_path / "karr-x-2"
+    assert machine_repository(tmp_path, "x") == tmp_path / "karr-x-2"
     git(tmp_path, "init", "--quiet", "--bare", str(tmp_path / "karr-y"))
     assert only_repository(tmp_path / "karr-x") == tmp_path / "karr-x"
 
@@ -202,7 +202,7 @@ def test_gc_prefers_git_and_says_so(kitt: Any, three: Path, git: Any) -> None:
     answer = kitt("karr", "gc")
     assert answer.code == 0
     first, second = answer.err.splitlines()
-    assert first == f"git packs {three} up"
+    assert first == f"git packs {three}"
     assert second.endswith("MB now")
     assert loose(three) == 0
     with KarrResultStore(three) as store:

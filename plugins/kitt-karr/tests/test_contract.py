@@ -31,7 +31,9 @@ class TestKarrWithAWorkTree(StoreContract):
 class TestKarr(StoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ResultStore]:
-        monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no power cut here, and waiting takes long
+        monkeypatch.setattr(
+            os, "fsync", lambda descriptor: None
+        )  # a test survives no power cut, and waiting takes long
         with KarrResultStore(tmp_path / "karr") as store:
             yield store
 

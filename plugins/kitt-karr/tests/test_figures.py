@@ -1,4 +1,4 @@
-"""How a repository bears thousands of runs: shown by `pytest -m long`, because it takes minutes."""
+"""How fast a repository with thousands of runs is: marked ``long``, because it takes minutes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ with KarrResultStore(path) as store:
     for n in range(number):
         document |= {"model": f"org/m{n % models}", "n": n}
         content = json.dumps(document).encode()
-        start = time.process_time()  # not what it waits for: others use the disk, too
+        start = time.process_time()  # not what it waits for: others use the disk as well
         store.save_result(content)
         seconds.append(time.process_time() - start)
     assert store.count() == number

@@ -1,4 +1,4 @@
-"""Real git clients take what we write, byte for byte, and we read what they write."""
+"""Real git clients accept what KITT writes, byte for byte, and KITT reads what they write."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_history_that_was_rewritten_is_followed(git: Any, store: KarrResultStore
     git(path, "update-ref", "refs/heads/main", "main~2")
     assert {run.id for run in store.scan()} == set(ids[:3])
     git(path, "reflog", "expire", "--expire=now", "--all")
-    git(path, "gc", "-q", "--prune=now")  # the commit that the index knew is gone, too
+    git(path, "gc", "-q", "--prune=now")  # so that the commit that the index was at no longer exists
     ids.append(store.save_result(small(7)))
     assert {run.id for run in store.scan()} == {*ids[:3], ids[-1]}
     assert list(store.verify()) == []
@@ -159,7 +159,7 @@ def test_a_packed_repository_is_read_and_written(git: Any, store: KarrResultStor
     git.assert_whole(path)
 
 
-def test_git_and_kitt_that_commit_in_turn_lose_nothing(
+def test_git_and_kitt_committing_in_turn_lose_nothing(
     git: Any, store: KarrResultStore, path: Path, tmp_path: Path
 ) -> None:
     store.save_result(small(0))
@@ -206,7 +206,7 @@ def test_runs_of_the_same_second_and_end_of_id_have_their_own_directories(
 
 
 @pytest.mark.parametrize("branch", ["main", "results/gpu"])
-def test_whatever_branch_a_repository_is_on_is_the_one(git: Any, tmp_path: Path, branch: str) -> None:
+def test_the_branch_that_a_repository_is_on_is_used(git: Any, tmp_path: Path, branch: str) -> None:
     path = tmp_path / "own"
     git(tmp_path, "init", "-q", "--bare", "-b", branch, str(path))
     with KarrResultStore(path) as store:

@@ -1,4 +1,4 @@
-"""Large outputs: pointers that git-lfs takes, contents where it keeps them, constant memory."""
+"""Large outputs: pointers that git-lfs accepts, contents where it keeps them, constant memory."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_contents_that_are_missing_or_changed_are_named(store: KarrResultStore, 
     file.write_bytes(LARGE[::-1])
     (finding,) = store.verify()
     assert (finding.run_id, finding.severity) == (run_id, Severity.DAMAGE)
-    assert "outputs/a: its LFS content has other content than its name says" in finding.what
+    assert "outputs/a: its LFS content does not match its SHA-256" in finding.what
     file.write_bytes(b"short")
     assert [finding.severity for finding in store.verify()] == [Severity.DAMAGE]
     file.unlink()
@@ -133,9 +133,7 @@ def test_contents_that_are_missing_or_changed_are_named(store: KarrResultStore, 
     assert store.get_document(run_id) == MINIMAL
 
 
-def test_the_same_content_is_kept_once_and_a_damaged_one_is_written_anew(
-    store: KarrResultStore, path: Path
-) -> None:
+def test_the_same_content_is_kept_once_and_a_damaged_one_is_rewritten(store: KarrResultStore, path: Path) -> None:
     store.save_result(MINIMAL, attachments=[attachment("a", LARGE)])
     content_file(path).write_bytes(b"cut off")
     run_id = store.save_result(MINIMAL, attachments=[attachment("other", LARGE)])
@@ -159,7 +157,7 @@ def test_an_output_that_cannot_be_read_leaves_nothing_unfinished(store: KarrResu
     assert list((path / "lfs/tmp").iterdir()) == []
 
 
-def test_another_place_for_contents_is_gits_to_choose(
+def test_contents_go_where_gits_configuration_says(
     git: Any, store: KarrResultStore, path: Path, tmp_path: Path
 ) -> None:
     store.initialize()

@@ -86,7 +86,7 @@ def test_the_repository_of_a_path_takes_runs_of_any_machine(run: Any) -> None:
         assert store.count() == 1
 
 
-def test_another_machines_repository_of_the_same_name_is_not_used(run: Any) -> None:
+def test_another_machine_repository_of_the_same_name_is_not_used(run: Any) -> None:
     first = json.loads(run("--store-karr", "--format", "json").out)["karr"]
     Path(first).rename("aside")
     with KarrResultStore(first, fingerprint="another") as store:

@@ -1,4 +1,4 @@
-"""Repositories with a work tree: the run's files come and go with its commit, the user's stay as they are."""
+"""Repositories with a work tree: a run's files come and go with its commits, the user's stay as they are."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_a_locked_index_is_one_line_and_nothing_changes(
     assert status(git, tree) == USERS
 
 
-def test_a_branch_that_moves_meanwhile_costs_a_second_try(
+def test_a_branch_that_moves_meanwhile_causes_a_second_attempt(
     git: Any, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from kitt_karr.git.repository import Repository
@@ -191,11 +191,11 @@ worker._until(int(point), action)
         assert done.returncode in {0, -signal.SIGKILL}
         with KarrResultStore(tree) as store:
             assert store.get_document(f"run-{number}") in {None, MINIMAL}
-            store.save_result(MINIMAL, run_id=f"run-{number}")  # whatever was left behind is in nobody's way
+            store.save_result(MINIMAL, run_id=f"run-{number}")  # nothing that was left behind is in the way
             assert store.get_document(kept) is not None
             git(tree, "status")
             assert (tree / "dirty.txt").read_text() == "dirty"
-            # The user's next commit takes no run away.
+            # The user's next commit deletes no run.
             assert "D  " not in status(git, tree) or job == "delete_result"
             store.delete_result(f"run-{number}")
     git.assert_whole(tree)

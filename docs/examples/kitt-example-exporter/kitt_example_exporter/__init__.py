@@ -1,1 +1,1 @@
-"""Exporter for KITT: runs as a table of HTML."""
+"""Exporter for KITT: runs as an HTML table."""

@@ -1,4 +1,4 @@
-"""``kitt karr``: making a repository, its history, and packing it up."""
+"""``kitt karr``: creates a repository, lists its history, packs it."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _BYTES_PER_OBJECT: Final = 15_000  # measured: 70,000 objects took 1.04 GB
 
 @click.group()
 def karr() -> None:
-    """Make, look at and pack KARR repositories (legacy: database backends are recommended).
+    """Create, inspect and pack KARR repositories (legacy: database backends are recommended).
 
     The repository is the one that -C or --backend names, else the current directory, else the only one in it.
-    `git push`, `git pull` and `git clone` carry it to other machines.
+    `git push`, `git pull` and `git clone` take it to other machines.
     """
 
 
@@ -40,7 +40,7 @@ _REPOSITORY: Final = click.option(
     "--repository",
     metavar="PATH",
     type=click.Path(path_type=Path),
-    help="The repository; without it --backend's, the current directory, or the only one in it.",
+    help="The repository; by default that of --backend, the current directory, or the only one in it.",
 )
 
 
@@ -60,26 +60,26 @@ def _opened(state: State, given: Path | None) -> closing[Repository]:
 
 @karr.command()
 @click.argument("path", metavar="[PATH]", required=False, type=click.Path(path_type=Path))
-@click.option("--bare", is_flag=True, help="Without the files beside it: faster, and what `git push` may push to.")
+@click.option("--bare", is_flag=True, help="Without a work tree: faster, and `git push` can push to it.")
 @pass_state
 def init(state: State, path: Path | None, *, bare: bool) -> None:
-    """Make a repository with its first commit; one that is there stays as it is.
+    """Create a repository with its first commit; an existing one stays as it is.
 
-    Its files lie in the directory, to be looked at. Without a path it is this machine's, ./karr-… with the
+    It has a work tree, so that its files can be looked at. Without PATH it is this machine's: ./karr- and the
     beginning of its fingerprint.
     """
     from kitt_core.fingerprint import collect_system_info
     from kitt_core.plugins import FINGERPRINTS
-    from kitt_karr.repository_choice import is_free, machines_repository
+    from kitt_karr.repository_choice import is_free, machine_repository
     from kitt_karr.store import KarrResultStore
 
     found = collect_system_info(state.plugins.all(FINGERPRINTS)).sections
     fingerprint = str(found.get("fingerprint") or "")
-    place = path or _chosen_path(state) or machines_repository(Path(), fingerprint)
+    place = path or _chosen_path(state) or machine_repository(Path(), fingerprint)
     is_new = is_free(place)
     with KarrResultStore(place, fingerprint=fingerprint, work_tree=not bare) as store:
         store.initialize()
-    state.note(f"{place} is ready" if is_new else f"{place} is there already")
+    state.note(f"{place} is ready" if is_new else f"{place} exists already")
 
 
 def _limit(ctx: click.Context, parameter: click.Parameter, text: str) -> int | None:
@@ -142,10 +142,10 @@ def _journal(repository: Repository, limit: int | None) -> Iterator[dict[str, An
 @_REPOSITORY
 @pass_state
 def gc(state: State, repository: Path | None) -> None:
-    """Pack the repository up: one file instead of many, a third of the room.
+    """Pack the repository: one file instead of many, in a third of the space.
 
-    The program git does it if it is installed; without it KITT does, and needs about 15 KB of memory for each of
-    git's objects (a run has seven). It is never done by itself.
+    Git does it if it is installed; otherwise KITT does, and needs about 15 KB of memory for each git object (a
+    run has seven). It is never done automatically.
     """
     from kitt_karr.git.repository import size_of
 
@@ -153,16 +153,16 @@ def gc(state: State, repository: Path | None) -> None:
         objects = opened.directory / "objects"
         before, needed = size_of(objects), _memory_needed(opened)
         if needed is None:
-            state.note(f"git packs {opened.path} up")
+            state.note(f"git packs {opened.path}")
         else:
             memory = f"with about {needed // _MEGABYTE} MB of memory"
-            state.note(f"git is not installed: KITT packs {opened.path} up itself, {memory}")
+            state.note(f"git is not installed: KITT packs {opened.path} itself, {memory}")
         _pack_up(opened, bar.describe)
         state.note(f"{before / _MEGABYTE:.1f} MB before, {size_of(objects) / _MEGABYTE:.1f} MB now")
 
 
 def _memory_needed(repository: Repository) -> int | None:
-    """Return roughly how many bytes of memory it takes; None where the program git does it, with less."""
+    """Return roughly how many bytes of memory packing takes; None if git does it, with less."""
     from kitt_karr.git.repository import translated
 
     if which("git") is not None:
@@ -175,7 +175,7 @@ def _memory_needed(repository: Repository) -> int | None:
 def _pack_up(repository: Repository, report: Callable[[str], None]) -> None:
     """Put all objects into one pack, and remove those that nothing has referred to for two weeks.
 
-    Saves go on meanwhile: what they write is younger than that. Without git ``report`` is told what is done.
+    Saves may go on meanwhile: what they write is younger than that. Without git, ``report`` gets the progress.
 
     Raises:
         StoreUnavailableError: It failed; nothing is lost.
@@ -185,8 +185,8 @@ def _pack_up(repository: Repository, report: Callable[[str], None]) -> None:
 
         from kitt_karr.git.repository import translated
 
-        with repository.exclusive(), translated(repository.path, "cannot be packed up"):
-            # Loose objects go when they are packed: the pack must be on the disk by then.
+        with repository.exclusive(), translated(repository.path, "cannot be packed"):
+            # Loose objects are deleted once they are packed: the pack must be on the disk by then.
             repository.repo.object_store.fsync_object_files = True
             garbage_collect(repository.repo, progress=report)
         return
@@ -196,4 +196,4 @@ def _pack_up(repository: Repository, report: Callable[[str], None]) -> None:
         lines = done.stderr.decode("utf-8", "replace").split("\n")
         said = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[0])
         hint = f"see `git -C {repository.path} gc`"
-        raise StoreUnavailableError(f"git could not pack {repository.path} up: {said}", hint=hint)
+        raise StoreUnavailableError(f"git could not pack {repository.path}: {said}", hint=hint)

@@ -1,1 +1,1 @@
-"""Git without the program git: objects, branches and work trees of a repository on this machine."""
+"""Git without a git binary: objects, branches and work trees of a repository on this machine."""

@@ -1,6 +1,6 @@
-"""Git LFS: pointers in the tree, contents beside it, where git-lfs looks for them.
+"""Git LFS: pointers in the tree, contents where git-lfs looks for them.
 
-Contents are streamed: memory stays the same for a gigabyte. Nothing is compressed here.
+Contents are streamed, so that a gigabyte takes no more memory than a megabyte. Nothing is compressed here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from attrs import frozen
 from kitt_core.files import sync_directory
 from kitt_karr.git.repository import Repository
 
-LONGEST_POINTER: Final = 1024  # bytes: git-lfs takes nothing larger for a pointer
+LONGEST_POINTER: Final = 1024  # bytes: git-lfs accepts no larger pointer
 _VERSION: Final = "version https://git-lfs.github.com/spec/v1\n"
 _POINTER: Final = re.compile(
     re.escape(_VERSION).encode() + rb"(?:ext-[^\n]*\n)*oid sha256:([0-9a-f]{64})\nsize (\d{1,18})\n*"
@@ -27,14 +27,14 @@ _BLOCK: Final = 1 << 20
 
 @frozen
 class Pointer:
-    """What lies in git's tree for a large file: the SHA-256 of its content, and its size in bytes."""
+    """What git's tree has in place of a large file: the SHA-256 of its content, and its size in bytes."""
 
     oid: str
     size: int
 
     @classmethod
     def parse(cls, content: bytes) -> Pointer | None:
-        """Return the pointer that a file is, None if it is something else."""
+        """Read the content of a pointer file; None if it is something else."""
         if len(content) > LONGEST_POINTER:
             return None
         found = _POINTER.fullmatch(content.replace(b"\r\n", b"\n"))
@@ -45,13 +45,13 @@ class Pointer:
         return f"{_VERSION}oid sha256:{self.oid}\nsize {self.size}\n".encode("ascii")
 
     def is_content_of(self, path: Path) -> bool:
-        """Whether a file is what the pointer points to."""
+        """Whether a file has the content that the pointer names."""
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == self.oid
 
 
 class LargeFiles:
-    """The contents that this machine has of a repository's large files."""
+    """The contents of a repository's large files, as far as they are on this machine."""
 
     def __init__(self, repository: Repository) -> None:
         self._directory = repository.directory / (repository.setting("lfs", "storage") or "lfs")
@@ -61,14 +61,14 @@ class LargeFiles:
         return self._directory / "objects" / pointer.oid[:2] / pointer.oid[2:4] / pointer.oid
 
     def holds(self, pointer: Pointer) -> bool:
-        """Whether the content is there in its size."""
+        """Whether the content is there, and has the right size."""
         try:
             return self.path(pointer).stat().st_size == pointer.size
         except OSError:
             return False
 
     def add(self, first: bytes, source: BinaryIO, most: int) -> Pointer:
-        """Store ``first`` and what ``source`` has, ``most`` bytes together, durably."""
+        """Store ``first`` and what ``source`` has, at most ``most`` bytes in total, durably."""
         temporary = self._directory / "tmp"
         temporary.mkdir(parents=True, exist_ok=True)
         unfinished = temporary / f"kitt-{secrets.token_hex(8)}"

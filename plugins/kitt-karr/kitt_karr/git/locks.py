@@ -1,9 +1,8 @@
-"""Git's lock files, taken so that a killed KITT's can be told from a living git's.
+"""Git's lock files, taken so that the lock of a killed KITT can be distinguished from that of a running git.
 
-``refs/heads/main.lock`` and ``index.lock`` keep git's own commands and KITT apart. A process that is killed
-leaves its lock, and git's answer to that is to ask the user. Here the lock is a second name of a file in KITT's
-directory: the next KITT, which holds KITT's lock and so knows that the owner is dead, finds that file and takes
-both away.
+``refs/heads/main.lock`` and ``index.lock`` keep git's own commands and KITT apart. If their owner is killed they
+stay, and git asks the user to remove them. Here the lock is a hard link to a file in KITT's directory: the next
+KITT, which holds KITT's lock and so knows that the owner is dead, finds that file and removes both.
 """
 
 from __future__ import annotations
@@ -26,25 +25,25 @@ _LONGEST_PAUSE_SECONDS: Final = 0.05
 def held(target: Path, own: Path, kind: str) -> Iterator[Path]:
     """Hold git's lock of ``target`` inside the block; yields the lock file, which is empty.
 
-    It may be renamed to ``target``, which is git's way of changing it. The caller holds KITT's lock, and at most
+    It may be renamed to ``target``, which is how git changes it. The caller holds KITT's lock, and at most
     one lock of a ``kind``; ``own`` is KITT's directory in the git directory.
 
     Raises:
-        StoreUnavailableError: Git holds it, or left it there.
+        StoreUnavailableError: Git holds it, or left it behind.
     """
     lock = target.with_name(f"{target.name}.lock")
     for left in own.glob(f"{kind}-*.claim"):
-        _let_go(left, lock)
+        _release(left, lock)
     claim = own / f"{kind}-{secrets.token_hex(6)}.claim"
     claim.touch(exist_ok=False)
     try:
-        _link(claim, lock, kind)
+        _acquire(claim, lock, kind)
         yield lock
     finally:
-        _let_go(claim, lock)
+        _release(claim, lock)
 
 
-def _link(claim: Path, lock: Path, kind: str) -> None:
+def _acquire(claim: Path, lock: Path, kind: str) -> None:
     deadline, pause = time.monotonic() + _PATIENCE_SECONDS, 0.001
     while True:
         try:
@@ -57,9 +56,9 @@ def _link(claim: Path, lock: Path, kind: str) -> None:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
-def _let_go(claim: Path, lock: Path) -> None:
+def _release(claim: Path, lock: Path) -> None:
     try:
-        if claim.samefile(lock):  # not if it was renamed: another's may be there by then
+        if claim.samefile(lock):  # not if it was renamed: by then the name may be somebody else's lock
             lock.unlink(missing_ok=True)
     except FileNotFoundError:
         pass

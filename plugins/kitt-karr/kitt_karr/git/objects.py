@@ -1,8 +1,7 @@
-"""Git's objects: what is hashed, and writing it so that it is on the disk before anything refers to it.
+"""Git's objects: their ids, and writing them so that they are on the disk before anything refers to them.
 
-Reading, which has to understand packs and deltas, is dulwich's. Its writer is not used: it takes a lock file per
-object, and a killed process leaves it there. From then on nobody could save a run that shares the object (the same
-``hardware.json``), and ``git fsck`` calls it an error.
+Reading, which involves packs and deltas, is left to dulwich. Its writer is not used: it takes a lock file per
+object, and one that a killed process leaves behind would prevent every later run from storing the same object.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ TREE: Final = b"tree"
 COMMIT: Final = b"commit"
 
 _LATEST: Final = 253402300799  # seconds: the end of the year 9999
-_COMPRESSION: Final = 1  # trees of hashes do not compress, and `git gc` compresses everything anew
-_OURSELVES: Final = {"NAME": b"KITT", "EMAIL": b"kitt@localhost"}
+_COMPRESSION: Final = 1  # trees of hashes hardly compress, and `git gc` compresses everything again
+_DEFAULTS: Final = {"NAME": b"KITT", "EMAIL": b"kitt@localhost"}
 _NOT_IN_NAMES: Final = re.compile(rb"[<>\n\0]+")
 
 
 @frozen
 class Commit:
-    """What KITT reads of a commit. Its time is when it was committed; 1970 where that cannot be read."""
+    """What KITT reads of a commit. Its time is when it was committed; 1970 if that cannot be read."""
 
     id: str
     tree: str
@@ -52,7 +51,7 @@ class Commit:
         if tree is None:
             raise ValueError(f"object {commit_id} is not a commit")
         parents = re.findall(r"^parent ([0-9a-f]{40})$", head, re.MULTILINE)
-        # Commits of strange tools may have any time, or none.
+        # Commits made by other tools may have any time, or none.
         stated = re.search(r"^committer .*> *(\d+)", head, re.MULTILINE)
         seconds = min(int(stated[1]), _LATEST) if stated else 0
         return cls(commit_id, tree[1], tuple(parents), datetime.fromtimestamp(seconds, UTC))
@@ -64,13 +63,13 @@ def object_id(kind: bytes, content: bytes) -> str:
 
 
 def person(config: Config, role: str, moment: datetime) -> bytes:
-    """Return who commits (``AUTHOR`` or ``COMMITTER``) and when, as it stands in a commit.
+    """Return the text of a commit that says who made it (``AUTHOR`` or ``COMMITTER``) and when.
 
-    The name is the one that git finds: environment, configuration, else KITT's own. A machine that only measures
-    needs no git configuration: a finished run must not be lost for want of a name.
+    The name is the one that git would use, from the environment or its configuration, else KITT's own: a finished
+    run must not be lost because a machine has no git configuration.
     """
     found = []
-    for part, default in _OURSELVES.items():
+    for part, default in _DEFAULTS.items():
         given = os.fsencode(os.environ.get(f"GIT_{role}_{part}", ""))
         for section in (role.lower().encode(), b"user"):
             with suppress(KeyError):
@@ -85,16 +84,16 @@ def write_object(objects: Path, kind: bytes, content: bytes) -> str:
     directory = objects / identity[:2]
     target = directory / identity[2:]
     try:
-        os.utime(target)  # a `git gc` at this moment must see that it is wanted
+        os.utime(target)  # a `git gc` that runs now must see that it is in use
         return identity
-    except PermissionError:  # another user's: it is there, and that is enough
+    except PermissionError:  # it is another user's, but it exists, which is enough
         return identity
     except FileNotFoundError:
         pass
     if not directory.is_dir():
         directory.mkdir(exist_ok=True)
         sync_directory(objects)
-    # Git's own name for unfinished objects: fsck passes it over, gc removes it when it is old.
+    # Git's own name for unfinished objects: fsck ignores it, gc removes it when it is old.
     unfinished = directory / f"tmp_obj_{secrets.token_hex(6)}"
     packed = zlib.compress(b"%s %d\0" % (kind, len(content)) + content, _COMPRESSION)
     try:

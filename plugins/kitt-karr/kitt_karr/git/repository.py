@@ -1,6 +1,6 @@
-"""An open git repository: objects in and out, one commit at a time. Knows nothing of runs.
+"""An open git repository: reads and writes objects, moves its branch. It knows nothing about runs.
 
-Reading is dulwich's, which is imported when the first repository is opened. Several threads may share one.
+Reading is left to dulwich, which is imported when the first repository is opened. Threads may share a repository.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _KINDS: Final = {1: COMMIT, 2: TREE, 3: BLOB}
 _HASH_BYTES: Final = 20
-_EMPTY_TREE: Final = object_id(TREE, b"")  # a directory of that content goes, and is not written
+_EMPTY_TREE: Final = object_id(TREE, b"")  # git keeps no empty directory: it is removed, and not written
 _CACHED_LISTINGS: Final = 12
 _LARGEST_CACHED: Final = 50_000
 _NOT_WRITABLE: Final = "cannot be written"
@@ -52,19 +52,19 @@ def translated(place: Path, what: str = "cannot be used") -> Iterator[None]:
         text = f"{place} {what}: {error.strerror or type(error).__name__}"
         hint = "check free space, permissions and that the path is a git repository"
         raise StoreUnavailableError(text, hint=hint) from error
-    except Exception as error:  # dulwich's errors have no root, zlib and struct raise their own
-        text = f"{place} {what}: git data that cannot be read ({type(error).__name__})"
+    except Exception as error:  # dulwich's errors have no common base class; zlib and struct raise their own
+        text = f"{place} {what}: its git data cannot be read ({type(error).__name__})"
         raise StoreUnavailableError(text, hint=f"see what is wrong with `git -C {place} fsck`") from error
 
 
 def bad_object(place: Path, identity: str, what: str) -> StoreUnavailableError:
     """Return the error for an object that is missing or damaged."""
-    hint = f"see `git -C {place} fsck`; a clone or a pushed copy has it still"
+    hint = f"see `git -C {place} fsck`; a clone or a pushed copy may still have it"
     return StoreUnavailableError(f"object {identity[:12]} of {place} is {what}", hint=hint)
 
 
 def file_in_the_way(place: Path, names: tuple[bytes, ...]) -> StoreUnavailableError:
-    """Return the error for a file that has the name of a directory that is needed."""
+    """Return the error for a file where a directory is needed."""
     name = b"/".join(names).decode(errors="replace")
     text = f"{place} has a file {name}, a directory is needed to write runs into"
     return StoreUnavailableError(text, hint="move it away with `git mv`")
@@ -72,7 +72,7 @@ def file_in_the_way(place: Path, names: tuple[bytes, ...]) -> StoreUnavailableEr
 
 @frozen
 class Head:
-    """Where ``HEAD`` points: to no branch if it is detached, to no commit while its branch has none."""
+    """Where ``HEAD`` points: to no branch if it is detached, to no commit if its branch has none yet."""
 
     branch: str | None
     tip: str | None
@@ -83,11 +83,11 @@ class Repository:
 
     Attributes:
         path: The bare repository, or the directory with its work tree.
-        repo: The repository as dulwich has it; to be used by one thread at a time.
-        directory: The git directory itself; in a linked work tree that of the main one.
+        repo: Dulwich's repository; to be used by one thread at a time.
+        directory: The git directory itself; for a linked work tree that of the main one.
         control_directory: Where ``HEAD`` and git's index are; a linked work tree has its own.
         work_tree: The directory with its files, None if it is bare.
-        own: KITT's directory in the git directory; it may be missing.
+        own: KITT's directory in the git directory; it may not exist yet.
     """
 
     def __init__(self, path: Path) -> None:
@@ -160,7 +160,7 @@ class Repository:
                 what = "missing" if isinstance(error, KeyError) else "damaged"
                 raise bad_object(self.path, identity, what) from error
         data = bytes(content)
-        # Git itself compares on reading, dulwich does not: half a document must not pass for a whole one.
+        # Git compares these when it reads, dulwich does not: half a document must not pass for a whole one.
         if _KINDS.get(number) != kind or object_id(kind, data) != identity:
             raise bad_object(self.path, identity, "damaged: its content is not what its name says")
         return data
@@ -185,10 +185,10 @@ class Repository:
         return identity
 
     def changed_tree(self, root: str | None, changes: Mapping[Place, Entry | None], above: Place = ()) -> str:
-        """Return the id of a tree with entries put in, replaced or (None) taken out.
+        """Return the id of a tree with entries added, replaced or (None) removed.
 
-        Only the directories on the way to them are written. One that is empty then goes, too. ``above`` is where
-        the tree itself is, for messages.
+        Only the directories above them are written; one that becomes empty is removed. ``above`` is the path of
+        the tree itself, for messages.
         """
         listing = Listing() if root is None else self.listing(root)
         below: dict[bytes, dict[Place, Entry | None]] = {}
@@ -220,7 +220,7 @@ class Repository:
             return write_object(self.directory / "objects", kind, content)
 
     def head(self, *, for_writing: bool = False) -> Head:
-        """Return where ``HEAD`` points now; refuse what leads nowhere, and for writing what is detached."""
+        """Return where ``HEAD`` points now; refuse an invalid one, and for writing a detached one."""
         from dulwich.refs import Ref
 
         with self._lock, translated(self.path):
@@ -233,30 +233,30 @@ class Repository:
                     raise ValueError(f"HEAD leads to {name}")
             except Exception as error:
                 hint = f"name its branch: git -C {self.directory} symbolic-ref HEAD refs/heads/main"
-                text = f"{self.directory} has no HEAD that can be followed"
+                text = f"{self.directory} has no valid HEAD"
                 raise StoreUnavailableError(text, hint=hint) from error
             if tip is None:
                 self._refuse_mistaken(name)
             if name != "HEAD" or tip is None:
                 return Head(name, tip)
         if for_writing:
-            text = f"{self.directory} has a detached HEAD, a commit would belong to no branch"
-            raise StoreUnavailableError(text, hint="choose a branch in it, such as `git switch main`")
+            text = f"{self.directory} has a detached HEAD: a commit would belong to no branch"
+            raise StoreUnavailableError(text, hint="choose a branch, for example with `git switch main`")
         return Head(None, tip)
 
     def _refuse_mistaken(self, name: str) -> None:
-        # A repository without any commit is new; one whose runs are on another branch is mistaken.
+        # A repository without any commit is new; if another branch has commits, HEAD names the wrong one.
         for other in sorted(map(os.fsdecode, self.repo.refs.allkeys())):
             if other.startswith(_HEADS):
                 raise StoreUnavailableError(
-                    f"{self.directory} is on the branch {name.removeprefix(_HEADS)}, which has no commit yet,"
-                    f" and has the branch {other.removeprefix(_HEADS)}",
+                    f"{self.directory} is on the branch {name.removeprefix(_HEADS)}, which has no commit yet;"
+                    f" the branch {other.removeprefix(_HEADS)} has",
                     hint=f"choose it: git -C {self.directory} symbolic-ref HEAD {other}",
                 )
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold KITT's lock, so that one KITT at a time builds on the tip; `advance` compares for git's sake."""
+        """Hold KITT's lock, so that one KITT at a time builds on the tip; `advance` guards against git itself."""
         with translated(self.path, _NOT_WRITABLE):
             if not self.own.is_dir():
                 self.own.mkdir(exist_ok=True)
@@ -265,7 +265,7 @@ class Repository:
                 yield
 
     def advance(self, head: Head, commit_id: str, reason: str) -> bool:
-        """Move the branch from where ``head`` says to ``commit_id``; False if it stands elsewhere by now.
+        """Move the branch from ``head`` to ``commit_id``; return False if it has moved in the meantime.
 
         The caller is inside `exclusive`, and ``head`` is on a branch.
         """
@@ -287,7 +287,7 @@ class Repository:
                 "utf-8", "replace"
             )
             for log in (self.directory / "logs" / head.branch, self.control_directory / "logs" / "HEAD"):
-                if log.is_file():  # for `git reflog`, where git keeps such notes: in repositories with a work tree
+                if log.is_file():  # git keeps a reflog in repositories with a work tree only
                     with log.open("ab") as file:
                         file.write(note)
         return True
@@ -303,7 +303,7 @@ class Repository:
 
     @cached_property
     def _config(self) -> StackedConfig:
-        # Read once: three files are parsed each time, which is a good part of a save.
+        # Read once: it takes parsing three files, a considerable part of the time of a save.
         with self._lock:
             return self.repo.get_config_stack()
 
@@ -320,12 +320,12 @@ def _opened(path: Path) -> Repo:
         raise StoreUnavailableError(f"{path} is not a git repository", hint=hint) from error
     except Exception as error:
         what = getattr(error, "strerror", None) or type(error).__name__
-        hint = f"check its permissions, and see `git -C {path} status`: git's usual format alone is supported"
+        hint = f"check its permissions, and see `git -C {path} status`: only git's usual format is supported"
         raise StoreUnavailableError(f"{path} cannot be opened: {what}", hint=hint) from error
     if repo.object_format.oid_length != _HASH_BYTES or not isinstance(repo.refs, DiskRefsContainer):
         repo.close()
-        text = f"{path} has git's newer format (SHA-256 or reftable), which this backend does not know"
-        raise StoreUnavailableError(text, hint="name a repository that `git init` made without further options")
+        text = f"{path} uses one of git's newer formats (SHA-256 or reftable), which KITT does not support"
+        raise StoreUnavailableError(text, hint="name a repository made by `kitt karr init` or a plain `git init`")
     return repo
 
 
@@ -334,6 +334,6 @@ def size_of(directory: Path) -> int:
     total = 0
     for folder, _, names in os.walk(directory):
         for name in names:
-            with suppress(OSError):  # gone since
+            with suppress(OSError):  # deleted meanwhile
                 total += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118 - many thousands
     return total

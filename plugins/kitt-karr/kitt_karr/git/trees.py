@@ -1,4 +1,4 @@
-"""Git's trees: directories as sorted lists of entries, into whose bytes an entry is spliced."""
+"""Git's trees: directories as sorted lists of entries; a change splices their bytes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _FILES: Final = frozenset({FILE, b"100755", b"100664"})
 _ID_BYTES: Final = 20
 
 Place = tuple[bytes, ...]
-"""A path below the root, as git has it."""
+"""A path below the root, as git stores it."""
 
 
 @frozen
 class Entry:
-    """One line of a directory: links and submodules are neither directory nor file."""
+    """One entry of a directory; links and submodules are neither directories nor files."""
 
     name: bytes
     mode: bytes
@@ -37,13 +37,13 @@ class Entry:
 
 
 class Listing:
-    """The entries of one directory; never changed: `with_entry` and `without` return another."""
+    """The entries of one directory. Immutable: `with_entry` and `without` return another."""
 
     __slots__ = ("_keys", "_pieces")
 
     def __init__(self, keys: list[bytes] | None = None, pieces: list[bytes] | None = None) -> None:
-        # Two lists side by side, and entries only when they are asked for: ten thousand runs in a directory are
-        # read, found in and written again with each commit.
+        # Two parallel lists, and an `Entry` only when one is asked for: a directory of ten thousand runs is read,
+        # searched and written with each commit.
         self._keys = keys or []
         self._pieces = pieces or []
 
@@ -86,7 +86,7 @@ class Listing:
         return None
 
     def with_entry(self, entry: Entry) -> Listing:
-        """Return a listing with ``entry``, in place of one that has its name."""
+        """Return a listing with ``entry``, which replaces one of the same name."""
         keys, pieces = self._without(entry.name)
         key = entry.name + b"/" if entry.is_directory else entry.name
         position = bisect_left(keys, key)

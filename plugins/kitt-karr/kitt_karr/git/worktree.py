@@ -1,8 +1,8 @@
-"""A repository with a work tree: the files and index entries of a run follow its commit, and nothing else does.
+"""A repository with a work tree: a commit updates the files and index entries of its runs, and nothing else.
 
-What the user has staged stays staged, what is changed stays changed. The index is exchanged before the branch
-moves where runs are added, and after it where they go: were KITT killed in between, git would show a run that is
-staged twice or still there, never one that the user's next commit takes away.
+What the user has staged or changed stays so. The index is replaced before the branch moves if runs are added, and
+after it if they are removed: if KITT is killed in between, git shows a run that is staged or still there, never
+one that the user's next commit deletes.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ class WorkTree:
         self._root = repository.work_tree
         self._index = repository.control_directory / "index"
         self._large_files = LargeFiles(repository)
-        # Without git-lfs's filter git itself would leave the pointers there, and call anything else a change.
+        # Without git-lfs's filter, git expects the pointers there, and reports anything else as modified.
         self._filtered = any(repository.setting("filter.lfs", name) for name in ("clean", "process"))
 
     def follow(
         self, old: str | None, new: str, changes: Mapping[Place, Entry | None], advance: Callable[[], bool]
     ) -> bool:
-        """Move the branch with ``advance`` and let files and index follow; return whether it moved.
+        """Move the branch with ``advance`` and update files and index; return whether it moved.
 
-        ``changes`` are where the new root tree differs from the old one. Nothing is changed if git has the index
-        locked, or if it can't be read.
+        ``changes`` are the differences between the old root tree and the new one. Nothing is changed if git has
+        locked the index, or if it can't be read.
         """
         gone = [place for place, entry in changes.items() if entry is None]
         with held(self._index, self._repository.own, "index"):
@@ -74,7 +74,7 @@ class WorkTree:
                 if before is None:
                     self._index.unlink(missing_ok=True)
                 else:
-                    self._exchange(before)
+                    self._replace_index(before)
                 for path in written:
                     self._remove_file(path)
         return moved
@@ -83,7 +83,7 @@ class WorkTree:
         self._write({name: entry for name, entry in entries.items() if name not in files}, version)
         for name, entry in files.items():
             path = self._root / os.fsdecode(name)
-            if self._is_unchanged(path, entry):  # what the user changed is the user's
+            if self._is_unchanged(path, entry):  # what the user changed is kept
                 self._remove_file(path)
 
     def _files_of(self, root: str | None, places: Iterable[Place]) -> dict[bytes, Entry]:
@@ -99,7 +99,7 @@ class WorkTree:
         return files
 
     def _put(self, name: bytes, entry: Entry, written: list[Path]) -> os.stat_result | None:
-        """Write a file, and return its state; None if the user has one of this name, which stays as it is."""
+        """Write a file, and return its state; None if the user has another file there, which is kept."""
         path = self._root / os.fsdecode(name)
         self._make_directories(name.split(b"/")[:-1])
         content = self._repository.blob(entry.id)
@@ -114,7 +114,7 @@ class WorkTree:
         return path.lstat()
 
     def _is_unchanged(self, path: Path, entry: Entry) -> bool:
-        """Whether a file has the content that git, or LFS, has of it."""
+        """Whether a file has the content that git or LFS has for it."""
         if path.is_symlink() or not path.is_file():
             return False
         pointer = Pointer.parse(self._repository.blob(entry.id))
@@ -151,12 +151,12 @@ class WorkTree:
         end = len(content) - _CHECKSUM_BYTES
         checksum = hashlib.sha1(content[:end], usedforsecurity=False).digest()
         if content[end:] not in {checksum, bytes(_CHECKSUM_BYTES)}:
-            hint = "make it anew: rm it, then `git reset` in the work tree"
+            hint = f"recreate it: rm {self._index}; git -C {self._root} reset"
             raise StoreUnavailableError(f"{self._index} is damaged", hint=hint)
         file = io.BytesIO(content)
         entries, version, _ = read_index_dict_with_version(file)
-        if file.tell() < end:  # dulwich stops there: what follows changes the meaning of all before
-            hint = "switch that off (`git update-index --no-split-index`), or use a bare repository"
+        if file.tell() < end:  # dulwich stops here, and what follows changes the meaning of the entries
+            hint = "turn that off (`git update-index --no-split-index`), or use a bare repository"
             raise StoreUnavailableError(f"{self._index} is split or sparse, which KITT does not write", hint=hint)
         return entries, version
 
@@ -165,14 +165,14 @@ class WorkTree:
         from dulwich.pack import SHA1Writer
 
         content = io.BytesIO()
-        # Without extensions: they describe the entries as they were, and git makes them anew.
+        # Without extensions: they describe the old entries, and git recreates them.
         writer = SHA1Writer(content)
         write_index_dict(writer, dict(entries), version=version)
         writer.write_sha()
-        self._exchange(content.getvalue())
+        self._replace_index(content.getvalue())
 
-    def _exchange(self, content: bytes) -> None:
-        # Beside git's lock, which is kept: a second change must be possible before anyone else's.
+    def _replace_index(self, content: bytes) -> None:
+        # Not through git's lock, which stays held: the index may have to be restored before anybody else's turn.
         new = self._repository.own / "index.new"
         new.unlink(missing_ok=True)
         write_file(new, content)
