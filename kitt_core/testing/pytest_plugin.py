@@ -8,10 +8,10 @@ end, each store is listed with the capabilities that it declared and the results
 **Long tests.** Tests of the kit that are marked ``long`` take minutes. They are left out unless ``-m`` names the
 marker: ``pytest -m long``.
 
-**Provisional tests.** A test that joins a contract in release X.Y is marked ``kitt_provisional(since="X.Y")``. With
-``kitt-core`` X.Y its failure is reported as *xfailed*, with the reason, and does not fail the test run: authors of
-plugins have one minor release to follow. From the next minor release on it is binding like any other test: its
-marker is removed and ``CONTRACT_VERSION`` is incremented. An error in a fixture is always an error.
+**Provisional tests.** A test that joins a contract in release X.Y is marked ``kitt_provisional(since="X.Y")``.
+With ``kitt-core`` X.Y its failure is reported as *xfailed*, with the reason, and does not fail the test run:
+authors of plugins have one minor release to follow. From the next minor release on it is binding like any other
+test: its marker is removed and ``CONTRACT_VERSION`` is incremented. An error in a fixture is always an error.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from kitt_core.cli.messages import counted, say_error
 if TYPE_CHECKING:
     from kitt_core.cli.invocation import State
     from kitt_core.errors import KittError
-    from kitt_core.service.transfer.attachments import FailedRun
     from kitt_core.service.transfer.copying import CopyReport
+    from kitt_core.service.transfer.reading import FailedRun
     from kitt_core.storage.contract import ResultStore
 
 __all__ = ["exit_code", "failed_values", "note_omissions", "partial_report", "say_failed"]

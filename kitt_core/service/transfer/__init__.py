@@ -7,5 +7,5 @@
     copying       runs from one store into another, by id
     backup        a store's runs into one archive
     restoring     an archive's runs into a store: checked first, then copied
-    attachments   checks that a run and its files leave a store as they were saved
+    reading       checks that a run and its files leave a store as they were saved
 """

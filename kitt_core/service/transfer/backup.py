@@ -16,7 +16,7 @@ from kitt_core.errors import ConfigurationError, InvalidDocumentError
 from kitt_core.files import check_output, replaced_file
 from kitt_core.runs import codec
 from kitt_core.runs.model import Progress, StoredRun
-from kitt_core.service.transfer.attachments import CarriedFiles, FailedRun, check_source, digest_of
+from kitt_core.service.transfer.reading import CarriedFiles, FailedRun, check_source, digest_of
 from kitt_core.storage.contract import Capability, ResultStore
 
 __all__ = ["BackupReport", "back_up", "new_archive"]

@@ -25,7 +25,7 @@ from kitt_core.runs import codec
 from kitt_core.runs.checking import check_run
 from kitt_core.runs.model import Attachment, CheckedRun, Progress, StoredRun
 from kitt_core.runs.query import Filters, RunFilter
-from kitt_core.service.transfer.attachments import CarriedFiles, FailedRun, check_source, digest_of
+from kitt_core.service.transfer.reading import CarriedFiles, FailedRun, check_source, digest_of
 from kitt_core.storage.contract import Capability, ResultStore
 
 __all__ = [

@@ -29,8 +29,8 @@ from kitt_core.runs import codec
 from kitt_core.runs.checking import check_run
 from kitt_core.runs.model import Attachment, CheckedRun, Progress, StoredRun
 from kitt_core.runs.query import RunFilter
-from kitt_core.service.transfer.attachments import CarriedFiles
 from kitt_core.service.transfer.copying import Copying, CopyReport, digests_in
+from kitt_core.service.transfer.reading import CarriedFiles
 from kitt_core.storage.contract import Capability, ResultStore
 
 __all__ = ["CheckedArchive", "Limits", "OnConflict", "check_archive", "open_archive", "restore_runs"]

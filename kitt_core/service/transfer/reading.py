@@ -1,4 +1,4 @@
-"""Checks on a run and its files as they leave a store: is the run what was saved, and can its files be read?
+"""Runs and their files as they are read from a store: is the run what was saved, and can its files be read?
 
 A target reads the files while it writes the run. If that fails, only the files know that the source was at fault:
 then this run has failed, but not the target.
