@@ -30,7 +30,7 @@ from kitt_core.testing._processes import Worker, started
 from kitt_core.testing.documents import STANDARD, small
 from kitt_core.testing.worker import StoreTarget, batch, single
 
-__all__ = ["StoreConcurrencyContract", "assert_whole", "together"]
+__all__ = ["StoreConcurrencyContract", "assert_intact", "together"]
 
 _PROCESSES: Final = 4
 _RUNS: Final = 12
@@ -74,7 +74,7 @@ class StoreConcurrencyContract:
             assert {run.id: store.get_result(run.id) for run in store.scan()} == {
                 f"w{n}-{i}": small(i) for n in range(processes) for i in range(runs)
             }
-            assert_whole(store)
+            assert_intact(store)
 
     def test_processes_that_write_batches_at_once_lose_nothing(self, place: StoreTarget) -> None:
         output = together(place, [("save_batches", f"b{n}", "4") for n in range(_PROCESSES)])
@@ -83,21 +83,21 @@ class StoreConcurrencyContract:
             assert {summary.id for summary in store.list_results()} == {
                 f"b{n}-{i}-{j}" for n in range(_PROCESSES) for i in range(4) for j in range(5)
             }
-            assert_whole(store)
+            assert_intact(store)
 
     def test_processes_that_open_a_store_for_the_first_time_at_once_all_can(self, place: StoreTarget) -> None:
         output = together(place, [("save_many", f"first{n}", "1") for n in range(_PROCESSES)])
         assert output == [[f"first{n}-0"] for n in range(_PROCESSES)]
         with place.open() as store:
             assert store.count() == _PROCESSES
-            assert_whole(store)
+            assert_intact(store)
 
     def test_a_run_that_several_processes_save_is_there_once(self, place: StoreTarget) -> None:
         output = together(place, [("save_same", "wanted", "0")] * _PROCESSES)
         assert output == [["wanted"]] * _PROCESSES
         with place.open() as store:
             assert [(run.id, run.document) for run in store.scan()] == [("wanted", STANDARD)]
-            assert_whole(store)
+            assert_intact(store)
 
     def test_an_id_that_several_processes_want_goes_to_one_of_them(self, place: StoreTarget) -> None:
         output = together(place, [("save_same", "wanted", str(n)) for n in range(_PROCESSES)])
@@ -105,7 +105,7 @@ class StoreConcurrencyContract:
         with place.open() as store:
             document = STANDARD + b" " * output.index(["wanted"])
             assert [(run.id, run.document) for run in store.scan()] == [("wanted", document)]
-            assert_whole(store)
+            assert_intact(store)
 
     def test_files_that_several_processes_import_are_stored_once(self, place: StoreTarget) -> None:
         output = together(place, [("import_same", f"i{n}", "15") for n in range(_PROCESSES)])
@@ -113,7 +113,7 @@ class StoreConcurrencyContract:
         assert sorted(int(run_id.partition("-")[2]) for run_id in new) == list(range(15))
         with place.open() as store:
             assert {run.id for run in store.scan()} == set(new)
-            assert_whole(store)
+            assert_intact(store)
 
     def test_a_run_that_several_processes_delete_is_deleted_by_one_of_them(self, place: StoreTarget) -> None:
         with place.open() as store:
@@ -126,7 +126,7 @@ class StoreConcurrencyContract:
                 f"gone-{i}" for i in range(_RUNS)
             )
             assert [run.id for run in store.scan()] == ["kept"]
-            assert_whole(store)
+            assert_intact(store)
 
     # Kills.
 
@@ -193,7 +193,7 @@ class StoreConcurrencyContract:
         with place.open() as store, ThreadPoolExecutor(_PROCESSES) as pool:
             ids = list(pool.map(lambda n: store.save_result(small(n), run_id=f"t{n}"), range(_PROCESSES)))
             assert {run.id for run in store.scan()} == set(ids)
-            assert_whole(store)
+            assert_intact(store)
 
     def test_threads_with_a_handle_each_lose_nothing(self, place: StoreTarget) -> None:
         with place.open() as store:
@@ -216,7 +216,7 @@ class StoreConcurrencyContract:
             kept = set().union(*pool.map(work, range(_PROCESSES)))
         with place.open() as store:
             assert {run.id for run in store.scan()} == kept
-            assert_whole(store)
+            assert_intact(store)
 
 
 def together(place: StoreTarget, jobs: Sequence[tuple[str, ...]]) -> list[list[str]]:
@@ -272,15 +272,15 @@ def _assert_all_or_nothing(store: ResultStore, runs: Sequence[CheckedRun]) -> No
     ]
     assert [sorted(question()) for question in questions] == [sorted(there)] * 2
     assert store.count({"id": ids}) == len(there)
-    assert_whole(store)
+    assert_intact(store)
 
 
-def assert_whole(store: ResultStore) -> None:
+def assert_intact(store: ResultStore) -> None:
     """Assert that `verify` finds no damage."""
     assert [finding for finding in store.verify() if finding.severity is Severity.DAMAGE] == []
 
 
 def _assert_usable(store: ResultStore) -> None:
-    assert_whole(store)
+    assert_intact(store)
     run_id = store.save_result(small(0))
     assert store.get_result(run_id) == small(0)

@@ -21,7 +21,7 @@ from kitt_core.runs.model import CheckedRun
 from kitt_core.storage.contract import ResultStore
 from kitt_core.testing.documents import STANDARD, run, small
 
-__all__ = ["JOBS", "StoreTarget", "batch", "main", "single"]
+__all__ = ["JOBS", "StoreTarget", "batch", "kill_at", "main", "single"]
 
 _IMPORT_PATH: Final = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_][\w.]*)")
 
@@ -78,7 +78,7 @@ def batch(n: int) -> list[CheckedRun]:
     return [check_run(run(model=f"m{i}", n=n), run_id=f"batch-{n}-{i}") for i in range(_SIZE)]
 
 
-def say(text: str) -> None:
+def report(text: str) -> None:
     """Write a line immediately."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
@@ -86,7 +86,7 @@ def say(text: str) -> None:
 
 def wait() -> None:
     """Report that all is ready, and wait for the start."""
-    say("ready")
+    report("ready")
     sys.stdin.readline()
 
 
@@ -94,7 +94,7 @@ def save_many(store: ResultStore, prefix: str, number: str) -> None:
     """Save runs one after the other."""
     wait()
     for i in range(int(number)):
-        say(store.save_result(small(i), run_id=f"{prefix}-{i}"))
+        report(store.save_result(small(i), run_id=f"{prefix}-{i}"))
 
 
 def save_batches(store: ResultStore, prefix: str, number: str) -> None:
@@ -102,7 +102,7 @@ def save_batches(store: ResultStore, prefix: str, number: str) -> None:
     wait()
     for n in range(int(number)):
         store.save_checked([check_run(small(i), run_id=f"{prefix}-{n}-{i}") for i in range(_SIZE)])
-        say(f"{prefix}-{n}")
+        report(f"{prefix}-{n}")
 
 
 def import_same(store: ResultStore, prefix: str, number: str) -> None:
@@ -113,16 +113,16 @@ def import_same(store: ResultStore, prefix: str, number: str) -> None:
         present = store.save_unless_stored(runs)
         for one in runs:
             if one.sha256 not in present:
-                say(one.id)
+                report(one.id)
 
 
 def save_same(store: ResultStore, run_id: str, spelling: str) -> None:
     """Save a run under an id that other workers also want; report whether it was still free."""
     wait()
     try:
-        say(store.save_result(STANDARD + b" " * int(spelling), run_id=run_id))
+        report(store.save_result(STANDARD + b" " * int(spelling), run_id=run_id))
     except RunExistsError:
-        say("taken")
+        report("taken")
 
 
 def delete_many(store: ResultStore, prefix: str, number: str) -> None:
@@ -130,7 +130,7 @@ def delete_many(store: ResultStore, prefix: str, number: str) -> None:
     wait()
     for i in range(int(number)):
         if store.delete_result(f"{prefix}-{i}"):
-            say(f"{prefix}-{i}")
+            report(f"{prefix}-{i}")
 
 
 def read_until(store: ResultStore, total: str) -> None:
@@ -140,47 +140,47 @@ def read_until(store: ResultStore, total: str) -> None:
     while seen < int(total):
         number = store.count()
         if number < seen:
-            say(f"{seen} runs were there, now {number}")
+            report(f"{seen} runs were there, now {number}")
         seen = number
         for row in store.aggregate("test_name", ["avg_tps", "ttft_ms.p99"], statistics=["count"]):
             # Each document of the writers has one entry with the metric in each of its two benchmarks.
             if row["avg_tps_count"] + row["ttft_ms.p99_count"] != row["count"]:
-                say(f"part of a run: {row}")
+                report(f"part of a run: {row}")
         for stored in store.scan():
             if store.get_document(stored.id) != stored.document:
-                say(f"{stored.id} has two documents")
+                report(f"{stored.id} has two documents")
 
 
 def save_for_ever(store: ResultStore, prefix: str) -> None:
     """Save until killed."""
     i = 0
     while True:
-        say(store.save_result(STANDARD + b" " * (i % 300), run_id=f"{prefix}-{i}"))
+        report(store.save_result(STANDARD + b" " * (i % 300), run_id=f"{prefix}-{i}"))
         i += 1
 
 
 def die_saving(store: ResultStore, n: str, point: str) -> None:
     """Save one run, then be killed inside the save of another."""
-    say(store.save_result(STANDARD, run_id=f"before-{n}"))
+    report(store.save_result(STANDARD, run_id=f"before-{n}"))
     run = single(int(n))
-    _until(int(point), lambda: store.save_checked([run]))
+    kill_at(int(point), lambda: store.save_checked([run]))
 
 
 def die_saving_batch(store: ResultStore, n: str, point: str) -> None:
     """Save one run, then be killed inside the save of several."""
-    say(store.save_result(STANDARD, run_id=f"before-{n}"))
+    report(store.save_result(STANDARD, run_id=f"before-{n}"))
     runs = batch(int(n))
-    _until(int(point), lambda: store.save_checked(runs))
+    kill_at(int(point), lambda: store.save_checked(runs))
 
 
 def die_deleting(store: ResultStore, n: str, point: str) -> None:
     """Save one run, then be killed while another is deleted."""
-    say(store.save_result(STANDARD, run_id=f"before-{n}"))
+    report(store.save_result(STANDARD, run_id=f"before-{n}"))
     store.save_checked([single(int(n))])
-    _until(int(point), lambda: store.delete_result(single(int(n)).id))
+    kill_at(int(point), lambda: store.delete_result(single(int(n)).id))
 
 
-def _until(point: int, action: Callable[[], object]) -> None:
+def kill_at(point: int, action: Callable[[], object]) -> None:
     """Run ``action`` and be killed at its ``point``-th call into a driver or the system, or return from one.
 
     Unlike a kill from outside, this one can be repeated at the same point, and tried at each point in turn. If the
@@ -200,7 +200,7 @@ def _until(point: int, action: Callable[[], object]) -> None:
         action()
     finally:
         sys.setprofile(None)
-    say(f"points {passed}")
+    report(f"points {passed}")
 
 
 def _is_kill_point(called: Any) -> bool:

@@ -23,7 +23,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     return StoreTarget("json:///.")  # the worker's directory is ours
 
 
-def test_a_worker_does_its_job_and_says_how_it_ended(target: StoreTarget) -> None:
+def test_a_worker_does_its_job_and_reports_its_exit_code(target: StoreTarget) -> None:
     with started(target, "save_many", "w", "2") as worker:
         assert worker.stdout.readline() == "ready\n"
         worker.go()
@@ -33,14 +33,14 @@ def test_a_worker_does_its_job_and_says_how_it_ended(target: StoreTarget) -> Non
         assert store.count() == 2
 
 
-def test_an_error_in_a_worker_is_its_exit_code_and_complaint(target: StoreTarget) -> None:
+def test_an_error_in_a_worker_is_in_its_exit_code_and_stderr(target: StoreTarget) -> None:
     with started(target, "no_such_job") as worker:
         assert worker.finish() == []
         assert worker.returncode == 1
         assert worker.errors().endswith("KeyError: 'no_such_job'\n")
 
 
-def test_a_kill_ends_one_worker_alone(target: StoreTarget) -> None:
+def test_a_kill_ends_only_one_worker(target: StoreTarget) -> None:
     with started(target, "save_for_ever", "one") as one, started(target, "save_many", "other", "1") as other:
         assert one.stdout.readline() == "one-0\n"
         one.kill()

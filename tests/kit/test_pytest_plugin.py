@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import kitt_core
-from kitt_core.testing.pytest_plugin import binds
+from kitt_core.testing.pytest_plugin import is_binding
 
 pytest_plugins = ["pytester"]
 
@@ -58,7 +58,7 @@ def now(minor: int) -> str:
     ],
 )
 def test_a_provisional_test_binds_at_the_next_minor_release(since: str, version: str, bound: bool) -> None:
-    assert binds(since, version) is bound
+    assert is_binding(since, version) is bound
 
 
 @pytest.mark.parametrize("minor", [0, 1])

@@ -40,8 +40,8 @@ INDEX_NAME: Final = f"index-{SCHEMA_VERSION}.{_LAYOUT}.db"
 """A KITT with another schema uses another file, so neither upgrades the other's."""
 
 _BATCH: Final = 100
-_PATIENCE_SECONDS: Final = 300.0  # a whole rebuild by another process
-_MOST_RENEWALS: Final = 3
+_TIMEOUT_SECONDS: Final = 300.0  # a whole rebuild by another process
+_MAX_RECREATIONS: Final = 3
 _TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS karr_state (id INTEGER PRIMARY KEY CHECK (id = 1), tip TEXT NOT NULL)",
     """CREATE TABLE IF NOT EXISTS karr_runs (
@@ -134,9 +134,9 @@ class RunIndex(SQLiteStore):
         self._directory = repository.own if writable else Path(tempfile.mkdtemp(prefix="kitt-karr-"))
         # A power cut may lose the last changes but tears none: the index is then at an older commit.
         path = self._directory / INDEX_NAME
-        self._file = SQLiteFile(path, synchronous="NORMAL", busy_timeout=_PATIENCE_SECONDS)
+        self._file = SQLiteFile(path, synchronous="NORMAL", busy_timeout=_TIMEOUT_SECONDS)
         self._preparing = threading.Lock()
-        self._renewals = 0
+        self._recreations = 0
         self._has_tables = False
         super().__init__(SQLiteDatabase(self._file))
 
@@ -153,7 +153,7 @@ class RunIndex(SQLiteStore):
             self._follow()
             return question()
         except (SchemaError, StoreUnavailableError) as error:
-            self._renew(database, error)
+            self._recreate(database, error)
         self._follow()
         return question()
 
@@ -171,21 +171,21 @@ class RunIndex(SQLiteStore):
         try:
             with database.raw_writing() as driver:
                 head = self._repository.head(for_writing=True)
-                self._move(driver, head.tip)
+                self._update(driver, head.tip)
                 change = IndexChange(head, driver)
                 yield change
         except (SchemaError, StoreUnavailableError) as error:
             if change is None:
                 raise
             if change.commit is None:
-                self._renew(database, error)
+                self._recreate(database, error)
             else:
                 logger.debug("the index of %s is behind: %s", self._repository.path, error)
 
     def rebuild(self) -> None:
         """Empty the index and read the whole tree again."""
         with self.database.raw_writing() as driver:
-            self._move(driver, self._repository.head().tip, anew=True)
+            self._update(driver, self._repository.head().tip, from_scratch=True)
 
     def _follow(self) -> None:
         tip = self._repository.head().tip
@@ -199,16 +199,16 @@ class RunIndex(SQLiteStore):
         if known != tip or not all(self._is_unread(indexed.run) for indexed in unread):
             with self.database.raw_writing() as driver:
                 # The tip is read under the write lock, so that nobody moves the index back to an older one.
-                self._move(driver, self._repository.head().tip)
+                self._update(driver, self._repository.head().tip)
 
-    def _renew(self, database: SQLiteDatabase, error: Exception) -> None:
+    def _recreate(self, database: SQLiteDatabase, error: Exception) -> None:
         """Start with an empty file if that cures the error; raise it otherwise."""
-        if not _is_damaged(error) or self._renewals >= _MOST_RENEWALS:
+        if not _is_damaged(error) or self._recreations >= _MAX_RECREATIONS:
             raise error
         with self._preparing:
             if self.database is database:  # no other thread was faster
                 logger.warning("the index of %s is damaged and is being rebuilt", self._repository.path)
-                self._renewals += 1
+                self._recreations += 1
                 database.close()
                 for path in database.paths:
                     path.unlink(missing_ok=True)
@@ -229,9 +229,9 @@ class RunIndex(SQLiteStore):
         found = self.find(run_id)
         return self._repository.blob(found[0].run.document) if found else None
 
-    def _move(self, driver: sqlite3.Connection, tip: str | None, *, anew: bool = False) -> None:
+    def _update(self, driver: sqlite3.Connection, tip: str | None, *, from_scratch: bool = False) -> None:
         """Update the rows to a commit, and try again to read what could not be read before."""
-        known = None if anew else _tip(driver)
+        known = None if from_scratch else _tip(driver)
         changes: dict[Place, RunTree | None] = {found.run.place: found.run for found in _select(driver, "unread")}
         if known == tip and not changes:
             return

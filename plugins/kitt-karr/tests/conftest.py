@@ -49,7 +49,7 @@ class Git:
         self(target.parent, *options, "clone", "--quiet", "--no-local", source.as_uri(), str(target))
         return target
 
-    def assert_whole(self, directory: Path) -> None:
+    def assert_intact(self, directory: Path) -> None:
         """Assert that git finds nothing wrong; objects that a refused save left unreferenced are allowed."""
         done = self.run(directory, "fsck", "--strict", "--full", "--no-dangling")
         assert (done.returncode, done.stdout) == (0, ""), done.stderr

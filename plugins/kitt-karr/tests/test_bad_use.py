@@ -88,7 +88,7 @@ def test_an_empty_directory_becomes_the_repository(git: Any, path: Path) -> None
     path.mkdir()
     save(path)
     assert count(path) == 1
-    git.assert_whole(path)
+    git.assert_intact(path)
 
 
 @pytest.mark.parametrize("work_tree", [False, True])
@@ -103,7 +103,7 @@ def test_a_repository_whose_creation_was_interrupted_is_completed(
         store.save_result(MINIMAL)
     assert count(path) == 1
     assert not (path / ".kitt-karr-0123").exists()
-    git.assert_whole(path)
+    git.assert_intact(path)
 
 
 def test_a_tree_of_results_is_not_taken_for_an_unfinished_repository(path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_head_that_leads_nowhere_is_one_line(store: KarrResultStore, path: Pat
 def test_a_locked_branch_is_one_line_and_git_keeps_its_lock(
     store: KarrResultStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kitt_karr.git.locks._PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("kitt_karr.git.locks._TIMEOUT_SECONDS", 0.05)
     store.save_result(MINIMAL)
     lock = path / "refs/heads/main.lock"
     lock.touch()
@@ -292,7 +292,7 @@ def test_a_refused_save_changes_nothing(git: Any, store: KarrResultStore, path: 
         store.save_result(small(1), run_id="taken")
     store.save_result(MINIMAL, run_id="taken")
     assert git(path, "rev-parse", "main") == before
-    git.assert_whole(path)
+    git.assert_intact(path)
 
 
 def test_an_unsupported_operation_is_reported_without_the_name_of_a_class(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def ids(path: Path) -> set[str]:
 @pytest.fixture
 def blocks() -> list[str]:
     if not PAGE.exists():
-        pytest.skip("the pages lie in the repository, not in the distribution")
+        pytest.skip("the pages are in the repository, not in the distribution")
     section = (
         PAGE.read_text(encoding="utf-8").partition("## Carrying it to other machines")[2].partition("\n## ")[0]
     )
@@ -69,7 +69,7 @@ def test_git_carries_runs_to_another_machine_and_back(git: Any, tmp_path: Path, 
     assert ids(tmp_path / "runs") == ids(tmp_path / "karr")
     for name in ("karr", "runs"):
         assert git(tmp_path / name, "status", "--porcelain") == ""
-        git.assert_whole(tmp_path / name)
+        git.assert_intact(tmp_path / name)
 
 
 def test_git_lfs_carries_the_contents_of_large_outputs(git_lfs: Any, tmp_path: Path, blocks: list[str]) -> None:

@@ -53,7 +53,7 @@ def test_init_takes_a_path_or_that_of_the_backend(kitt: Any, git: Any) -> None:
     for path, bare in (("runs/karr", "false"), ("other", "true")):
         assert len(git(Path(path), "log", "--format=%s").splitlines()) == 1
         assert git(Path(path), "config", "core.bare").strip() == bare
-        git.assert_whole(Path(path))
+        git.assert_intact(Path(path))
 
 
 def test_init_refuses_a_repository_of_somebody_else(kitt: Any, git: Any) -> None:
@@ -207,7 +207,7 @@ def test_gc_prefers_git_and_says_so(kitt: Any, three: Path, git: Any) -> None:
     assert loose(three) == 0
     with KarrResultStore(three) as store:
         assert store.count() == 1
-    git.assert_whole(three)
+    git.assert_intact(three)
 
 
 def test_gc_without_git_states_the_memory(
@@ -223,7 +223,7 @@ def test_gc_without_git_states_the_memory(
     with KarrResultStore(three) as store:
         assert store.count() == 1
         store.save_result({"model": "m", "engine": "e"})
-    git.assert_whole(three)
+    git.assert_intact(three)
     assert shutil.which("git") is not None
 
 

@@ -1,4 +1,4 @@
-"""Threads, processes and kills: the kit's contract; afterwards git itself finds the repository whole."""
+"""Threads, processes and kills: the kit's contract; afterwards git itself finds the repository intact."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class TestKarrWithAWorkTree(StoreContract):
         with KarrResultStore(tmp_path / "tree", lfs_threshold=100) as store:
             yield store
             assert git(tmp_path / "tree", "status", "--porcelain") == ""
-            git.assert_whole(tmp_path / "tree")
+            git.assert_intact(tmp_path / "tree")
 
     def reopen(self, store: ResultStore) -> ResultStore:
         return KarrResultStore(store.location)

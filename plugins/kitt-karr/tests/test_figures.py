@@ -39,4 +39,4 @@ def test_the_last_of_two_thousand_saves_are_as_fast_as_the_first(git: Any, path:
     figures = json.loads(done.stdout)
     assert figures["last"] <= 1.5 * figures["first"], figures
     assert figures["peak"] < 200, figures
-    git.assert_whole(path)
+    git.assert_intact(path)

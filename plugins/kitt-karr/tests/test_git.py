@@ -48,7 +48,7 @@ def test_a_save_is_one_commit_that_git_shows(git: Any, store: KarrResultStore, p
         "summary.md",
     ]
     assert git(path, "config", "core.bare").strip() == "true"
-    git.assert_whole(path)
+    git.assert_intact(path)
 
 
 def test_the_author_is_the_one_that_git_knows(
@@ -72,7 +72,7 @@ def test_every_document_and_name_survives_a_clone_with_line_endings_converted(
     runs = [check_run(document, run_id=run_id) for run_id, document in documents.items()]
     runs += [check_run(run(model=name, engine=name), run_id=f"name-{i}") for i, name in enumerate(NAMES)]
     store.save_checked(runs)
-    git.assert_whole(path)
+    git.assert_intact(path)
     clone = git.clone(path, tmp_path / "clone", "-c", "core.autocrlf=true", "-c", "core.eol=crlf")
     assert git(clone, "status", "--porcelain", "--ignored") == ""
     with KarrResultStore(clone) as other:
@@ -93,7 +93,7 @@ def test_attachments_of_every_name_and_size_come_back_and_git_takes_them(
     files["pointer"] = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 5\n"
     run_id = store.save_result(MINIMAL, attachments=[attachment(*item) for item in files.items()])
     assert contents(store, run_id) == files
-    git.assert_whole(path)
+    git.assert_intact(path)
     clone = git.clone(path, tmp_path / "clone")
     assert git(clone, "status", "--porcelain") == ""
     with KarrResultStore(clone) as other:  # what LFS has did not come along: pointers only
@@ -144,7 +144,7 @@ def test_history_that_was_rewritten_is_followed(git: Any, store: KarrResultStore
     ids.append(store.save_result(small(7)))
     assert {run.id for run in store.scan()} == {*ids[:3], ids[-1]}
     assert list(store.verify()) == []
-    git.assert_whole(path)
+    git.assert_intact(path)
 
 
 def test_a_packed_repository_is_read_and_written(git: Any, store: KarrResultStore, path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_packed_repository_is_read_and_written(git: Any, store: KarrResultStor
     ids.append(store.save_result(small(7)))
     with KarrResultStore(path) as other:
         assert {run.id for run in other.scan()} == set(ids)
-    git.assert_whole(path)
+    git.assert_intact(path)
 
 
 def test_git_and_kitt_committing_in_turn_lose_nothing(
@@ -202,7 +202,7 @@ def test_runs_of_the_same_second_and_end_of_id_have_their_own_directories(
     assert {stored.id: stored.document for stored in store.scan()} == {each.id: each.document for each in runs}
     assert store.delete_result("1-12345678")
     assert {stored.id for stored in store.scan()} == {"0-12345678", "2-12345678"}
-    git.assert_whole(path)
+    git.assert_intact(path)
 
 
 @pytest.mark.parametrize("branch", ["main", "results/gpu"])
@@ -214,4 +214,4 @@ def test_the_branch_that_a_repository_is_on_is_used(git: Any, tmp_path: Path, br
         assert store.count() == 1
     assert git(path, "log", "--format=%s").splitlines()[1:] == ["Initial commit: KARR results repository"]
     assert git(path, "for-each-ref", "--format=%(refname)").split() == [f"refs/heads/{branch}"]
-    git.assert_whole(path)
+    git.assert_intact(path)

@@ -22,7 +22,7 @@ LISTED = [
     ("01-ai/Yi-1.5-9B", "ollama", "performance", True, 6, 6),
     ("01-ai/Yi-1.5-9B", "llama_cpp", "quick", False, 6, 5),
 ]
-beside = pytest.mark.skipif(not LEGACY.exists(), reason="the legacy fixtures lie beside the repository, not in it")
+needs_legacy = pytest.mark.skipif(not LEGACY.exists(), reason="the legacy fixtures are outside the repository")
 archives = pytest.mark.parametrize("archive", ["karr_plain.tar.gz", "karr_lfs.tar.gz"])
 
 
@@ -32,7 +32,7 @@ def unpacked(archive: str, directory: Path) -> Path:
     return directory / NAME
 
 
-@beside
+@needs_legacy
 @archives
 def test_a_repository_lists_shows_verifies_and_copies(archive: str, tmp_path: Path) -> None:
     path = unpacked(archive, tmp_path)
@@ -65,7 +65,7 @@ def test_a_repository_lists_shows_verifies_and_copies(archive: str, tmp_path: Pa
         assert {run.id for run in again.scan()} == {run.id for run in runs}
 
 
-@beside
+@needs_legacy
 @archives
 def test_its_runs_have_the_same_ids_and_times_in_a_clone_and_after_a_rebuild(
     git: Any, archive: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -86,7 +86,7 @@ def test_its_runs_have_the_same_ids_and_times_in_a_clone_and_after_a_rebuild(
             assert "git lfs pull" in findings[0].what
 
 
-@beside
+@needs_legacy
 @archives
 def test_new_runs_are_added_to_it_byte_for_byte(git: Any, archive: str, tmp_path: Path) -> None:
     path = unpacked(archive, tmp_path)
@@ -94,7 +94,7 @@ def test_new_runs_are_added_to_it_byte_for_byte(git: Any, archive: str, tmp_path
     with KarrResultStore(path) as store:
         run_id = store.save_result(document)
         assert store.count() == 5
-    git.assert_whole(path)
+    git.assert_intact(path)
     clone = git.clone(path, tmp_path / "clone", "-c", "core.autocrlf=true")
     (file,) = (clone / "m/e").glob("*/metrics.json")
     assert file.read_bytes() == document
@@ -103,7 +103,7 @@ def test_new_runs_are_added_to_it_byte_for_byte(git: Any, archive: str, tmp_path
     assert "+{" in git(clone, "show", "HEAD", "--", f"{file.relative_to(clone)}")  # and not "binary files differ"
 
 
-@beside
+@needs_legacy
 def test_an_old_run_is_deleted_with_its_directory_alone(git: Any, tmp_path: Path) -> None:
     path = unpacked("karr_plain.tar.gz", tmp_path)
     with KarrResultStore(path) as store:
@@ -137,7 +137,7 @@ def test_runs_lie_at_any_depth_and_inside_each_other(git: Any, tmp_path: Path) -
         assert store.count() == 3
         assert store.get_document(found[MINIMAL + b"  "]) == MINIMAL + b"  "
         assert list(store.verify()) == []
-    git.assert_whole(path)
+    git.assert_intact(path)
 
 
 def test_a_directory_that_becomes_a_run_takes_its_outputs_from_the_list(git: Any, tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_a_very_large_output_comes_in_chunks(
     (chunked,) = [item for item in store.attachments(run_id) if item.name == "a.gz"]
     with chunked.open() as file:
         assert [file.read(7) for _ in range(200)] == [LARGE[i * 7 : i * 7 + 7] for i in range(200)]
-    git.assert_whole(path)
+    git.assert_intact(path)
 
 
 def test_contents_that_are_missing_or_changed_are_named(store: KarrResultStore, path: Path) -> None:

@@ -105,7 +105,7 @@ def test_a_document_that_cannot_be_read_is_refused_alone(git: Any, store: KarrRe
         broken.read()
 
 
-@pytest.mark.skipif(not LEGACY.exists(), reason="the legacy fixtures lie beside the repository, not in it")
+@pytest.mark.skipif(not LEGACY.exists(), reason="the legacy fixtures are outside the repository")
 def test_both_repositories_of_kitt_1_give_four_runs_and_not_eight(tmp_path: Path) -> None:
     for archive in ("karr_plain", "karr_lfs"):
         with tarfile.open(LEGACY / f"{archive}.tar.gz") as file:

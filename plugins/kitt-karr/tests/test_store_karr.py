@@ -67,7 +67,7 @@ def test_a_run_is_in_both_with_the_same_bytes_and_its_outputs(run: Any, git: Any
         assert json.loads(document or b"")["system_info"]["fingerprint"] == fingerprint
         files = {one.name for one in karr.attachments(shown["id"])}
     assert files == {path.name for path in Path(shown["directory"], "outputs").iterdir()}
-    git.assert_whole(path)
+    git.assert_intact(path)
     # The directories of the commit lie on the disk, to be looked at.
     (file,) = path.glob("*/*/*/metrics.json")
     assert file.read_bytes() == document
@@ -157,4 +157,4 @@ def test_every_command_works_on_a_repository_with_its_files(run: Any, kitt: Any,
     assert kitt("--backend", target, "storage", "delete", second, "--yes").code == 0
     assert len(list(path.glob("*/*/*/metrics.json"))) == 1
     assert git(path, "status", "--porcelain") == ""
-    git.assert_whole(path)
+    git.assert_intact(path)

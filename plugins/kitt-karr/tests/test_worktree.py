@@ -52,7 +52,7 @@ def test_a_save_adds_the_runs_files_and_leaves_the_users(git: Any, tree: Path) -
         assert git(tree, "show", "--format=", "--name-only").split() == sorted(
             path.relative_to(tree).as_posix() for path in directory.rglob("*") if path.is_file()
         )
-        git.assert_whole(tree)
+        git.assert_intact(tree)
         git(tree, "commit", "-qm", "the user's")
         assert git(tree, "show", "--format=", "--name-only").split() == ["staged.txt"]
         assert store.count() == 1
@@ -112,7 +112,7 @@ def test_no_link_leads_out_of_the_work_tree(git: Any, tree: Path, tmp_path: Path
 def test_a_locked_index_is_one_line_and_nothing_changes(
     git: Any, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kitt_karr.git.locks._PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("kitt_karr.git.locks._TIMEOUT_SECONDS", 0.05)
     (tree / ".git/index.lock").touch()
     before = git(tree, "rev-parse", "HEAD")
     with KarrResultStore(tree) as store:
@@ -180,7 +180,7 @@ if {job!r} == "delete_result":
     action = lambda: store.delete_result(number)
 else:
     action = lambda: store.save_result({MINIMAL!r}, run_id=number)
-worker._until(int(point), action)
+worker.kill_at(int(point), action)
 """
     done = subprocess.run([sys.executable, "-c", code, "first", "0"], capture_output=True, text=True, check=True)
     points = int(done.stdout.removeprefix("points "))
@@ -198,7 +198,7 @@ worker._until(int(point), action)
             # The user's next commit deletes no run.
             assert "D  " not in status(git, tree) or job == "delete_result"
             store.delete_result(f"run-{number}")
-    git.assert_whole(tree)
+    git.assert_intact(tree)
     assert git(tree, "diff", "--cached", "--name-only", "--", "*.txt").split() == ["staged.txt"]
 
 

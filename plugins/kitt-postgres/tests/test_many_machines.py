@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kitt_core.testing.concurrency import assert_whole, together
+from kitt_core.testing.concurrency import assert_intact, together
 from kitt_core.testing.worker import StoreTarget
 
 if TYPE_CHECKING:
@@ -31,4 +31,4 @@ def test_machines_save_while_others_read(
     assert said[:machines] == [[f"m{n}-{i}" for i in range(runs)] for n in range(machines)]
     with database.open() as store:
         assert store.count() == machines * runs
-        assert_whole(store)
+        assert_intact(store)

@@ -17,7 +17,7 @@ from typing import Final
 
 from kitt_core.errors import StoreUnavailableError
 
-_PATIENCE_SECONDS: Final = 10.0
+_TIMEOUT_SECONDS: Final = 10.0
 _LONGEST_PAUSE_SECONDS: Final = 0.05
 
 
@@ -44,7 +44,7 @@ def held(target: Path, own: Path, kind: str) -> Iterator[Path]:
 
 
 def _acquire(claim: Path, lock: Path, kind: str) -> None:
-    deadline, pause = time.monotonic() + _PATIENCE_SECONDS, 0.001
+    deadline, pause = time.monotonic() + _TIMEOUT_SECONDS, 0.001
     while True:
         try:
             return os.link(claim, lock)
