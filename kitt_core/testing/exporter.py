@@ -135,7 +135,7 @@ class ExporterContract(RecordContract):
         given: list[weakref.ref[StoredRun]] = []
 
         def runs() -> Iterator[StoredRun]:
-            for i in range(20):
+            for i in range(6):
                 run = _stored(f"r{i}", as_bytes(small(i)))
                 given.append(weakref.ref(run))
                 yield run

@@ -213,7 +213,7 @@ def test_no_two_cases_have_one_name() -> None:
 def test_a_command_that_fails_is_not_measured(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(subprocess.CalledProcessError):
         startup.kitt(tmp_path, "nonsense")()
-    assert "no command" in capfd.readouterr().err
+    assert "no such command" in capfd.readouterr().err
 
 
 def case(name: str, goal: float | None = None) -> Case:

@@ -15,7 +15,7 @@ def test_a_small_database_is_made_and_upgraded(tmp_path: Path, capsys: pytest.Ca
     assert main(["--megabytes", "1", "--directory", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "made 200 runs" in out
-    assert "progress was told" in out
+    assert "progress was reported" in out
     assert len(list(tmp_path.glob("*.bak"))) == 1
 
 

@@ -125,7 +125,7 @@ def test_other_bytes_under_the_id_are_never_overwritten(open_backend: OpenStore,
     report = copy_runs(source, target)
     assert (report.copied, report.present) == (4, 0)
     assert list(reasons(report)) == ["run-002"]
-    assert "already, with other content" in reasons(report)["run-002"]
+    assert ", with other content" in reasons(report)["run-002"]
     assert isinstance(report.failed[0].error, RunExistsError)
     assert documents(target) == documents(source) | {"run-002": document(77)}
 

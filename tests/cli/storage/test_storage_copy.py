@@ -99,8 +99,8 @@ def test_a_run_that_fails_is_named_and_exits_with_1(kitt: Kitt, stored: list[str
     outcome = kitt("copy", "--to", "json:///.", "--format", "json")
     assert outcome.code == 1
     error, hint, note = outcome.err.splitlines()
-    assert error.startswith(f"error: run {stored[1]}: it is in ")
-    assert "already, with other content" in error
+    assert error.startswith(f"error: run {stored[1]}: it is already in ")
+    assert ", with other content" in error
     assert hint.startswith("hint: nothing is overwritten")
     assert note.startswith("2 copied, 0 already there, 1 failed")
     assert outcome.json["failed"][0]["id"] == stored[1]

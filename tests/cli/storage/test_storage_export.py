@@ -64,7 +64,7 @@ def test_a_selection_of_nothing_exits_with_3_and_leaves_no_file(
     for target in ("out/", "out.csv", "-"):
         outcome = kitt("export", "--model", "nobody", "-o", target, "--format", "csv")
         assert (outcome.code, outcome.out) == (3, b"")
-        assert outcome.err.startswith("error: no run of ")
+        assert outcome.err.startswith("error: no run in ")
     assert sorted(tmp_path.iterdir()) == before
 
 
