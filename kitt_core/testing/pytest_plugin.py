@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import pytest
 
-__all__ = ["binds"]
+__all__ = ["is_binding"]
 
 _KIT: Final = "kitt_core.testing."
 _PROVISIONAL: Final = "kitt_provisional"
@@ -34,7 +34,7 @@ _MARKERS: Final = (
 )
 
 
-def binds(since: str, version: str) -> bool:
+def is_binding(since: str, version: str) -> bool:
     """Whether a test that became provisional in release ``since`` is binding in kitt-core ``version``."""
     return _minor(version) > _minor(since)
 
@@ -80,7 +80,7 @@ def pytest_runtest_makereport(
         from kitt_core import __version__
 
         since = str(marker.kwargs["since"])
-        if not binds(since, __version__):
+        if not is_binding(since, __version__):
             report.outcome = "skipped"
             report.wasxfail = f"provisional since {since}; binding from the next minor release"
     return report
