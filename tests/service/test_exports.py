@@ -87,7 +87,7 @@ def test_runs_are_selected_by_id_by_value_and_by_both(store: MemoryStore) -> Non
 def test_nothing_selected_is_an_error(store: MemoryStore) -> None:
     with pytest.raises(RunNotFoundError, match="no run in memory: matches"):
         list(select_runs(store, filters={"model": "x"}))
-    with pytest.raises(RunNotFoundError, match="run x is not in memory:"):
+    with pytest.raises(RunNotFoundError, match="run x is no longer in memory:"):
         list(select_runs(store, ["a", "x"]))
 
 

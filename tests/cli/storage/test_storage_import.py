@@ -128,7 +128,7 @@ def test_several_documents_in_a_row_are_told_to_be_lines(kitt: Kitt) -> None:
     outcome = kitt("import", "-", stdin=data)
     assert outcome.code == 5
     assert "it seems to contain several documents" in outcome.err
-    assert "hint: give the files as arguments, or make lines of them with jq -c ." in outcome.err
+    assert "hint: pass the files as arguments, or convert them to lines with `jq -c .`" in outcome.err
     assert kitt("import", "-", stdin=data.split(b"\n}\n")[1] + b"\n}").code == 0
 
 

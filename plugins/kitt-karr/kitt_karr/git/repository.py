@@ -245,8 +245,9 @@ class Repository:
         return Head(None, tip)
 
     def _refuse_mistaken(self, name: str) -> None:
-        # A repository without any commit is new; if another branch has commits, HEAD names the wrong one.
-        for other in sorted(map(os.fsdecode, self.repo.refs.allkeys())):
+        # A repository without any commit is new; if another branch has commits, HEAD names the wrong one. If its
+        # own branch has appeared, another process has just made the first commit.
+        for other in () if name in (refs := sorted(map(os.fsdecode, self.repo.refs.allkeys()))) else refs:
             if other.startswith(_HEADS):
                 raise StoreUnavailableError(
                     f"{self.directory} is on the branch {name.removeprefix(_HEADS)}, which has no commit yet;"
