@@ -247,13 +247,13 @@ class Repository:
     def _refuse_mistaken(self, name: str) -> None:
         # A repository without any commit is new; if another branch has commits, HEAD names the wrong one. If its
         # own branch has appeared, another process has just made the first commit.
-        for other in () if name in (refs := sorted(map(os.fsdecode, self.repo.refs.allkeys()))) else refs:
-            if other.startswith(_HEADS):
-                raise StoreUnavailableError(
-                    f"{self.directory} is on the branch {name.removeprefix(_HEADS)}, which has no commit yet;"
-                    f" the branch {other.removeprefix(_HEADS)} has",
-                    hint=f"choose it: git -C {self.directory} symbolic-ref HEAD {other}",
-                )
+        heads = sorted(ref for ref in map(os.fsdecode, self.repo.refs.allkeys()) if ref.startswith(_HEADS))
+        if heads and name not in heads:
+            raise StoreUnavailableError(
+                f"{self.directory} is on the branch {name.removeprefix(_HEADS)}, which has no commit yet;"
+                f" the branch {heads[0].removeprefix(_HEADS)} has",
+                hint=f"choose it: git -C {self.directory} symbolic-ref HEAD {heads[0]}",
+            )
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
