@@ -138,6 +138,7 @@ def test_it_says_what_it_is() -> None:
     assert info["dtype"] == "float32"
 
 
+@pytest.mark.long  # tests/cli/test_run.py runs it in the short run, as `kitt run` without options
 def test_the_quick_suite_passes_on_the_default_size() -> None:
     session = ReferenceSession(size_named("tiny"))
     result: SuiteRun = asyncio.run(run_suite(session, suite_named("quick")))
