@@ -75,6 +75,8 @@ _INSTALL: Final = {
     "openai": "kitt-engines",
     "host": "kitt-hardware",
     "nvidia": "kitt-hardware",
+    "amd": "kitt-hardware",
+    "apple": "kitt-hardware",
 }
 """Name to the distribution that provides it, for hints: the only place where the core knows its plugins."""
 
