@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -42,9 +43,10 @@ R = TypeVar("R")
 
 _MOST_DIGITS: Final = 18
 _MOST_SHOWN: Final = 40
+_PART: Final = re.compile(r'\s*(?:"(?P<quoted>(?:[^"]|"")*)"|(?P<bare>[^,]*?))\s*(?:,|\Z)')
 _ANY: Final = "Repeat it to allow several; * matches anything."
 
-group_help: Final = f"Fields: {', '.join(GROUP_FIELDS)}."
+group_help: Final = f"Fields: {', '.join(GROUP_FIELDS)}, label:KEY."
 order_help: Final = f"{', '.join(ORDER_FIELDS)} or metric:NAME; a leading - sorts in descending order."
 statistics_help: Final = f"Statistics: {', '.join(STATISTICS)}."
 
@@ -128,9 +130,13 @@ def filter_options(command: Callable[..., R]) -> Callable[..., R]:
 
 
 def comma_separated(ctx: click.Context, parameter: click.Parameter, texts: Sequence[str]) -> list[str]:
-    """Return the names of an option that is repeated, or given once with commas; for ``callback``."""
-    names = (name.strip() for text in texts for name in text.split(","))
-    found = list(dict.fromkeys(name for name in names if name))
+    """Return the names of an option that is repeated, or given once with commas; for ``callback``.
+
+    A name in double quotes may contain commas; a double quote in it is doubled.
+    """
+    parts = [part for text in texts for part in _PART.finditer(text)]
+    names = (part["bare"] if part["quoted"] is None else part["quoted"].replace('""', '"') for part in parts)
+    found = list(dict.fromkeys(name for name, part in zip(names, parts, strict=True) if name or part["quoted"]))
     if texts and not found:
         raise click.BadParameter("no name is given", ctx, parameter)
     return found

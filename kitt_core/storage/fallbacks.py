@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from attrs import fields, frozen
@@ -17,7 +17,17 @@ from attrs import fields, frozen
 from kitt_core.errors import InvalidDocumentError
 from kitt_core.runs import codec
 from kitt_core.runs.model import BenchmarkRow, Page, RunRows, RunSummary, StoredRun
-from kitt_core.runs.query import Aggregation, Cursor, MetricCondition, Order, OrderKey, Patterns, RunFilter
+from kitt_core.runs.query import (
+    PERIODS,
+    Aggregation,
+    Cursor,
+    MetricCondition,
+    Order,
+    OrderKey,
+    Patterns,
+    RunFilter,
+    grouped_label,
+)
 from kitt_core.runs.rows import derive_rows
 from kitt_core.runs.statistics import compute
 from kitt_core.runs.timestamps import format_utc
@@ -288,4 +298,18 @@ def _groups_of(facts: Facts, group_by: tuple[str, ...]) -> dict[tuple[Any, ...],
 
 
 def _group_value(facts: Facts, name: str) -> Any:
-    return facts.rows.run.passed if name == "passed" else _TEXTS[name](facts)
+    if name == "passed":
+        return facts.rows.run.passed
+    if name in PERIODS:
+        return _period(facts.rows.run.timestamp, name)
+    key = grouped_label(name)
+    return _TEXTS[name](facts) if key is None else _label_reader(key)(facts)
+
+
+def _period(moment: datetime | None, name: str) -> str | None:
+    if moment is None:
+        return None
+    day = moment.astimezone(UTC).date()
+    if name == "week":
+        day -= timedelta(days=day.weekday())
+    return day.isoformat()[:7] if name == "month" else day.isoformat()

@@ -10,7 +10,7 @@ import click
 from kitt_core.cli.filters import comma_separated, filter_options, group_help, statistics_help
 from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.render import output_options, write_object, write_rows
-from kitt_core.runs.query import RunFilter
+from kitt_core.runs.query import Aggregation, RunFilter
 from kitt_core.storage.contract import ResultStore
 
 __all__ = ["aggregate", "stats"]
@@ -60,7 +60,7 @@ def stats(state: State, by: list[str], filters: RunFilter, output_format: str | 
     metavar="NAME[,NAME]",
     multiple=True,
     default=("avg",),
-    show_default="avg",
+    show_default=True,
     callback=comma_separated,
     help=statistics_help,
 )
@@ -79,8 +79,8 @@ def aggregate(
     """Compute statistics of metrics over the result entries of each group of runs."""
     with state.open_store(output) as store:
         rows = store.aggregate(by, metrics, statistics=statistics, filters=filters)
-        computed = [f"{metric}_{statistic}" for metric in metrics for statistic in statistics]
-        write_rows((*by, "count", *computed), rows, output_format, output)
+        wanted = Aggregation.of(by, metrics, statistics)
+        write_rows((*wanted.group_by, "count", *wanted.columns), rows, output_format, output)
 
 
 def _overview(store: ResultStore, filters: RunFilter) -> dict[str, Any]:

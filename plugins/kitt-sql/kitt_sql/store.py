@@ -191,8 +191,10 @@ class SqlResultStore(ResultStore):
         """Return a row per group, computed from rows alone."""
         shape, values = self._read_filter(filters)
         wanted = Aggregation.of(group_by, metrics, statistics)
+        values |= queries.group_values(wanted.group_by)
+        groups = queries.group_counts(shape, queries.group_shape(wanted.group_by), self._dialect)
         with self.database.reading() as connection:
-            counted = connection.execute(queries.group_counts(shape, wanted.group_by, self._dialect), values).all()
+            counted = connection.execute(groups, values).all()
             columns = [self._metric_column(connection, shape, values, wanted, name) for name in wanted.metrics]
         return [
             dict(zip(wanted.group_by, group, strict=True))
@@ -214,14 +216,15 @@ class SqlResultStore(ResultStore):
         bound = values | {f"metric{suffix}": value for suffix, value in name_values(name).items()}
         simple = set(wanted.statistics) <= set(queries.SIMPLE_STATISTICS)
         computed = wanted.statistics if simple else ()
-        statement = queries.group_metric(shape, wanted.group_by, name.count("/"), computed, self._dialect)
+        group_by, splits = queries.group_shape(wanted.group_by), name.count("/")
+        statement = queries.group_metric(shape, group_by, splits, computed, self._dialect)
         width = len(wanted.group_by)
         if simple:
             rows = connection.execute(statement, bound).all()
             if all(isinstance(value, int) or math.isfinite(value) for row in rows for value in row[width:]):
                 return {tuple(row[:width]): dict(zip(wanted.statistics, row[width:], strict=True)) for row in rows}
             # The database's sum overflows a double; the mean does not.
-            statement = queries.group_metric(shape, wanted.group_by, name.count("/"), (), self._dialect)
+            statement = queries.group_metric(shape, group_by, splits, (), self._dialect)
         grouped: dict[tuple[Any, ...], list[float]] = {}
         for row in connection.execute(statement, bound):
             grouped.setdefault(tuple(row[:width]), []).append(row[width])

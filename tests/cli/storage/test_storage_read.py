@@ -74,7 +74,7 @@ def test_a_page_says_how_to_go_on(kitt: Kitt, stored: list[str]) -> None:
         (("list", "--limit", "0"), "'0', expected a number of runs from 1"),
         (("list", "--after", "x"), "cursor 'x' does not belong"),
         (("stats", "--by", "modle"), "cannot group by 'modle'"),
-        (("aggregate", "--by", "engine", "--metric", "x", "--stat", "mean"), "unknown statistic 'mean'"),
+        (("aggregate", "--by", "engine", "--metric", "x", "--stat", "mead"), "unknown statistic 'mead'"),
         (("aggregate", "--metric", "x"), "missing option '--by'"),
         (("list", "--model", "x", "--modle", "y"), "--modle"),
         (("lst",), "no such command: 'lst'"),
@@ -147,6 +147,43 @@ def test_aggregate_computes_statistics_by_group(kitt: Kitt, stored: list[str]) -
         "aggregate", "--by", "model", "--metric", "avg_tps", "--where", "avg_tps>80", "--format", "csv"
     )
     assert filtered.lines == ["model,count,avg_tps_avg", "other/c,1,90.0"]
+
+
+def test_groups_are_labels_machines_and_periods(kitt: Kitt, document: Make) -> None:
+    for commit, day in (("b", 6), ("a", 11), ("a", 12), ("a", 13)):
+        system = {"machine": f"m{day % 2}"}
+        data = document(labels={"commit": commit}, timestamp=f"2025-01-{day:02}", system_info=system, avg_tps=day)
+        assert kitt("import", "-", stdin=data).code == 0
+    outcome = kitt("aggregate", "--by", "label:commit,week", "--metric", "avg_tps", "--stat", "median,mean")
+    assert outcome.lines == [
+        "label:commit\tweek\tcount\tavg_tps_p50\tavg_tps_avg",
+        "a\t2025-01-06\t2\t11.5\t11.5",
+        "a\t2025-01-13\t1\t13.0\t13.0",
+        "b\t2025-01-06\t1\t6.0\t6.0",
+    ]
+    assert kitt("stats", "--by", "machine,month", "--format", "json").json == [
+        {"machine": "m0", "month": "2025-01", "count": 2},
+        {"machine": "m1", "month": "2025-01", "count": 2},
+    ]
+
+
+def test_names_with_commas_are_quoted(kitt: Kitt, document: Make) -> None:
+    results = [{"test_name": "t", "metrics": {"huber[a=1,b=2]": 1, 'say "x,y"': 2, "plain": 3}}]
+    assert kitt("import", "-", stdin=document(labels={"a,b": "v"}, results=results)).code == 0
+    metrics = ' "huber[a=1,b=2]" , "say ""x,y""",plain,'
+    outcome = kitt("aggregate", "--by", '"label:a,b"', "--metric", metrics, "--format", "json")
+    (row,) = outcome.json
+    assert list(row.items()) == [
+        ("label:a,b", "v"),
+        ("count", 1),
+        ("huber[a=1,b=2]_avg", 1.0),
+        ('say "x,y"_avg', 2.0),
+        ("plain_avg", 3.0),
+    ]
+
+
+def test_a_help_page_shows_the_default_without_parentheses(kitt: Kitt) -> None:
+    assert "[default: avg]" in kitt("aggregate", "--help").out.decode()
 
 
 @pytest.mark.parametrize(
