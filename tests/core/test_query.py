@@ -180,7 +180,7 @@ def test_an_aggregation_takes_one_or_several() -> None:
     [
         (("modle", None, ()), UnknownFieldError),
         (("timestamp", None, ()), UnknownFieldError),
-        (("engine", "x", "median"), UnknownFieldError),
+        (("engine", "x", "medain"), UnknownFieldError),
         (("engine", "x", ["avg", "p51"]), UnknownFieldError),
         (([], None, ()), InvalidQueryError),
         (([1], None, ()), InvalidQueryError),

@@ -35,7 +35,7 @@ from kitt_sql.sqlite.writing import insert_runs, records_of
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_LAYOUT: Final = 2
+_LAYOUT: Final = 3
 INDEX_NAME: Final = f"index-{SCHEMA_VERSION}.{_LAYOUT}.db"
 """A KITT with another schema uses another file, so neither upgrades the other's."""
 
