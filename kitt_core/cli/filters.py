@@ -9,14 +9,17 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from kitt_core.cli.invocation import State
 from kitt_core.errors import InvalidQueryError
 from kitt_core.runs.query import GROUP_FIELDS, ORDER_FIELDS, STATISTICS, RunFilter
+from kitt_core.storage.contract import ResultStore
 
 __all__ = [
     "as_pairs",
     "comma_separated",
     "filter_options",
     "group_help",
+    "note_unknown_metrics",
     "order_help",
     "run_limit",
     "statistics_help",
@@ -127,6 +130,14 @@ def filter_options(command: Callable[..., R]) -> Callable[..., R]:
     for option in reversed(_OPTIONS):
         with_filters = option(with_filters)
     return with_filters
+
+
+def note_unknown_metrics(state: State, store: ResultStore, filters: RunFilter, *names: str) -> None:
+    """Name on stderr those metrics of the filters and of ``names`` that no stored run has; for empty answers."""
+    from kitt_core.service.unknown_metrics import unknown_metrics
+
+    for sentence in unknown_metrics(store, [*(condition.name for condition in filters.metrics or ()), *names]):
+        state.note(sentence)
 
 
 def comma_separated(ctx: click.Context, parameter: click.Parameter, texts: Sequence[str]) -> list[str]:

@@ -306,6 +306,10 @@ class ResultStore(abc.ABC):
         """Return how many runs match."""
         return sum(1 for _ in fallbacks.readable(self.scan(filters)))
 
+    def metric_names(self) -> list[str]:
+        """Return the names of the runs' metrics, without their benchmarks: at most 10,000, by code point."""
+        return fallbacks.metric_names(self.scan())
+
     # Deletion and maintenance.
 
     def delete_result(self, run_id: str) -> bool:

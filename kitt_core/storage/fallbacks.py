@@ -10,7 +10,7 @@ import heapq
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from attrs import fields, frozen
 
@@ -33,12 +33,14 @@ from kitt_core.runs.statistics import compute
 from kitt_core.runs.timestamps import format_utc
 
 __all__ = [
+    "MOST_NAMES",
     "Facts",
     "aggregate",
     "facts_of",
     "group_order",
     "list_results",
     "matches",
+    "metric_names",
     "metric_values",
     "readable",
     "select",
@@ -46,6 +48,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+MOST_NAMES: Final = 10_000
+"""How many names of metrics a store returns: more than anybody reads."""
 
 
 @frozen
@@ -256,6 +261,16 @@ def _order_key(order: Order) -> Callable[[Facts], OrderKey]:
             )
         case name:
             return lambda facts: getattr(facts.rows.run, name)
+
+
+def metric_names(runs: Iterable[StoredRun]) -> list[str]:
+    """Return the names of the metrics that the runs have: at most 10,000, by code point."""
+    names: set[str] = set()
+    for facts in readable(runs):
+        names.update(metric.name for benchmark in facts.rows.benchmarks for metric in benchmark.metrics)
+        if len(names) >= MOST_NAMES:
+            break
+    return sorted(names)[:MOST_NAMES]
 
 
 def aggregate(runs: Iterable[StoredRun], aggregation: Aggregation) -> list[dict[str, Any]]:

@@ -111,6 +111,19 @@ class RowContract(StoreTests):
         (summary,) = store.list_results()
         assert (summary.passed, summary.passed_count, summary.failed_count) == (None, None, 0)
 
+    def test_the_names_of_metrics_are_those_of_all_entries(self, store: ResultStore) -> None:
+        assert store.metric_names() == []
+        first = {"b": 1, "Z": {"é": 2, "p": float("nan")}, "text": "x", "a/b": 3}
+        put(store, {"a": run(results=[_entry(first), _entry({"b": 1, "a": 1}, "u")])})
+        put(store, {"b": run(results=[_entry({"\uff5e": 1, "😀": 2, "": 3})]), "none": MINIMAL})
+        assert store.metric_names() == ["", "Z.p", "Z.é", "a", "a/b", "b", "\uff5e", "😀"]
+
+    def test_at_most_10_000_names_are_returned(self, store: ResultStore) -> None:
+        put(store, {"a": run(results=[_entry({f"m{i}": i for i in range(10_010)})])})
+        names = store.metric_names()
+        assert len(names) == len(set(names)) == 10_000
+        assert names == sorted(names)
+
     def test_integers_of_32_bits_are_kept(self, store: ResultStore) -> None:
         store.save_result(HOSTILE["widest integers"])
         (summary,) = store.list_results()

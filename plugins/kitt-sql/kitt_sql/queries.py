@@ -24,6 +24,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    text,
 )
 
 from kitt_core.runs import PERIODS, Order, Statistic, grouped_label
@@ -32,6 +33,7 @@ from kitt_sql.dialect import QueryDialect
 from kitt_sql.schema.tables import benchmarks, hardware, metrics, run_documents, run_labels, runs
 
 __all__ = [
+    "METRIC_NAMES",
     "SIMPLE_STATISTICS",
     "SUMMARY_COLUMNS",
     "OrderShape",
@@ -78,6 +80,14 @@ _GROUPS: Final[dict[str, ColumnElement[Any]]] = {
     **{name: hardware.c[name] for name in _HARDWARE},
     "test_name": benchmarks.c.test_name,
 }
+
+METRIC_NAMES: Final = text(
+    "WITH RECURSIVE names (name) AS (SELECT min(metric_name) FROM metrics UNION ALL"
+    " SELECT (SELECT min(metric_name) FROM metrics WHERE metric_name > names.name) FROM names"
+    " WHERE names.name IS NOT NULL)"
+    " SELECT name FROM names WHERE name IS NOT NULL LIMIT :limit"
+)
+"""The names of the metrics: DISTINCT would read the whole index, this one enters it once for each name."""
 
 OrderShape = tuple[str, int, bool]
 """An `Order` without its metric's name: field, splits of the name, descending."""

@@ -38,7 +38,7 @@ from kitt_core.runs import (
 )
 from kitt_core.runs.statistics import compute
 from kitt_core.storage import DocumentCheck, ResultStore
-from kitt_core.storage.fallbacks import group_order
+from kitt_core.storage.fallbacks import MOST_NAMES, group_order
 from kitt_sql import queries
 from kitt_sql.conditions import Shape, Values, name_values, read_filter
 from kitt_sql.database import SqlDatabase
@@ -232,6 +232,11 @@ class SqlResultStore(ResultStore):
             group: {statistic: compute(statistic, numbers) for statistic in wanted.statistics}
             for group, numbers in grouped.items()
         }
+
+    def metric_names(self) -> list[str]:
+        """Return the names of the metrics, found in the index on them one by one."""
+        with self.database.reading() as connection:
+            return sorted(connection.execute(queries.METRIC_NAMES, {"limit": MOST_NAMES}).scalars())
 
     # Deleting and verifying.
 

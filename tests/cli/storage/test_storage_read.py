@@ -56,8 +56,8 @@ def test_filters_orders_and_limits_hold(
 
 def test_a_page_says_how_to_go_on(kitt: Kitt, stored: list[str]) -> None:
     first = kitt("list", "--limit", "2", "--format", "json")
-    assert "more runs follow: --after " in first.err
-    cursor = first.err.split("--after ")[1].split(",")[0]
+    assert first.err.startswith("more runs follow: --limit all, or --after ")
+    cursor = first.err.split()[-1]  # as somebody copies it
     last = kitt("list", "--limit", "2", "--after", cursor, "--format", "json")
     assert [row["id"] for row in first.json + last.json] == stored[::-1]
     assert last.err == ""
@@ -165,6 +165,51 @@ def test_groups_are_labels_machines_and_periods(kitt: Kitt, document: Make) -> N
         {"machine": "m0", "month": "2025-01", "count": 2},
         {"machine": "m1", "month": "2025-01", "count": 2},
     ]
+
+
+_UNKNOWN = (
+    (("list", "--where", "avg_tsp>1"), '"avg_tsp"; did you mean avg_tps?'),
+    (("list", "--where", "throughputs/avg_tps>1"), '"throughputs/avg_tps"; did you mean throughput/avg_tps?'),
+    (("list", "--where", "avg_tps>1e9", "--where", "aa>1"), '"aa"; there are avg_tps, ttft_ms.p50'),
+    (("list", "--sort", "-metric:avg_tsp"), '"avg_tsp"; did you mean avg_tps?'),
+    (("list", "--sort", "metric:ttft_ms"), '"ttft_ms"; did you mean ttft_ms.p50?'),
+    (("list", "--sort", "metric:latency/avg_tps"), '"latency/avg_tps"; there are throughput/avg_tps'),
+    (("stats", "--where", "avg_tsp>1"), '"avg_tsp"; did you mean avg_tps?'),
+    (("stats", "--by", "engine", "--where", "avg_tsp>1"), '"avg_tsp"; did you mean avg_tps?'),
+    (("aggregate", "--by", "engine", "--metric", "avg_tps,avg_tsp"), '"avg_tsp"; did you mean avg_tps?'),
+    (("aggregate", "--by", "engine", "--metric", "a", "--stat", "count,max"), '"a"; there are avg_tps, ttft_'),
+    (("aggregate", "--by", "engine", "--where", "avg_tsp>1"), '"avg_tsp"; did you mean avg_tps?'),
+    (("export", "--where", "avg_tsp>1"), '"avg_tsp"; did you mean avg_tps?'),
+    (("copy", "--to", "memory:", "--where", "avg_tsp>1"), '"avg_tsp"; did you mean avg_tps?'),
+)
+_KNOWN = (
+    ("list", "--where", "avg_tps>1e9"),
+    ("list", "--sort", "metric:avg_tps"),
+    ("list", "--sort", "-metric:throughput/avg_tps", "--where", "avg_tps>1e9"),
+    ("stats", "--where", "avg_tps>1e9"),
+    ("stats", "--model", "none"),
+    ("aggregate", "--by", "model", "--metric", "avg_tps", "--stat", "stddev"),
+    ("aggregate", "--by", "model", "--metric", "avg_tps", "--model", "none"),
+)
+
+
+def test_a_metric_that_no_run_has_is_named_with_the_nearest(kitt: Kitt, stored: list[str], document: Make) -> None:
+    results = [{"test_name": "latency", "metrics": {"ttft_ms": {"p50": 5.0}}}]
+    assert kitt("import", "-", stdin=document(results=results)).code == 0
+    for arguments, note in _UNKNOWN:
+        notes = [line for line in kitt(*arguments).err.splitlines() if "no stored run has" in line]
+        assert [line.startswith(f"no stored run has the metric {note}") for line in notes] == [True], notes
+
+
+def test_a_metric_that_some_run_has_is_not_named(kitt: Kitt, stored: list[str]) -> None:
+    for arguments in _KNOWN:
+        assert "no stored run has" not in kitt(*arguments).err, arguments
+
+
+def test_a_metric_without_a_finite_value_is_named(kitt: Kitt, document: Make) -> None:
+    results = [{"test_name": "t", "metrics": {"x": float("nan")}}]
+    assert kitt("import", "-", stdin=document(results=results)).code == 0
+    assert kitt("list", "--sort", "metric:x").err == 'no stored run has a finite value of the metric "x"\n'
 
 
 def test_names_with_commas_are_quoted(kitt: Kitt, document: Make) -> None:
