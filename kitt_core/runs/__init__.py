@@ -53,6 +53,7 @@ from kitt_core.runs.query import (
     check_page,
     grouped_label,
     nearest,
+    sought_id,
 )
 from kitt_core.runs.rows import clean_text, derive_rows
 from kitt_core.runs.timestamps import format_utc, parse_timestamp, to_utc
@@ -97,5 +98,6 @@ __all__ = [
     "nearest",
     "new_run_id",
     "parse_timestamp",
+    "sought_id",
     "to_utc",
 ]

@@ -40,6 +40,7 @@ __all__ = [
     "check_page",
     "grouped_label",
     "nearest",
+    "sought_id",
 ]
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
@@ -88,7 +89,9 @@ _MOST_TESTS: Final = 200
 """Limit for patterns with ``*`` in one field, and for metric conditions: databases limit nested expressions."""
 
 _CONDITION: Final = re.compile(
-    r"\s*(?P<name>.+?)\s*(?P<operator><=|>=|!=|==|=|<|>)\s*(?P<value>\S+)\s*", re.DOTALL
+    r"""\s*+(?:"(?P<quoted>(?:[^"]|"")*+)"|(?P<name>.*[^\s<>=!]))"""
+    r"\s*+(?P<operator><=|>=|!=|==|=|<|>)\s*+(?P<value>[^\s<>=!]++)\s*+",
+    re.DOTALL,
 )
 
 
@@ -186,7 +189,9 @@ class MetricCondition:
 
     @classmethod
     def parse(cls, text: str) -> MetricCondition:
-        """Read ``avg_tps>40``.
+        """Read ``avg_tps>40``: what precedes the last operator is the name.
+
+        A name in double quotes may be any text; a double quote in it is doubled.
 
         Raises:
             InvalidQueryError: It is not name, operator and finite number.
@@ -199,10 +204,11 @@ class MetricCondition:
         if match is None or not math.isfinite(value):
             raise InvalidQueryError(
                 f"metric condition {text!r} cannot be read, expected name, operator (= != < <= > >=) and number",
-                hint="for example avg_tps>40 or throughput/avg_tps>=40",
+                hint='for example avg_tps>40, throughput/avg_tps>=40 or "any name">0',
             )
         operator = "=" if match["operator"] == "==" else match["operator"]
-        return cls(match["name"], cast("Operator", operator), value)
+        name = match["name"] if match["quoted"] is None else match["quoted"].replace('""', '"')
+        return cls(name, cast("Operator", operator), value)
 
     def holds(self, value: float | None) -> bool:
         """Whether an entry with that value meets the condition."""
@@ -448,6 +454,17 @@ def _texts(value: str | Sequence[str], name: str) -> tuple[str, ...]:
         if not isinstance(item, str):
             raise InvalidQueryError(f"{name} holds {item!r}, expected text")
     return tuple(dict.fromkeys(values))
+
+
+def sought_id(run_id: object) -> str:
+    """Return the id of a run to look for, in the form that rows hold.
+
+    Raises:
+        InvalidQueryError: It is not text.
+    """
+    if not isinstance(run_id, str):
+        raise InvalidQueryError(f"run id is {shown(run_id)}, expected text")
+    return clean_text(run_id)
 
 
 def check_page(limit: int | None, offset: int) -> None:

@@ -139,7 +139,8 @@ class _Reader:
         if value is None:
             return 0.0
         if _is_number(value):
-            return _double(value)
+            double = _double(value)
+            return None if double is None else double + 0.0  # -0.0 is 0.0, which is what SQLite makes of it
         self.misfit(f"{path}.{name}", value, "a number")
         return None
 

@@ -111,6 +111,15 @@ class AggregationContract(StoreTests):
         assert (other["x_avg"], other["x_sum"]) == (2.0, 2.0)
         assert len(store.list_results(order_by="metric:x")) == 2
 
+    @pytest.mark.parametrize("values", [(-0.0,), (-0.0, -0.0), (-0.0, 0.0), (0.0, -0.0), (-5e-324, 0.0, 0.0)])
+    def test_no_statistic_is_a_negative_zero(self, store: ResultStore, values: tuple[float, ...]) -> None:
+        put(store, {"a": _entries(*values) | {"total_time_seconds": -0.0}})
+        for wanted in (("avg", "sum", "max"), STATISTICS):
+            (row,) = store.aggregate("engine", "x", statistics=wanted)
+            assert [name for name, value in row.items() if str(value) == "-0.0"] == []
+        (summary,) = store.list_results()
+        assert str(summary.total_time_seconds) == "0.0"
+
     def test_a_metric_named_alone_takes_every_benchmark_that_has_it(self, store: ResultStore) -> None:
         document = run(
             results=[

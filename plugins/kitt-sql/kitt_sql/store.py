@@ -32,9 +32,9 @@ from kitt_core.runs import (
     Severity,
     StoredRun,
     check_page,
-    clean_text,
     format_utc,
     parse_timestamp,
+    sought_id,
 )
 from kitt_core.runs.statistics import compute
 from kitt_core.storage import DocumentCheck, ResultStore
@@ -85,7 +85,7 @@ class SqlResultStore(ResultStore):
     def get_document(self, run_id: str) -> bytes | None:
         """Return the bytes that were saved, None if there is no such run."""
         with self.database.reading() as connection:
-            return self.document_of(connection, clean_text(run_id))
+            return self.document_of(connection, sought_id(run_id))
 
     def scan(self, filters: Filters = None) -> Iterator[StoredRun]:
         """Yield the runs that match, in the order they were saved, up to the last one stored at the start."""
@@ -222,7 +222,13 @@ class SqlResultStore(ResultStore):
         if simple:
             rows = connection.execute(statement, bound).all()
             if all(isinstance(value, int) or math.isfinite(value) for row in rows for value in row[width:]):
-                return {tuple(row[:width]): dict(zip(wanted.statistics, row[width:], strict=True)) for row in rows}
+                # Adding 0 makes 0.0 of -0.0, and leaves a count an integer.
+                return {
+                    tuple(row[:width]): dict(
+                        zip(wanted.statistics, (value + 0 for value in row[width:]), strict=True)
+                    )
+                    for row in rows
+                }
             # The database's sum overflows a double; the mean does not.
             statement = queries.group_metric(shape, group_by, splits, (), self._dialect)
         grouped: dict[tuple[Any, ...], list[float]] = {}
@@ -242,7 +248,7 @@ class SqlResultStore(ResultStore):
 
     def delete_result(self, run_id: str) -> bool:
         """Remove a run with its rows, and the references of quick tests to it."""
-        run_id = clean_text(run_id)
+        run_id = sought_id(run_id)
         with self.database.writing() as connection:
             connection.execute(update(quick_tests).where(quick_tests.c.result_id == run_id).values(result_id=None))
             return connection.execute(delete(runs).where(runs.c.id == run_id)).rowcount > 0

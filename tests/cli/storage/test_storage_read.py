@@ -212,6 +212,15 @@ def test_a_metric_without_a_finite_value_is_named(kitt: Kitt, document: Make) ->
     assert kitt("list", "--sort", "metric:x").err == 'no stored run has a finite value of the metric "x"\n'
 
 
+def test_a_metric_whose_name_has_operators_can_be_named(kitt: Kitt, document: Make) -> None:
+    for value in (0.25, 0.75):
+        results = [{"test_name": "t", "metrics": {"huber_loss[delta=1.3]": value, "x>": value}}]
+        assert kitt("import", "-", stdin=document(f"m{value}", results=results)).code == 0
+    for condition in ("huber_loss[delta=1.3]>0.5", '"huber_loss[delta=1.3]">0.5', '"x>">=.75', '"t/x>"!=.25'):
+        assert models(kitt, "--where", condition) == ["m0.75"], condition
+    assert models(kitt, "--sort", "metric:huber_loss[delta=1.3]") == ["m0.25", "m0.75"]
+
+
 def test_names_with_commas_are_quoted(kitt: Kitt, document: Make) -> None:
     results = [{"test_name": "t", "metrics": {"huber[a=1,b=2]": 1, 'say "x,y"': 2, "plain": 3}}]
     assert kitt("import", "-", stdin=document(labels={"a,b": "v"}, results=results)).code == 0
