@@ -143,7 +143,7 @@ class SQLiteDatabase(SqlDatabase):
                 yield connection
                 broken = connection.execute("PRAGMA foreign_key_check").fetchall()
                 if broken:
-                    raise MigrationError(f"{self.location}: the upgrade would break {len(broken)} references")
+                    raise MigrationError(f"{self.location}: references the upgrade would break: {len(broken)}")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")

@@ -39,7 +39,7 @@ def test_an_old_database_is_recognised_and_refused_until_it_is_migrated(path: Pa
         assert (status.state, status.version) == (SchemaState.OLD, version)
         assert status.pending == MIGRATIONS[version:]
         assert status.notes[0].startswith("written by KITT 1.x: `kitt storage migrate` adopts it")
-        tokens = ["2 agents have their token in plain text; the upgrade keeps only its hash"]
+        tokens = ["agents with their token in plain text, of which the upgrade keeps only the hash: 2"]
         assert list(status.notes[1:]) == (tokens if version in {2, 3} else [])
         assert database.migrate(dry_run=True) == list(MIGRATIONS[version:])
         assert database.schema_status().version == version
