@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import click
 
+from kitt_core.cli.invocation import State
 from kitt_core.errors import InvalidQueryError
 from kitt_core.runs.query import GROUP_FIELDS, ORDER_FIELDS, STATISTICS, RunFilter
+from kitt_core.storage.contract import ResultStore
 
 __all__ = [
     "as_pairs",
     "comma_separated",
     "filter_options",
     "group_help",
+    "note_unknown_metrics",
     "order_help",
     "run_limit",
     "statistics_help",
@@ -42,9 +46,10 @@ R = TypeVar("R")
 
 _MOST_DIGITS: Final = 18
 _MOST_SHOWN: Final = 40
+_PART: Final = re.compile(r'\s*(?:"(?P<quoted>(?:[^"]|"")*)"|(?P<bare>[^,]*?))\s*(?:,|\Z)')
 _ANY: Final = "Repeat it to allow several; * matches anything."
 
-group_help: Final = f"Fields: {', '.join(GROUP_FIELDS)}."
+group_help: Final = f"Fields: {', '.join(GROUP_FIELDS)}, label:KEY."
 order_help: Final = f"{', '.join(ORDER_FIELDS)} or metric:NAME; a leading - sorts in descending order."
 statistics_help: Final = f"Statistics: {', '.join(STATISTICS)}."
 
@@ -127,10 +132,22 @@ def filter_options(command: Callable[..., R]) -> Callable[..., R]:
     return with_filters
 
 
+def note_unknown_metrics(state: State, store: ResultStore, filters: RunFilter, *names: str) -> None:
+    """Name on stderr those metrics of the filters and of ``names`` that no stored run has; for empty answers."""
+    from kitt_core.service.unknown_metrics import unknown_metrics
+
+    for sentence in unknown_metrics(store, [*(condition.name for condition in filters.metrics or ()), *names]):
+        state.note(sentence)
+
+
 def comma_separated(ctx: click.Context, parameter: click.Parameter, texts: Sequence[str]) -> list[str]:
-    """Return the names of an option that is repeated, or given once with commas; for ``callback``."""
-    names = (name.strip() for text in texts for name in text.split(","))
-    found = list(dict.fromkeys(name for name in names if name))
+    """Return the names of an option that is repeated, or given once with commas; for ``callback``.
+
+    A name in double quotes may contain commas; a double quote in it is doubled.
+    """
+    parts = [part for text in texts for part in _PART.finditer(text)]
+    names = (part["bare"] if part["quoted"] is None else part["quoted"].replace('""', '"') for part in parts)
+    found = list(dict.fromkeys(name for name, part in zip(names, parts, strict=True) if name or part["quoted"]))
     if texts and not found:
         raise click.BadParameter("no name is given", ctx, parameter)
     return found

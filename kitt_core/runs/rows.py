@@ -3,28 +3,32 @@
 There is one derivation for all backends. In strict mode it is also the check that a document passes at save and
 import: the first field of a wrong type raises `InvalidDocumentError` with its JSON path. In lenient mode
 (adoption, copy, restore) such a field becomes None and is named in `RunRows.problems`. An absent or null field
-takes KITT's default: ``""``, 0 or false; an absent time is None.
+takes KITT's default: ``""``, 0 or false; an absent time is None. Counts and ``passed`` of the run are derived from
+the entries if they are absent.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache, partial
 from typing import Any, Final
+
+from attrs import evolve
 
 from kitt_core.errors import InvalidDocumentError
 from kitt_core.runs.codec import shown
 from kitt_core.runs.model import BenchmarkRow, HardwareRow, MetricRow, RunRow, RunRows
 from kitt_core.runs.timestamps import parse_timestamp
 
-__all__ = ["clean_text", "derive_rows"]
+__all__ = ["clean_text", "counts_of", "derive_rows"]
 
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _LARGEST: Final = 2**31 - 1
+_DERIVED: Final = ("passed", "total_benchmarks", "passed_count", "failed_count")
 _FINGERPRINT_IDS: Final = ("machine", "software")
 
 
@@ -35,13 +39,37 @@ def derive_rows(document: Mapping[str, Any], *, strict: bool = True) -> RunRows:
         InvalidDocumentError: In strict mode, a field has a wrong type or a value that no column can hold.
     """
     reader = _Reader(strict)
+    run = _run(document, reader)
+    benchmarks = tuple(_benchmarks(document, reader))
+    if any(document.get(name) is None for name in _DERIVED):
+        derived: dict[str, Any] = {**counts_of(document, benchmarks)}
+        derived["passed"] = derived["passed_count"] > 0 and derived["failed_count"] == 0
+        run = evolve(run, **{name: derived[name] for name in _DERIVED if document.get(name) is None})
     return RunRows(
-        run=_run(document, reader),
-        benchmarks=tuple(_benchmarks(document, reader)),
+        run=run,
+        benchmarks=benchmarks,
         hardware=_hardware(document, reader),
         labels=tuple(_labels(document, reader).items()),
         problems=tuple(reader.problems),
     )
+
+
+def counts_of(document: Mapping[str, Any], benchmarks: Sequence[BenchmarkRow]) -> dict[str, int]:
+    """Return the counts that the entries of a document give; one that was skipped neither passed nor failed.
+
+    Args:
+        document: The document.
+        benchmarks: The rows of its entries.
+    """
+    results = document.get("results")
+    entries = [entry for entry in results if isinstance(entry, Mapping)] if isinstance(results, list) else []
+    measured = [row for row, entry in zip(benchmarks, entries, strict=True) if not entry.get("skipped")]
+    passed = sum(row.passed is True for row in measured)
+    return {
+        "total_benchmarks": len(entries),
+        "passed_count": passed,
+        "failed_count": len(measured) - passed,
+    }
 
 
 def clean_text(text: str) -> str:
@@ -111,7 +139,8 @@ class _Reader:
         if value is None:
             return 0.0
         if _is_number(value):
-            return _double(value)
+            double = _double(value)
+            return None if double is None else double + 0.0  # -0.0 is 0.0, which is what SQLite makes of it
         self.misfit(f"{path}.{name}", value, "a number")
         return None
 

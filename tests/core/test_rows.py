@@ -130,7 +130,7 @@ def test_an_integer_column_takes_32_bits_only(value: object) -> None:
 
 def test_lenient_rows_say_what_did_not_fit() -> None:
     rows = derive_rows(codec.parse(UNFIT["wrong types"]), strict=False)
-    assert rows.run == RunRow(None, None, None, None, None, None, 0, 0, None, None)
+    assert rows.run == RunRow(None, None, None, None, None, None, 0, 1, None, None)
     paths = [problem.split(" is ")[0] for problem in rows.problems]
     assert paths[:8] == [
         "$.model",

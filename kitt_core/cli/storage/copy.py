@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kitt_core.cli.filters import as_pairs, filter_options
+from kitt_core.cli.filters import as_pairs, filter_options, note_unknown_metrics
 from kitt_core.cli.invocation import State, complete_backend, pass_state
 from kitt_core.cli.progress import progress_bar
 from kitt_core.cli.render import output_options, write_object
@@ -85,6 +85,8 @@ def copy(
         if output_format is not None or output is not None:
             write_object(_values(report), output_format, output)
         _note_result(state, report, source, target)
+        if report == CopyReport():
+            note_unknown_metrics(state, source, filters)
     return exit_code(report.done, [failed.error for failed in report.failed], report.unread)
 
 

@@ -182,6 +182,9 @@ _GROUPS: Final = (
     ("passed", "gpu_model", "suite_name"),
     ("test_name", "engine"),
     ("fingerprint", "test_name", "passed"),
+    ("label:team",),
+    ("label:n", "month", "machine"),
+    ("week", "test_name", "label:none"),
 )
 
 

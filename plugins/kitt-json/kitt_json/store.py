@@ -38,6 +38,7 @@ from kitt_core.runs import (
     StoredRun,
     codec,
     derive_rows,
+    sought_id,
 )
 from kitt_core.storage import Capability, DocumentCheck, ResultStore, fallbacks
 from kitt_json.options import CAPABILITIES, tree_of
@@ -210,6 +211,7 @@ class JSONResultStore(ResultStore):
 
     def _located(self, run_id: str) -> FoundRun | None:
         self._check_open()
+        run_id = sought_id(run_id)
         noted = self._places.pop(run_id, None)
         if noted is not None and _is_there(noted, run_id):
             self._remember(run_id, noted)

@@ -24,7 +24,7 @@ from sqlalchemy import Connection
 
 from kitt_core.errors import InvalidDocumentError, SchemaError, StoreUnavailableError
 from kitt_core.rundir import Identity
-from kitt_core.runs import CheckedRun, RunRows, clean_text, codec, derive_rows, format_utc, parse_timestamp
+from kitt_core.runs import CheckedRun, RunRows, codec, derive_rows, format_utc, parse_timestamp, sought_id
 from kitt_karr.git.repository import Head, Repository
 from kitt_karr.git.trees import Place
 from kitt_karr.runs import RunTree, changed_runs, identify, times_of_arrival
@@ -35,7 +35,7 @@ from kitt_sql.sqlite.writing import insert_runs, records_of
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_LAYOUT: Final = 2
+_LAYOUT: Final = 3
 INDEX_NAME: Final = f"index-{SCHEMA_VERSION}.{_LAYOUT}.db"
 """A KITT with another schema uses another file, so neither upgrades the other's."""
 
@@ -86,7 +86,7 @@ class IndexChange:
 
     def find(self, run_id: str) -> list[IndexedRun]:
         """Return the directories that have this run's id."""
-        return _select(self._driver, "run_id = ?", clean_text(run_id))
+        return _select(self._driver, "run_id = ?", sought_id(run_id))
 
     def ids_by_digest(self, runs: Iterable[CheckedRun]) -> dict[str, str]:
         """Return the ids of the runs in the index that have the same bytes as ``runs``, by digest."""
@@ -217,7 +217,7 @@ class RunIndex(SQLiteStore):
     def find(self, run_id: str) -> list[IndexedRun]:
         """Return the directories that have this run's id; the first one counts, the others are copies."""
         with self.database.raw_connection() as driver:
-            return _select(driver, "run_id = ?", clean_text(run_id))
+            return _select(driver, "run_id = ?", sought_id(run_id))
 
     def contents(self) -> tuple[str | None, list[IndexedRun]]:
         """Return the commit that the index is at, and its runs in the order of their paths."""

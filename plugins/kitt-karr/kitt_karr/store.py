@@ -136,9 +136,8 @@ class KarrResultStore(ResultStore):
                 with index.changing() as change:
                     tip = change.head.tip
                     if tip is None:  # the repository's first commit; the next attempt builds on it
-                        _commit(
-                            repository, change.head, None, first_changes(repository, self._fingerprint), _FIRST
-                        )
+                        files = first_changes(repository, self._fingerprint)
+                        _commit(repository, change.head, None, files, _FIRST)
                         continue
                     root = repository.commit(tip).tree
                     if not change.holds_runs() and repository.file(root, FINGERPRINT) is None:
@@ -171,8 +170,7 @@ class KarrResultStore(ResultStore):
     def attachments(self, run_id: str) -> Iterator[Attachment]:
         """Yield the run's outputs; those whose LFS content is not on this machine are left out with a warning."""
         found = self._at_tip(lambda index: index.find(run_id))
-        opened = self._open()
-        if not found or opened is None:
+        if not found or (opened := self._open()) is None:
             return iter(())
         return available_attachments(opened[0], found[0].run.tree, f"run {run_id}")
 
@@ -193,6 +191,10 @@ class KarrResultStore(ResultStore):
         rows = self._at_tip(lambda index: index.aggregate(group_by, metrics, **wanted))
         return super().aggregate(group_by, metrics, **wanted) if rows is None else rows
 
+    def metric_names(self) -> list[str]:
+        """Return the names of the metrics in the index."""
+        return self._at_tip(lambda index: index.metric_names()) or []
+
     def verify(self, *, rebuild: bool = False) -> Iterator[Finding]:
         """Yield what is wrong: git's objects, documents, LFS contents, or the index, which ``rebuild`` renews."""
         from kitt_karr.verification import verify_repository
@@ -210,8 +212,7 @@ class KarrResultStore(ResultStore):
         """Return the version of the layout, and how many bytes the git directory has."""
         opened = self._open()
         if opened is None:
-            notes = ("it does not exist yet",)
-            return SchemaStatus(version=None, newest=1, state=SchemaState.MISSING, notes=notes)
+            return SchemaStatus(None, newest=1, state=SchemaState.MISSING, notes=("it does not exist yet",))
         repository, index = opened
         tip = repository.head().tip
         root = None if tip is None else repository.commit(tip).tree
@@ -245,8 +246,7 @@ class KarrResultStore(ResultStore):
     def _made(self) -> tuple[Repository, RunIndex]:
         if self._open() is None:
             create_repository(self._path, work_tree=self._work_tree)
-        opened = self._open()
-        if opened is None:
+        if (opened := self._open()) is None:
             raise StoreUnavailableError(f"{self.location} vanished during its creation", hint="try again")
         return opened
 

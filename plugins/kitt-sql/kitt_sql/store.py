@@ -32,13 +32,13 @@ from kitt_core.runs import (
     Severity,
     StoredRun,
     check_page,
-    clean_text,
     format_utc,
     parse_timestamp,
+    sought_id,
 )
 from kitt_core.runs.statistics import compute
 from kitt_core.storage import DocumentCheck, ResultStore
-from kitt_core.storage.fallbacks import group_order
+from kitt_core.storage.fallbacks import MOST_NAMES, group_order
 from kitt_sql import queries
 from kitt_sql.conditions import Shape, Values, name_values, read_filter
 from kitt_sql.database import SqlDatabase
@@ -85,7 +85,7 @@ class SqlResultStore(ResultStore):
     def get_document(self, run_id: str) -> bytes | None:
         """Return the bytes that were saved, None if there is no such run."""
         with self.database.reading() as connection:
-            return self.document_of(connection, clean_text(run_id))
+            return self.document_of(connection, sought_id(run_id))
 
     def scan(self, filters: Filters = None) -> Iterator[StoredRun]:
         """Yield the runs that match, in the order they were saved, up to the last one stored at the start."""
@@ -191,8 +191,10 @@ class SqlResultStore(ResultStore):
         """Return a row per group, computed from rows alone."""
         shape, values = self._read_filter(filters)
         wanted = Aggregation.of(group_by, metrics, statistics)
+        values |= queries.group_values(wanted.group_by)
+        groups = queries.group_counts(shape, queries.group_shape(wanted.group_by), self._dialect)
         with self.database.reading() as connection:
-            counted = connection.execute(queries.group_counts(shape, wanted.group_by, self._dialect), values).all()
+            counted = connection.execute(groups, values).all()
             columns = [self._metric_column(connection, shape, values, wanted, name) for name in wanted.metrics]
         return [
             dict(zip(wanted.group_by, group, strict=True))
@@ -214,14 +216,21 @@ class SqlResultStore(ResultStore):
         bound = values | {f"metric{suffix}": value for suffix, value in name_values(name).items()}
         simple = set(wanted.statistics) <= set(queries.SIMPLE_STATISTICS)
         computed = wanted.statistics if simple else ()
-        statement = queries.group_metric(shape, wanted.group_by, name.count("/"), computed, self._dialect)
+        group_by, splits = queries.group_shape(wanted.group_by), name.count("/")
+        statement = queries.group_metric(shape, group_by, splits, computed, self._dialect)
         width = len(wanted.group_by)
         if simple:
             rows = connection.execute(statement, bound).all()
             if all(isinstance(value, int) or math.isfinite(value) for row in rows for value in row[width:]):
-                return {tuple(row[:width]): dict(zip(wanted.statistics, row[width:], strict=True)) for row in rows}
+                # Adding 0 makes 0.0 of -0.0, and leaves a count an integer.
+                return {
+                    tuple(row[:width]): dict(
+                        zip(wanted.statistics, (value + 0 for value in row[width:]), strict=True)
+                    )
+                    for row in rows
+                }
             # The database's sum overflows a double; the mean does not.
-            statement = queries.group_metric(shape, wanted.group_by, name.count("/"), (), self._dialect)
+            statement = queries.group_metric(shape, group_by, splits, (), self._dialect)
         grouped: dict[tuple[Any, ...], list[float]] = {}
         for row in connection.execute(statement, bound):
             grouped.setdefault(tuple(row[:width]), []).append(row[width])
@@ -230,11 +239,16 @@ class SqlResultStore(ResultStore):
             for group, numbers in grouped.items()
         }
 
+    def metric_names(self) -> list[str]:
+        """Return the names of the metrics, found in the index on them one by one."""
+        with self.database.reading() as connection:
+            return sorted(connection.execute(queries.METRIC_NAMES, {"limit": MOST_NAMES}).scalars())
+
     # Deleting and verifying.
 
     def delete_result(self, run_id: str) -> bool:
         """Remove a run with its rows, and the references of quick tests to it."""
-        run_id = clean_text(run_id)
+        run_id = sought_id(run_id)
         with self.database.writing() as connection:
             connection.execute(update(quick_tests).where(quick_tests.c.result_id == run_id).values(result_id=None))
             return connection.execute(delete(runs).where(runs.c.id == run_id)).rowcount > 0
