@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import click
 
+from kitt_core.cli.empty_values import refuse_empty_values
 from kitt_core.cli.filters import as_pairs
 from kitt_core.cli.invocation import State, complete_backend
 from kitt_core.cli.lazy import HintedUsageError, LazyCommand, LazyGroup
@@ -177,6 +178,7 @@ def _called(arguments: list[str], state: State) -> int:
 
         return shell_complete(cli, {"obj": state}, "kitt", _COMPLETE, instruction)
     try:
+        refuse_empty_values(cli, arguments, state)
         with cli.make_context("kitt", arguments, obj=state) as ctx:
             result = cli.invoke(ctx)
     except click.exceptions.Exit as error:

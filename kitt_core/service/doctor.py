@@ -141,8 +141,11 @@ def _configuration(configuration: Configuration) -> Iterator[Observation]:
 def _store_or_failure(
     configuration: Configuration, plugins: PluginManager, backend: str | None, options: Mapping[str, str]
 ) -> Observation:
-    target = configuration.backend(backend)
-    named = f"{without_secrets(str(target.value))} (from {target.origin})"
+    try:
+        target = configuration.backend(backend)
+        named = f"{without_secrets(str(target.value))} (from {target.origin})"
+    except KittError as error:
+        return _failure("store", error)
     try:
         with select_store(backend, options, configuration, plugins).open() as store:
             problem = obstacle(store.paths[0]) if store.paths else None

@@ -36,7 +36,7 @@ def settings_in_effect(
         options: The backend's options that were given directly.
     """
     variable = "KITT_HOME"
-    origin = variable if configuration.environment.get(variable) else "default"
+    origin = variable if variable in configuration.environment else "default"
     yield "home", Setting(str(kitt_home(configuration.environment)), origin)
     target = configuration.backend(backend)
     yield "backend", Setting(without_secrets(str(target.value)), target.origin)
