@@ -17,6 +17,7 @@ from attrs import field, frozen
 
 from kitt_core.errors import ConfigurationError, InputNotFoundError
 from kitt_core.options import Option, not_empty
+from kitt_core.redaction import shown_value
 from kitt_core.runs.query import nearest
 
 __all__ = [
@@ -169,7 +170,7 @@ def expanded(setting: Setting) -> Path:
         return Path(str(setting.value)).expanduser()
     except RuntimeError as error:
         raise ConfigurationError(
-            f"{str(setting.value)!r} (from {setting.origin}): there is no such home directory",
+            f"{shown_value(str(setting.value))!r} (from {setting.origin}): there is no such home directory",
             hint="write the full path",
         ) from error
 

@@ -16,7 +16,7 @@ import attrs
 from attrs import frozen
 
 from kitt_core.errors import ConfigurationError
-from kitt_core.redaction import REDACTED
+from kitt_core.redaction import REDACTED, shown_value
 from kitt_core.runs.query import nearest
 
 __all__ = ["Option", "attrs_class", "build_options", "describe_options", "not_empty", "target_option"]
@@ -65,7 +65,7 @@ class Option:
 
     def shown(self, value: object) -> str:
         """Return ``value`` as it may be shown."""
-        return REDACTED if self.hides(value) else str(value)
+        return REDACTED if self.hides(value) else shown_value(str(value))
 
 
 def describe_options(options: type[Any]) -> list[Option]:

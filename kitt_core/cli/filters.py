@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from kitt_core.errors import InvalidQueryError
+from kitt_core.redaction import shown_value
 from kitt_core.runs.query import GROUP_FIELDS, ORDER_FIELDS, STATISTICS, RunFilter
 
 __all__ = [
@@ -32,11 +33,11 @@ def as_pairs(ctx: click.Context, parameter: click.Parameter, texts: Sequence[str
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise click.BadParameter(f"{text!r} is not KEY=VALUE", ctx, parameter)
+            raise click.BadParameter(f"{shown_value(text)!r} is not KEY=VALUE", ctx, parameter)
         if not value:  # an unset shell variable
             raise click.BadParameter(f"{key} is empty, expected {key}=VALUE", ctx, parameter)
         if pairs.setdefault(key, value) != value:
-            raise click.BadParameter(f"{key} is given twice, as {pairs[key]!r} and as {value!r}", ctx, parameter)
+            raise click.BadParameter(f"{key} is given twice, with different values", ctx, parameter)
     return pairs
 
 

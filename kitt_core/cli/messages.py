@@ -6,11 +6,12 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
 from kitt_core.cli.streams import forget
+from kitt_core.redaction import without_secrets
 
 __all__ = ["counted", "debugging", "logging_to_stderr", "say", "say_error"]
 
@@ -28,11 +29,13 @@ def counted(number: int, what: str) -> str:
 
 
 def say(text: str) -> None:
-    """Write one line to stderr; control characters in it are escaped.
+    """Write one line to stderr; secrets in it are hidden, control characters are escaped.
 
     If stderr can't be written to, the line is dropped.
     """
-    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    line = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in without_secrets(text)
+    )
     try:
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
@@ -40,12 +43,18 @@ def say(text: str) -> None:
         forget(sys.stderr)
 
 
-def say_error(message: str, hint: str | None = None) -> None:
-    """Write ``error: …`` and, if there is a hint, ``hint: …``; with ``KITT_DEBUG``, the traceback before them."""
+def say_error(message: str, hint: str | None = None, *, hide: Callable[[str], str] = str) -> None:
+    """Write ``error: …`` and, if there is a hint, ``hint: …``; with ``KITT_DEBUG``, the traceback before them.
+
+    Args:
+        message: What is wrong.
+        hint: How to fix it.
+        hide: Hides further secrets in message and traceback.
+    """
     if debugging() and sys.exc_info()[0] is not None:
         with suppress(OSError, ValueError):
-            traceback.print_exc()
-    say(f"error: {message}")
+            sys.stderr.write(without_secrets(hide(traceback.format_exc())))
+    say(f"error: {hide(message)}")
     if hint:
         say(f"hint: {hint}")
 
@@ -65,7 +74,7 @@ class _StderrHandler(logging.Handler):
             # The command goes on, so even a logged error is only a warning to its user.
             say(f"{'warning' if record.levelno >= logging.WARNING else record.levelname.lower()}: {text}")
             if error is not None and debugging():
-                traceback.print_exception(error)
+                sys.stderr.write(without_secrets("".join(traceback.format_exception(error))))
         except Exception:  # noqa: BLE001 - logging must not end the command
             self.handleError(record)
 
