@@ -37,9 +37,9 @@ _NOT_A_PORT: Final = re.compile(r"(://(?:\[[^\]]*\]|[^/?#:@\[]*):)(?!\d+(?:[/?#,
 def shown_value(text: str) -> str:
     """Return one value of a setting as it may be shown: a name, URI, path or connection string.
 
-    Unlike in a sentence, all that follows may belong to the secret, and is hidden: from the user to the last @, after
-    the name of a secret, after a port that is not a number. What then still has control characters, or white space
-    in a URI, can't be read as anything, and is hidden as a whole.
+    Unlike in a sentence, all that follows may belong to the secret, and is hidden: from the user to the last @,
+    after the name of a secret, after a port that is not a number. What then still has control characters, or white
+    space in a URI, can't be read as anything, and is hidden as a whole.
     """
     shown = _SECRET_KEY.sub(rf"\1{REDACTED}", text)
     shown = _NOT_A_PORT.sub(rf"\1{REDACTED}", _without_user(shown))

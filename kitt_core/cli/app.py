@@ -216,7 +216,7 @@ def _failed(error: Exception, arguments: list[str]) -> int:
 
 
 def _without_arguments(arguments: list[str], text: str) -> str:
-    """Hide the secrets of arguments that a message quotes: inside a sentence nobody knows where an argument ends."""
+    """Hide the secrets of arguments that a message quotes: in a sentence nobody knows where an argument ends."""
     for argument in sorted(arguments, key=len, reverse=True):
         for value in (argument, argument.partition("=")[2]):
             shown = shown_value(value)

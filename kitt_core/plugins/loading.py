@@ -6,6 +6,7 @@ or a test.
 
 from __future__ import annotations
 
+import difflib
 import logging
 import os
 from collections.abc import Callable, Collection, Iterator
@@ -32,7 +33,6 @@ from kitt_core.plugins.records import (
 )
 from kitt_core.redaction import without_secrets
 from kitt_core.runs.model import CheckedRun
-from kitt_core.runs.query import nearest
 from kitt_core.storage.backend import STORAGE_API_VERSION, StorageBackend
 
 if TYPE_CHECKING:
@@ -348,7 +348,13 @@ class PluginManager:
         if any(self._is_disabled(entry) for entry in self._entries(kind.group, name)):
             return PluginError(f"{kind.name} {name} is disabled", hint=f"remove it from {_DISABLED}")
         installed = self.names(kind)
-        hint = f"pip install {_INSTALL[name]}" if name in _INSTALL else nearest(name, installed)
+        close = difflib.get_close_matches(name, installed, 1)
+        hint = (
+            f"did you mean {close[0]}?"
+            if close
+            else "`kitt plugins list` shows what is installed and what is broken"
+        )
+        hint = f"pip install {_INSTALL[name]}" if name in _INSTALL else hint
         return PluginError(f"no {kind.name} {name!r}; installed: {', '.join(installed) or 'none'}", hint=hint)
 
 
