@@ -21,7 +21,7 @@ from kitt_core.cli.empty_values import refuse_empty_values
 from kitt_core.cli.filters import as_pairs
 from kitt_core.cli.invocation import State, complete_backend
 from kitt_core.cli.lazy import HintedUsageError, LazyCommand, LazyGroup
-from kitt_core.cli.messages import logging_to_stderr, say_error
+from kitt_core.cli.messages import completing_commands, logging_to_stderr, say_error
 from kitt_core.cli.streams import forget, prepare_streams, works
 from kitt_core.errors import ConfigurationError, KittError, PluginError
 from kitt_core.redaction import shown_value
@@ -148,8 +148,9 @@ def main(argv: Sequence[str] | None = None, *, state: State | None = None) -> in
     prepare_streams()
     if argv is None:
         _collect_less_garbage()
-    with _terminable() as received:
-        code = _guarded(list(sys.argv[1:] if argv is None else argv), state or State())
+    state = state or State()
+    with _terminable() as received, completing_commands(state.shown_options):
+        code = _guarded(list(sys.argv[1:] if argv is None else argv), state)
     if code == _INTERRUPTED and received:
         return 128 + received[0]
     return code

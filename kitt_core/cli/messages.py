@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Final
 from kitt_core.cli.streams import forget
 from kitt_core.redaction import without_secrets
 
-__all__ = ["counted", "debugging", "logging_to_stderr", "say", "say_error"]
+__all__ = ["completed", "completing_commands", "counted", "debugging", "logging_to_stderr", "say", "say_error"]
 
 _OURS: Final = ("kitt_", "kitt.")
 
@@ -28,13 +29,41 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
+_STORE_COMMAND: Final = re.compile(r"`kitt (?=(?:storage|run|compare|doctor|config|karr)\b)(?![^`]*--help`)")
+_global_options: Callable[[], str] = str
+
+
+@contextmanager
+def completing_commands(options: Callable[[], str]) -> Iterator[None]:
+    """Insert the global options of this invocation into the commands that messages name, inside the block.
+
+    Without them a command would work on another store: the default one. Whoever words a hint, deep in a store,
+    does not know how the user named it.
+    """
+    global _global_options  # noqa: PLW0603 - log messages come from any thread, so it can't be a context variable
+    before, _global_options = _global_options, options
+    try:
+        yield
+    finally:
+        _global_options = before
+
+
+def completed(text: str) -> str:
+    """Return ``text`` with the given global options in each command that uses the store."""
+    if _STORE_COMMAND.search(text) is None:
+        return text
+    options = _global_options()
+    return _STORE_COMMAND.sub(lambda _: f"`kitt {options}", text)
+
+
 def say(text: str) -> None:
     """Write one line to stderr; secrets in it are hidden, control characters are escaped.
 
     If stderr can't be written to, the line is dropped.
     """
     line = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in without_secrets(text)
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii")
+        for c in completed(without_secrets(text))
     )
     try:
         sys.stderr.write(f"{line}\n")
