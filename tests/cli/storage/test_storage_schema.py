@@ -15,6 +15,7 @@ from kitt_core.cli.app import main
 from kitt_sql.testing import SQLITE, TOKEN, create_statements, insert_operations, insert_run, legacy_runs
 
 Kitt = Callable[..., Any]
+MIGRATE = "kitt --backend sqlite:///runs.db storage migrate"
 
 
 @pytest.fixture
@@ -36,8 +37,7 @@ def test_status_says_what_the_database_is_and_what_is_odd_about_it(kitt: Kitt, o
     assert (values["state"], values["version"], values["newest"]) == ("old", 3, 12)
     assert values["pending"][0] == "kitt-0004-agent-token-hash"
     assert values["notes"] == [
-        "written by KITT 1.x: `kitt --backend sqlite:///runs.db storage migrate` adopts it"
-        " and brings it to version 12",
+        f"written by KITT 1.x: `{MIGRATE}` adopts it and brings it to version 12",
         "schema_version has 1 rows too many",
         "2 agents have their token in plain text; the upgrade keeps only its hash",
     ]
