@@ -9,8 +9,9 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import sys
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
@@ -287,7 +288,9 @@ class PluginManager:
                 continue
             self._attempted.add(key)
             try:
-                self._register(entry.load(), f"{distribution}:{entry.value}", distribution, declared=True)
+                with redirect_stdout(sys.stderr):  # what a plugin prints must not spoil what a command prints
+                    plugin = entry.load()
+                self._register(plugin, f"{distribution}:{entry.value}", distribution, declared=True)
                 self._check_provided(group, name, distribution)
             except KeyboardInterrupt:
                 raise
