@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -22,6 +22,7 @@ __all__ = [
     "obstacle",
     "replaced_file",
     "sync_directory",
+    "write_file",
 ]
 
 _HINT: Final = "name another file after -o"
@@ -41,6 +42,25 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_file(path: Path, content: Iterable[bytes], *, mode: int = 0o666) -> None:
+    """Write a new file and flush it to the disk; its name is on the disk after `sync_directory` of its directory.
+
+    Args:
+        path: The file.
+        content: Its content, in parts. If one can't be had, the parts before it stay in the file.
+        mode: Its permissions, from which the process's mask is removed.
+
+    Raises:
+        FileExistsError: There is such a file; it is not changed.
+        OSError: The file can't be written.
+    """
+    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+        for part in content:
+            file.write(part)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def check_output(target: Path, store: Sequence[Path], *, hint: str = _HINT) -> None:
