@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,10 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from kitt_core.errors import ConfigurationError
+from kitt_core.errors import ConfigurationError, InputNotFoundError
 
 __all__ = [
     "check_output",
+    "check_readable",
     "check_writable",
     "is_part_of",
     "obstacle",
@@ -81,6 +83,20 @@ def check_output(target: Path, store: Sequence[Path], *, hint: str = _HINT) -> N
             f"{target} cannot be written: it belongs to the store {store[0]}",
             hint=hint,
         )
+
+
+def check_readable(path: Path) -> None:
+    """Refuse a device, such as ``/dev/zero``, whose content never ends; files, directories and pipes are inputs.
+
+    Raises:
+        InputNotFoundError: It is a device.
+    """
+    with suppress(OSError):  # whoever opens it reports that
+        mode = path.stat().st_mode
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            raise InputNotFoundError(
+                f"{path} is a device, expected a file, a directory or a pipe", hint="- reads standard input"
+            )
 
 
 def check_writable(path: Path, *, hint: str = _HINT) -> None:
@@ -201,6 +217,13 @@ def obstacle(path: Path, *, directory: bool = False) -> tuple[str, str] | None:
             return f"{place} is not a directory", "move it away or choose another path"
         if not os.access(place, os.W_OK | (os.X_OK if place.is_dir() else 0)):
             return f"{place} is not writable", "change its permissions"
+        if place.is_dir():
+            # Some systems, such as /proc, permit it and refuse it all the same.
+            try:
+                with tempfile.TemporaryFile(dir=place):
+                    pass
+            except OSError as error:
+                return f"nothing can be written to {place}: {error.strerror or error}", "choose another path"
     except OSError as error:  # the name is too long, or a parent may not be searched
         return error.strerror or str(error), "change the permissions, or choose another path"
     return None

@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from kitt_core.cli.invocation import State, pass_state
-from kitt_core.cli.messages import say_error
+from kitt_core.cli.messages import completed, say_error
 from kitt_core.cli.render import output_options, write_rows
 
 __all__ = ["doctor"]
@@ -30,7 +30,12 @@ def doctor(state: State, /, *, output_format: str | None, output: Path | None) -
     state.protect_store(output)
     findings = list(examine(lambda: state.configuration, state.plugins, state.backend, state.options))
     rows = [
-        {"check": found.check, "state": found.state, "finding": found.text, "hint": found.hint}
+        {
+            "check": found.check,
+            "state": found.state,
+            "finding": completed(found.text),
+            "hint": found.hint and completed(found.hint),
+        }
         for found in findings
     ]
     narrow = None if any(found.hint for found in findings) else _COLUMNS[:-1]

@@ -53,12 +53,6 @@ def _directory(ctx: click.Context, parameter: click.Parameter, path: str | None)
     return path
 
 
-def _named(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    if value == "":  # an unset shell variable
-        raise click.BadParameter("it is empty", ctx, parameter)
-    return value
-
-
 def _finite(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"{value} is not a number of seconds", ctx, parameter)
@@ -76,7 +70,7 @@ def _complete_benchmark(_ctx: click.Context, _parameter: click.Parameter, incomp
 
 @click.command()
 @click.option("-e", "--engine", shell_complete=_complete_engine, help="The engine to benchmark [reference].")
-@click.option("-m", "--model", callback=_named, help="The model, as the engine calls it.")
+@click.option("-m", "--model", help="The model, as the engine calls it.")
 @click.option("-s", "--suite", help="The benchmarks to run: quick, standard or performance [quick].")
 @click.option("--base-url", metavar="URL", help="The server, for engines that need one.")
 @click.option(
@@ -131,7 +125,6 @@ def _complete_benchmark(_ctx: click.Context, _parameter: click.Parameter, incomp
     "--results-dir",
     metavar="DIR",
     type=click.Path(file_okay=False),
-    callback=_named,
     help="Where run directories go [kitt-results].",
 )
 @click.option(
@@ -258,8 +251,9 @@ def _karr_repository(
     options: dict[str, str] = {}
     if path != _DEFAULT_REPOSITORY:
         options["path"] = path
-    if path == _DEFAULT_REPOSITORY or not _is_nonempty(Path(path)):
-        options["fingerprint"] = str(system_info().get("fingerprint") or "")
+    needed = path == _DEFAULT_REPOSITORY or not _is_nonempty(Path(path))
+    if needed and (fingerprint := system_info().get("fingerprint")):
+        options["fingerprint"] = str(fingerprint)
     store = select_store(_KARR, options, state.configuration, state.plugins).open()
     if output is not None and str(output) != "-":
         try:

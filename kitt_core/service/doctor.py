@@ -19,7 +19,7 @@ from kitt_core.errors import ConfigurationError, KittError
 from kitt_core.files import obstacle
 from kitt_core.opening import select_store
 from kitt_core.plugins.loading import ENGINES, PluginManager, PluginStatus
-from kitt_core.redaction import REDACTED, without_secrets
+from kitt_core.redaction import REDACTED, shown_value
 from kitt_core.runs.model import SchemaState, SchemaStatus
 from kitt_core.service.run.engine_choice import select_engine
 
@@ -135,14 +135,17 @@ def _configuration(configuration: Configuration) -> Iterator[Observation]:
     for name, value in sorted(configuration.environment.items()):
         if name.startswith("KITT_"):
             secret = any(part in name for part in _SECRET_NAMES)
-            yield Observation("environment", OK, f"{name}={REDACTED if secret else without_secrets(value)}")
+            yield Observation("environment", OK, f"{name}={REDACTED if secret else shown_value(value)}")
 
 
 def _store_or_failure(
     configuration: Configuration, plugins: PluginManager, backend: str | None, options: Mapping[str, str]
 ) -> Observation:
-    target = configuration.backend(backend)
-    named = f"{without_secrets(str(target.value))} (from {target.origin})"
+    try:
+        target = configuration.backend(backend)
+        named = f"{shown_value(str(target.value))} (from {target.origin})"
+    except KittError as error:
+        return _failure("store", error)
     try:
         with select_store(backend, options, configuration, plugins).open() as store:
             problem = obstacle(store.paths[0]) if store.paths else None

@@ -374,8 +374,8 @@ def test_an_engine_that_cannot_be_reached_is_exit_1_and_nothing_is_stored(kitt: 
         (["--format", "xml"], "'xml' is not one of"),
         (["-o", "nowhere/run.json"], "nowhere/run.json cannot be written: No such file or directory"),
         (["-o", "."], ". cannot be written: Is a directory"),
-        (["-m", ""], "it is empty"),
-        (["--results-dir", ""], "it is empty"),
+        (["-m", ""], "--model is empty"),
+        (["--results-dir", ""], "--results-dir is empty"),
         (["extra"], "unexpected extra argument"),
     ],
 )

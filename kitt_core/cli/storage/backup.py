@@ -11,7 +11,7 @@ from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.lazy import HintedUsageError
 from kitt_core.cli.messages import counted
 from kitt_core.cli.progress import progress_bar
-from kitt_core.cli.render import OutputName, open_output, output_options, write_object
+from kitt_core.cli.render import open_output, output_options, write_object
 from kitt_core.cli.storage.reports import failed_values, say_failed
 from kitt_core.errors import ConfigurationError
 from kitt_core.files import is_part_of
@@ -23,7 +23,7 @@ _SOME_FAILED = 1
 
 
 @click.command()
-@click.argument("file", metavar="FILE", type=OutputName(path_type=Path))
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @output_options
 @pass_state

@@ -22,19 +22,12 @@ from kitt_core.storage.contract import ResultStore
 __all__ = ["copy"]
 
 
-def _named(ctx: click.Context, parameter: click.Parameter, name: str) -> str:
-    if not name:  # it would mean the current directory
-        raise click.BadParameter("the name is empty", ctx, parameter)
-    return name
-
-
 @click.command()
 @click.option(
     "--to",
     "to",
     metavar="NAME|URI",
     required=True,
-    callback=_named,
     shell_complete=complete_backend,
     help="The store to copy to: a backend's name, a URI such as json:///dir, or a path.",
 )

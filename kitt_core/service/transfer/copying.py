@@ -262,7 +262,7 @@ class Copying:
                     run.id,
                     StoreUnavailableError(
                         f"it was written to {self._target.location} but {what}, expected {run.sha256[:12]}…",
-                        hint="check that store with `kitt storage verify`",
+                        hint="check that store: `storage verify`, with it as --backend, finds damage",
                     ),
                 )
                 continue

@@ -10,6 +10,7 @@ from typing import BinaryIO, Final, NoReturn
 from attrs import Factory, define, field, frozen
 
 from kitt_core.errors import InputNotFoundError, InvalidDocumentError, KittError, RunExistsError
+from kitt_core.files import check_readable
 from kitt_core.plugins.loading import IMPORTERS, PluginManager
 from kitt_core.plugins.records import ImportCandidate, Importer
 from kitt_core.runs.checking import check_run
@@ -214,6 +215,7 @@ def _of_path(
     if text == STANDARD_INPUT:
         yield from _of_stream(standard_input or sys.stdin.buffer, "standard input", importers)
     elif not path.is_file() and not path.is_dir():  # a pipe, such as the shell's <(…)
+        check_readable(path)
         with path.open("rb") as stream:
             yield from _of_stream(stream, text, importers)
     else:

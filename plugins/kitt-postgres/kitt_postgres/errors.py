@@ -90,13 +90,24 @@ _TEXTS: Final[tuple[tuple[str, _Cause], ...]] = (
         ("did not answer in time", "check host and port, or wait longer: -O connect_timeout=30"),
     ),
     (r"SSL|certificate", ("and this client cannot agree on TLS", "check sslmode and the certificates")),
-    (r"session is read-only|not read-only|standby", _STATES["25006"]),
+    (
+        r"server is not in hot standby mode|session is not read-only",
+        (
+            "is a primary that may be written to, but target_session_attrs in the DSN asks for another one",
+            "leave out target_session_attrs, or set it to read-write: KITT has to write",
+        ),
+    ),
+    (r"session is read-only|in hot standby mode", _STATES["25006"]),
     (
         r"service .* not found|definition of service",
         ("is a service that libpq does not know", "check PGSERVICEFILE"),
     ),
 )
-_MISSPELT: Final = re.compile(r'invalid "?(\w+)"? value: "')
+_MISSPELT: Final = re.compile(
+    r'invalid "?(\w+)"? value: "|invalid integer value ".*" for connection option "(\w+)"'
+    r"|bad value for (connect_timeout)",
+    re.DOTALL,
+)
 _CHOICES: Final = {
     "sslmode": "disable, allow, prefer, require, verify-ca or verify-full",
     "gssencmode": "disable, prefer or require",
@@ -105,6 +116,11 @@ _CHOICES: Final = {
     "load_balance_hosts": "disable or random",
     "sslnegotiation": "postgres or direct",
     "sslcertmode": "disable, allow or require",
+    "connect_timeout": "a whole number of seconds",
+    **dict.fromkeys(
+        ("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"), "a whole number"
+    ),
+    "tcp_user_timeout": "a whole number of milliseconds",
 }
 _TRANSIENT: Final = {None, _NOT_LISTENING, _STATES["53300"], _STATES["57P03"]}
 _RETRIED: Final = {"40001", "40P01", "57P01", "57P02", "57P03"}
@@ -184,7 +200,7 @@ def _translation(location: str, error: BaseException) -> KittError:
 def _misspelt(error: psycopg.Error) -> str | None:
     """Return the setting of the DSN whose value libpq refuses before it connects, None for any other error."""
     found = _MISSPELT.search(str(error))
-    return None if found is None else found[1]
+    return None if found is None else found[found.lastindex or 1]
 
 
 def _textual(error: psycopg.Error) -> _Cause | None:

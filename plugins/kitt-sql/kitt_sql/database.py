@@ -224,7 +224,8 @@ class SqlDatabase(abc.ABC):
                 found = "no schema version" if status.version is None else f"schema version {status.version}"
                 return SchemaTooOldError(
                     f"{self.location} has {found}; this KITT needs {SCHEMA_VERSION}",
-                    hint="run `kitt storage migrate`" + (" (it makes a backup first)" if self.paths else ""),
+                    hint="`kitt storage migrate` upgrades it"
+                    + (", after a backup beside it" if self.paths else " in place; it makes no backup"),
                 )
             case SchemaState.FOREIGN:
                 return SchemaTooOldError(

@@ -164,7 +164,7 @@ def test_a_tree_is_not_copied_into_itself(
     ("arguments", "said"),
     [
         ([], "missing option '--to'"),
-        (["--to", ""], "the name is empty"),
+        (["--to", ""], "--to is empty"),
         (["--to", "nope://user:secret@host/x"], "no backend 'nope'"),
         (["--to", "nope"], "no backend 'nope'"),
         (["--to", "sqlite:///c.db", "--to-option", "path=d.db"], "the store is named twice"),

@@ -148,7 +148,7 @@ def test_nothing_is_written_into_a_tree_that_is_the_store(kitt: Kitt, tmp_path: 
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("", "invalid value for '-o' / '--output': the name is empty"),
+        ("", "--output is empty"),
         ("n" * 300 + ".json", "cannot be written: File name too long"),
         ("loop.json", "cannot be written: Too many levels of symbolic links"),
         ("closed/x.json", "cannot be written: Permission denied"),

@@ -66,6 +66,8 @@ def load_tokenizer(given: str) -> ClientTokenizer:
             "the option tokenizer needs the package tokenizers", hint="pip install 'kitt-engines[tokenizer]'"
         ) from error
     path = Path(given).expanduser()
+    if path.exists() and not path.is_file():
+        raise _unusable(given, "it is not a regular file")
     try:
         content = path.read_bytes()
         tokenizer = Tokenizer.from_str(content.decode())
