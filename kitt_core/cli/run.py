@@ -54,7 +54,7 @@ def _directory(ctx: click.Context, parameter: click.Parameter, path: str | None)
 
 
 def _named(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    if value == "":  # an unset shell variable
+    if value is not None and not value.strip():  # an unset shell variable
         raise click.BadParameter("it is empty", ctx, parameter)
     return value
 
@@ -79,6 +79,12 @@ def _complete_benchmark(_ctx: click.Context, _parameter: click.Parameter, incomp
 @click.option("-m", "--model", callback=_named, help="The model, as the engine calls it.")
 @click.option("-s", "--suite", help="The benchmarks to run: quick, standard or performance [quick].")
 @click.option("--base-url", metavar="URL", help="The server, for engines that need one.")
+@click.option(
+    "--engine-name",
+    metavar="NAME",
+    callback=_named,
+    help="The inference engine that the run is stored under, where it can't be detected: vllm, sglang, …",
+)
 @click.option(
     "--engine-option",
     "engine_options",
@@ -153,6 +159,7 @@ def run(
     model: str | None,
     suite: str | None,
     base_url: str | None,
+    engine_name: str | None,
     engine_options: dict[str, str],
     labels: dict[str, str],
     runs: int | None,
@@ -209,6 +216,7 @@ def run(
         results_dir=expanded(settings.run("results_dir", results_dir)),
         options=RunOptions(skip_warmup=skip_warmup, runs_override=runs),
         labels=labels,
+        engine_name=engine_name,
     )
     if output is not None and str(output) != "-":
         check_writable(output)

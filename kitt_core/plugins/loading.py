@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -79,6 +80,11 @@ _INSTALL: Final = {
     "apple": "kitt-hardware",
 }
 """Name to the distribution that provides it, for hints: the only place where the core knows its plugins."""
+
+_SERVERS: Final = dict.fromkeys(
+    ("vllm", "sglang", "tgi", "llamacpp", "ollama", "lmstudio", "trtllm", "tensorrtllm", "lmdeploy"), "openai"
+)
+"""Inference servers, without punctuation, and the engine that measures them."""
 
 
 @frozen
@@ -349,6 +355,12 @@ class PluginManager:
             return PluginError(f"{kind.name} {name} is disabled", hint=f"remove it from {_DISABLED}")
         installed = self.names(kind)
         hint = f"pip install {_INSTALL[name]}" if name in _INSTALL else nearest(name, installed)
+        server = re.sub("[-_. ]", "", name.lower())
+        if kind is ENGINES and server in _SERVERS:
+            through = _SERVERS[server]
+            hint = f"a server is measured with -e {through} --base-url URL; the run's engine is then detected"
+            if through not in installed:
+                hint = f"pip install {_INSTALL[through]}; {hint}"
         return PluginError(f"no {kind.name} {name!r}; installed: {', '.join(installed) or 'none'}", hint=hint)
 
 

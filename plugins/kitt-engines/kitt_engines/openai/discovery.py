@@ -1,25 +1,25 @@
-"""Finding the server and the model before anything is measured; which server and version it is."""
+"""Finding the server and the model before anything is measured."""
 
 from __future__ import annotations
 
 import asyncio
 import difflib
 import json
-from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from kitt_core.errors import ConfigurationError, EngineError
 from kitt_engines.openai.client_tokenizer import load_tokenizer
 from kitt_engines.openai.connections import capped_body, open_connections, timeouts
 from kitt_engines.openai.failures import Failures, Sanitizer
+from kitt_engines.openai.identity import ServerIdentity, identify
 from kitt_engines.openai.options import OpenAIOptions
 from kitt_engines.openai.session import OpenAISession
 
-__all__ = ["ServerIdentity", "identify", "open_session"]
+__all__ = ["open_session"]
 
 _PATIENCE: Final = 9.0
 """Seconds in which a server must be found: the documentation promises a message within ten."""
@@ -179,99 +179,3 @@ def _identity(listed: _Listed, model: str) -> ServerIdentity:
     models = listed.models or ()
     entry = next((entry for entry in models if entry["id"] == model), models[0] if models else {})
     return ServerIdentity(header=listed.header, entry=entry)
-
-
-_IDENTITY_PATIENCE: Final = 1.5
-"""Seconds for all version requests together."""
-_LIMIT: Final = 1_048_576
-
-
-@frozen
-class _Probe:
-    """Where a server reports its version; ``proof`` is a key that only this kind of server has in its answer."""
-
-    path: str
-    key: str = "version"
-    proof: str | None = None
-
-
-_PROBES: Final = {
-    "vllm": _Probe("/version"),
-    "sglang": _Probe("/get_server_info"),
-    "llama.cpp": _Probe("/props", key="build_info"),
-    "ollama": _Probe("/api/version"),
-    "tgi": _Probe("/info", proof="model_id"),
-}
-_SIGNATURES: Final = {
-    "vllm": "vllm",
-    "sglang": "sglang",
-    "llamacpp": "llama.cpp",
-    "library": "ollama",
-    "organization_owner": "lm-studio",
-}
-"""Servers by what they write into ``owned_by`` in their list of models."""
-_HEADERS: Final = {"llama.cpp": "llama.cpp", "ollama": "ollama"}
-"""Servers by the header ``Server``."""
-_COMMON: Final = ("vllm", "ollama", "tgi")
-"""The paths to try when nothing names the server. Others use vLLM's path as well, so it proves nothing."""
-
-
-@frozen
-class ServerIdentity:
-    """What the answer to ``/models`` says about the server. Nothing standardises this.
-
-    Attributes:
-        header: The header ``Server``.
-        entry: The model's entry in the list.
-    """
-
-    header: str = ""
-    entry: Mapping[str, Any] = field(factory=dict, repr=False)
-
-    @property
-    def name(self) -> str | None:
-        """The server's name, None if it does not give one."""
-        owner = self.entry.get("owned_by")
-        if isinstance(owner, str) and owner in _SIGNATURES:
-            return _SIGNATURES[owner]
-        return _HEADERS.get(self.header.partition("/")[0].strip().lower())
-
-
-async def identify(
-    http: aiohttp.ClientSession, base_url: str, identity: ServerIdentity, sanitize: Sanitizer
-) -> dict[str, Any]:
-    """Return what is known about the server: ``name``, ``version``, ``header``, ``max_model_len``; never fails."""
-    facts: dict[str, Any] = {}
-    name, version = identity.name, None
-    # No server has its version below /v1.
-    root = base_url.removesuffix("/v1")
-    candidates = [name] if name is not None else list(_COMMON)
-    probes = {each: _PROBES[each] for each in candidates if each in _PROBES}
-    answers = await asyncio.gather(*(_fetch_object(http, root + probe.path) for probe in probes.values()))
-    for (candidate, probe), answer in zip(probes.items(), answers, strict=True):
-        found = answer.get(probe.key)
-        if version is None and isinstance(found, str) and found and (probe.proof is None or probe.proof in answer):
-            version = sanitize(found)
-            name = name or (candidate if candidate != "vllm" else None)
-    if name is not None:
-        facts["name"] = name
-    if version is not None:
-        facts["version"] = version
-    if identity.header:
-        facts["header"] = sanitize(identity.header)
-    length = identity.entry.get("max_model_len")
-    if type(length) is int:
-        facts["max_model_len"] = length
-    return facts
-
-
-async def _fetch_object(http: aiohttp.ClientSession, url: str) -> dict[str, Any]:
-    """Return the JSON object at ``url``; an empty one if there is none."""
-    try:
-        async with asyncio.timeout(_IDENTITY_PATIENCE), http.get(url, allow_redirects=False) as response:
-            if response.status != 200:
-                return {}
-            found = json.loads(await capped_body(response, _LIMIT))
-    except (aiohttp.ClientError, OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -59,6 +59,7 @@ class OpenAISession(EngineSession):
         self._head_timeout = options.connect_timeout + options.read_timeout
         self._url = options.base_url + _PATHS[options.api]
         self._server = dict(server)
+        self.inference_engine = server.get("name")
         self._failures = failures
         self._tokenizer = tokenizer
         self._sanitize: Sanitizer = failures.sanitize

@@ -20,7 +20,7 @@ from typing import Any, Final
 import attrs
 from aiohttp import web
 
-from kitt_engines.testing.behaviour import Behaviour, Fault, fault_for
+from kitt_engines.testing.behaviour import SERVERS, Behaviour, Fault, ServerKind, fault_for
 from kitt_engines.testing.wire_format import AnswerBytes, error_body, prompt_of, refusal_body, whole_answer
 
 __all__ = ["ScriptedServer", "main"]
@@ -29,14 +29,7 @@ _STATUSES: Final = {Fault.UNAUTHORIZED, Fault.NO_MODEL, Fault.BUSY, Fault.ERROR,
 _FOREVER: Final = 86_400.0
 _COMMENT_EVERY: Final = 0.02
 _KEPT: Final = 10_000
-_OWNERS: Final = {"vllm": "vllm", "sglang": "sglang", "llama.cpp": "llamacpp", "ollama": "library"}
-_VERSION_PATHS: Final = {
-    "vllm": ("/version", "version"),
-    "sglang": ("/get_server_info", "version"),
-    "llama.cpp": ("/props", "build_info"),
-    "ollama": ("/api/version", "version"),
-    "tgi": ("/info", "version"),
-}
+_UNKNOWN: Final = ServerKind("nobody")
 _STREAM: Final = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
 
 
@@ -62,9 +55,14 @@ class ScriptedServer:
         app.router.add_get("/control/requests", self._requests)
         app.router.add_get("/control/state", self._state)
         app.router.add_post("/control/behaviour", self._change)
-        for path, _ in _VERSION_PATHS.values():
+        for path in {kind.path for kind in SERVERS.values() if kind.path}:
             app.router.add_get(path, self._version)
+        app.on_response_prepare.append(self._sign)
         return app
+
+    async def _sign(self, _: web.Request, response: web.StreamResponse) -> None:
+        if self._behaviour.header:
+            response.headers["Server"] = self._behaviour.header
 
     async def _requests(self, _: web.Request) -> web.Response:
         return web.json_response(self._records)
@@ -87,7 +85,7 @@ class ScriptedServer:
             return refused
         if self._behaviour.no_model_list:
             return web.json_response(error_body("not found", 404), status=404)
-        owner = _OWNERS.get(self._behaviour.identity, "nobody")
+        owner = self._behaviour.owned_by or SERVERS.get(self._behaviour.identity, _UNKNOWN).owned_by
         data = [
             {"id": name, "object": "model", "created": 1, "owned_by": owner, "max_model_len": 4096}
             for name in self._behaviour.models
@@ -95,10 +93,10 @@ class ScriptedServer:
         return web.json_response({"object": "list", "data": data})
 
     async def _version(self, request: web.Request) -> web.Response:
-        path, key = _VERSION_PATHS.get(self._behaviour.identity, ("", ""))
-        if request.path != path:
+        kind = SERVERS.get(self._behaviour.identity, _UNKNOWN)
+        if request.path != kind.path:
             return web.json_response(error_body("not found", 404), status=404)
-        return web.json_response({key: self._behaviour.version, "model_id": self._behaviour.models[0]})
+        return web.json_response({kind.key: self._behaviour.version, **kind.further})
 
     def _unauthorized(self, request: web.Request) -> web.Response | None:
         given = request.headers.get("Authorization", "")
