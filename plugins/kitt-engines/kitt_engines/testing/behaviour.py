@@ -105,8 +105,13 @@ class Behaviour:
         no_model_list: Whether ``/v1/models`` is missing.
         api_key: The key that requests must carry; empty for none.
         refuse: Request fields that are refused.
-        refusal: How they are refused: ``openai`` (400 that names the field), ``fastapi`` (422) or ``plain`` (400
-            without a reason).
+        refusal: How they are refused: ``openai`` (400 that names the field), ``fastapi`` (422), ``plain`` (400
+            without a reason), or a status with which the field is named: ``200``, ``404`` or ``500``.
+        redirect: Where requests for answers are redirected to; a path or a URL. ``/moved/…`` is served as well.
+        redirect_status: The status of that.
+        list_answer: The body of ``/v1/models`` instead of the models.
+        list_status: The status of that.
+        content_type: What streams are labelled as.
         faults: Each is ``WHEN=WHAT``: a request's number (from 1), a text in its prompt or ``*``; and a `Fault`.
         fault_after: Number of chunks before a fault in mid-stream.
         retry_after: Seconds in the header ``Retry-After`` of 429 and 503.
@@ -142,8 +147,15 @@ class Behaviour:
     )
     refusal: str = field(
         default="openai",
-        validator=validators.in_({"openai", "fastapi", "plain"}),
-        metadata=_options("how fields are refused: openai, fastapi or plain"),
+        validator=validators.in_({"openai", "fastapi", "plain", "200", "404", "500"}),
+        metadata=_options("how fields are refused: openai, fastapi, plain, 200, 404 or 500"),
+    )
+    redirect: str = field(default="", metadata=_options("where requests are redirected to"))
+    redirect_status: int = field(default=307, metadata=_options("the status of redirections"))
+    list_answer: str = field(default="", metadata=_options("the body of /v1/models"))
+    list_status: int = field(default=200, metadata=_options("the status of /v1/models"))
+    content_type: str = field(
+        default="text/event-stream; charset=utf-8", metadata=_options("what streams are labelled as")
     )
     faults: tuple[str, ...] = field(
         default=(),
