@@ -116,8 +116,7 @@ def test_a_field_that_is_refused_by_name_is_left_out_from_then_on(
     with caplog.at_level(logging.WARNING):
         assert with_session(twice) == [name]
     asked = [name in received["body"] for received in server.probes()]
-    assert asked[:2] == [True, False]
-    assert len(asked) <= (8 if refusal == "plain" else 2)
+    assert asked == [True, False] or (refusal == "plain" and len(asked) <= 8)
     assert [name in received["body"] for received in server.requests()] == [False, False]
     assert [name in record.message for record in caplog.records] == [True]
 

@@ -267,7 +267,7 @@ class OpenAISession(EngineSession):
         if kind not in {"application/json", "text/html"}:
             return b""
         received = b""
-        while not received.strip(_BLANK):
+        while not received.strip(_BLANK) and len(received) < _BODY_LIMIT:
             part = await self._receive(response)
             if not part:
                 break
