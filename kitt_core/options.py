@@ -119,13 +119,14 @@ def not_empty(value: T, what: str, *, cure: str = "leave it out") -> T:
     return value
 
 
-def build_options(options: type[Any], values: Mapping[str, Any], owner: str) -> Any:
+def build_options(options: type[Any], values: Mapping[str, Any], owner: str, *, flag: str = "-O") -> Any:
     """Return an ``options`` object with the ``values``, strings converted to the fields' types.
 
     Args:
         options: The attrs class.
         values: By option name; strings (from flags and the environment) or typed values (from files and code).
         owner: What messages call the owner of the options, such as ``backend sqlite``.
+        flag: The flag that sets one of them.
 
     Raises:
         ConfigurationError: An option is unknown, missing, empty or of the wrong type.
@@ -139,7 +140,7 @@ def build_options(options: type[Any], values: Mapping[str, Any], owner: str) -> 
     arguments = {name: _converted(known[name], value, owner) for name, value in values.items()}
     for field in attrs.fields(options):
         if field.default is attrs.NOTHING and field.name not in arguments:
-            hint = f"give -O {field.name}=…" + (f" or set {env}" if (env := known[field.name].env) else "")
+            hint = f"give {flag} {field.name}=…" + (f" or set {env}" if (env := known[field.name].env) else "")
             raise ConfigurationError(f"{owner} needs the option {field.name}", hint=hint)
     try:
         return options(**arguments)

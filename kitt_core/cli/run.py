@@ -74,6 +74,11 @@ def _complete_benchmark(_ctx: click.Context, _parameter: click.Parameter, incomp
 @click.option("-s", "--suite", help="The benchmarks to run: quick, standard or performance [quick].")
 @click.option("--base-url", metavar="URL", help="The server, for engines that need one.")
 @click.option(
+    "--engine-name",
+    metavar="NAME",
+    help="The inference engine that the run is stored under, where it can't be detected: vllm, sglang, …",
+)
+@click.option(
     "--engine-option",
     "engine_options",
     metavar="KEY=VALUE",
@@ -146,6 +151,7 @@ def run(
     model: str | None,
     suite: str | None,
     base_url: str | None,
+    engine_name: str | None,
     engine_options: dict[str, str],
     labels: dict[str, str],
     runs: int | None,
@@ -202,6 +208,7 @@ def run(
         results_dir=expanded(settings.run("results_dir", results_dir)),
         options=RunOptions(skip_warmup=skip_warmup, runs_override=runs),
         labels=labels,
+        engine_name=engine_name,
     )
     if output is not None and str(output) != "-":
         check_writable(output)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
@@ -80,6 +81,11 @@ _INSTALL: Final = {
     "apple": "kitt-hardware",
 }
 """Name to the distribution that provides it, for hints: the only place where the core knows its plugins."""
+
+_SERVERS: Final = dict.fromkeys(
+    ("vllm", "sglang", "tgi", "llamacpp", "ollama", "lmstudio", "trtllm", "tensorrtllm", "lmdeploy"), "openai"
+)
+"""Inference servers, without punctuation, and the engine that measures them."""
 
 
 @frozen
@@ -358,6 +364,12 @@ class PluginManager:
             else "`kitt plugins list` shows what is installed and what is broken"
         )
         hint = f"pip install {_INSTALL[name]}" if name in _INSTALL else hint
+        server = re.sub("[-_. ]", "", name.lower())
+        if kind is ENGINES and server in _SERVERS:
+            through = _SERVERS[server]
+            hint = f"a server is measured with -e {through} --base-url URL; the run's engine is then detected"
+            if through not in installed:
+                hint = f"pip install {_INSTALL[through]}; {hint}"
         return PluginError(f"no {kind.name} {name!r}; installed: {', '.join(installed) or 'none'}", hint=hint)
 
 

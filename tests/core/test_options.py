@@ -116,6 +116,9 @@ def test_a_missing_option_has_its_cure() -> None:
     with pytest.raises(ConfigurationError, match="backend x needs the option path") as caught:
         build_options(Options, {}, "backend x")
     assert caught.value.hint == "give -O path=… or set X_PATH"
+    with pytest.raises(ConfigurationError) as caught:
+        build_options(Options, {}, "engine x", flag="--engine-option")
+    assert caught.value.hint == "give --engine-option path=… or set X_PATH"
 
 
 def test_the_classes_own_checks_are_configuration_errors() -> None:
