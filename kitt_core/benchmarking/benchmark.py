@@ -10,6 +10,7 @@ from attrs import Factory, evolve, frozen
 
 from kitt_core.benchmarking.load import ClosedLoop, LoadResult, client_metrics, client_warnings, failure_lines
 from kitt_core.benchmarking.samples import CHUNKS, RequestSample, SampleObserver, rounded
+from kitt_core.benchmarking.streaming import Metrics, streaming_warnings
 from kitt_core.benchmarking.workload import Workload, WorkloadChanges
 
 __all__ = [
@@ -21,10 +22,6 @@ __all__ = [
     "token_count_source",
     "token_warnings",
 ]
-
-Metric = float | Mapping[str, "Metric"]
-Metrics = dict[str, Metric]
-"""Numbers by name; a nested object becomes dotted names in the store (``ttft_ms.p99``)."""
 
 
 @frozen
@@ -94,6 +91,7 @@ class Phases:
             not_measured=not_measured or {},
             warnings=[
                 *client_warnings(share),
+                *(streaming_warnings(self.measured.successful) if counts_tokens else ()),
                 *(token_warnings(self.measured.successful) if counts_tokens else ()),
             ],
             token_count_source=token_count_source(self.measured.successful) if counts_tokens else None,

@@ -16,9 +16,10 @@ from kitt_core.benchmarking.benchmark import (
     token_count_source,
     token_warnings,
 )
-from kitt_core.benchmarking.latency import ONE_AT_A_TIME, streaming_metrics
+from kitt_core.benchmarking.latency import ONE_AT_A_TIME
 from kitt_core.benchmarking.load import ClosedLoop, LoadResult, client_metrics, client_warnings, failure_lines
 from kitt_core.benchmarking.samples import RequestSample, SampleObserver
+from kitt_core.benchmarking.streaming import streaming_metrics, streaming_warnings
 from kitt_core.benchmarking.throughput import load_rates
 from kitt_core.benchmarking.workload import ROUNDS, Workload, WorkloadChanges
 
@@ -133,6 +134,7 @@ class _Levels:
         self._missing |= {f"{name}.{metric}": why for metric, why in (uncounted | missing).items()}
         where = _at(level)
         self._warnings += client_warnings(measured.client_busy_share, where=where)
+        self._warnings += streaming_warnings(measured.successful, where=where)
         self._samples += measured.successful
         rate = rates.get("output_token_throughput")
         if isinstance(rate, float) and measured.successful and (self._best is None or rate > self._best[0]):
