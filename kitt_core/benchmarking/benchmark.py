@@ -37,6 +37,9 @@ class BenchmarkOutcome:
         token_count_source: Who counted the output tokens, None if no count was needed.
         skipped: Why nothing was measured at all, None if something was.
         gave_up: After how many failures it stopped sending, as a sentence; None if it did not.
+        incomplete: How many of its requests were measured if the run ended in it, as ``43 of 400 requests``.
+        stopped: What ended it before all requests were answered, None if nothing did. The metrics are those of
+            the requests that were answered until then.
     """
 
     metrics: Metrics = Factory(dict)
@@ -47,6 +50,8 @@ class BenchmarkOutcome:
     token_count_source: str | None = None
     skipped: str | None = None
     gave_up: str | None = None
+    incomplete: str | None = None
+    stopped: BaseException | None = None
 
 
 @frozen
@@ -62,6 +67,11 @@ class Phases:
     warmups: LoadResult
     measured: LoadResult
     planned: int
+
+    @property
+    def stopped(self) -> BaseException | None:
+        """What ended the loads early, None if nothing did."""
+        return self.warmups.stopped or self.measured.stopped
 
     @property
     def gave_up(self) -> str | None:
@@ -96,6 +106,7 @@ class Phases:
             ],
             token_count_source=token_count_source(self.measured.successful) if counts_tokens else None,
             gave_up=self.gave_up,
+            stopped=self.stopped,
         )
 
 
@@ -137,7 +148,7 @@ class Benchmark(abc.ABC):
         return evolve(self, workload=changes.applied(self.workload, overlapping=self.overlapping))
 
     def failure_lines(self, samples: Sequence[RequestSample]) -> list[str]:
-        """Return one line for each measured request that failed, for a benchmark that was cut short."""
+        """Return one line for each measured request that failed, for a benchmark that a defect has ended."""
         return failure_lines(samples)
 
     @abc.abstractmethod
@@ -157,15 +168,16 @@ class Benchmark(abc.ABC):
             on_sample: Called with each measured request when it ends.
             on_warmup: Called with each warm-up request when it ends.
 
-        Raises:
-            EngineLostError: The engine was lost.
+        Returns:
+            What was found; if the load ended early, in the requests that were answered until then, with the cause
+            in `BenchmarkOutcome.stopped`.
         """
 
     async def _warm_up(self, load: ClosedLoop, *, wanted: bool, on_warmup: SampleObserver) -> LoadResult:
         return await load.run(self.workload.warmup_requests() if wanted else (), on_sample=on_warmup)
 
     async def _measure(self, load: ClosedLoop, warmups: LoadResult, *, on_sample: SampleObserver) -> Phases:
-        hopeless = warmups.gave_up_after is not None
+        hopeless = warmups.gave_up_after is not None or warmups.stopped is not None
         measured = await load.run(
             () if hopeless else self.workload.measured_requests(),
             concurrency=self.concurrency(load),
