@@ -194,10 +194,15 @@ def _benchmarks(document: Mapping[str, Any], reader: _Reader) -> Iterator[Benchm
             test_name=reader.text(entry, "test_name", path),
             test_version=reader.text(entry, "test_version", path, "1.0.0"),
             run_number=reader.integer(entry, "run_number", path, 1),
-            passed=reader.flag(entry, "passed", path),
+            passed=_entry_passed(entry, path, reader),
             timestamp=reader.time(entry, "timestamp", path),
             metrics=_metrics(entry, path, reader),
         )
+
+
+def _entry_passed(entry: Mapping[str, Any], path: str, reader: _Reader) -> bool | None:
+    passed = reader.flag(entry, "passed", path)
+    return None if entry.get("skipped") else passed
 
 
 def _metrics(entry: Mapping[str, Any], path: str, reader: _Reader) -> tuple[MetricRow, ...]:

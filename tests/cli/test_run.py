@@ -324,7 +324,14 @@ def test_a_busy_load_generator_is_warned_of_once(
 def test_a_benchmark_that_is_skipped_says_why(kitt: Kitt, plugin: Plugin) -> None:
     options = ["-s", "standard", "--benchmark", "streaming_latency"]
     reason = "the engine answers one request at a time, which latency measures"
-    assert f"streaming_latency\t1\tskipped\t{reason}" in kitt("run", *options).out
+    answer = kitt("run", *options)
+    assert f"streaming_latency\t1\tskipped\t{reason}" in answer.out
+    assert answer.code == 1, "nothing was measured"
+    assert f"nothing was measured: every benchmark was skipped: {reason}" in answer.err
+    (summary,) = Path("kitt-results").rglob("summary.md")
+    assert "**Status:** FAILED (0/1, 1 skipped)" in summary.read_text()
+    assert "| streaming_latency | 1 | SKIP | - |" in summary.read_text()
+    assert f"- Skipped: {reason}" in summary.read_text()
     assert json.loads(kitt("run", *options, "--format", "json").out)["benchmarks"][0]["skipped"] == reason
 
 

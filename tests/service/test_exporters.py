@@ -81,11 +81,11 @@ def test_csv_has_a_row_per_entry_and_columns_in_the_order_first_seen() -> None:
     assert text.splitlines() == [
         (
             "run_id,model,engine,suite_name,timestamp,kitt_version,"
-            "test_name,test_version,run_number,passed,avg_tps,ttft_ms.p50,late"
+            "test_name,test_version,run_number,passed,skipped,avg_tps,ttft_ms.p50,late"
         ),
-        "run-1,m,e,s,2025-07-30T10:06:27.000000+00:00,1.8.1,throughput,1.0.0,1,true,40,1.25,",
-        "run-1,m,e,s,2025-07-30T10:06:27.000000+00:00,1.8.1,throughput,1.0.0,2,false,,,-1",
-        "run-2,n,e,,,,throughput,1.0.0,1,true,0.1,,",
+        "run-1,m,e,s,2025-07-30T10:06:27.000000+00:00,1.8.1,throughput,1.0.0,1,true,,40,1.25,",
+        "run-1,m,e,s,2025-07-30T10:06:27.000000+00:00,1.8.1,throughput,1.0.0,2,false,,,,-1",
+        "run-2,n,e,,,,throughput,1.0.0,1,true,,0.1,,",
     ]
 
 
@@ -165,3 +165,21 @@ def test_text_in_markdown_is_never_markup(text: str, shown: str) -> None:
     lines = written(write_markdown, run).decode().splitlines()
     assert lines[0].startswith(f"### {shown} · ")
     assert lines[-1] == f"| `throughput` | {shown} | 1 |"
+
+
+def test_a_skipped_entry_is_shown_as_such() -> None:
+    run = stored(
+        {
+            "model": "m",
+            "engine": "e",
+            "passed": True,
+            "total_benchmarks": 2,
+            "passed_count": 1,
+            "results": [entry(), entry(test_name="memory", skipped="no readings", metrics={"skipped": 1})],
+        }
+    )
+    assert [(row["passed"], row["skipped"]) for row in cells(run)] == [("true", ""), ("", "no readings")]
+    assert cells(run)[1]["metrics.skipped"] == "1"
+    text = written(write_markdown, run).decode()
+    assert "PASSED (1/2, 1 skipped)" in text
+    assert "| `memory` |  | skipped |" in text

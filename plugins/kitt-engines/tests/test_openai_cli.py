@@ -92,7 +92,9 @@ def everything_written(directory: Path) -> bytes:
 def test_a_run_is_stored_and_says_what_it_measured(kitt: Kitt, server: RunningServer) -> None:
     server.configure(ttft=0.01, gap=0.001, identity="vllm", version="0.11.0")
     done = kitt("run", "-e", "openai", "--base-url", server.root, "--runs", "1")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
+    busy = ("the load generator was busy", "arrived in one read")  # what a busy machine may add
+    assert [line for line in done.stderr.splitlines() if not any(reason in line for reason in busy)] == []
     document = kitt.document()
     assert (document["engine"], document["model"], document["passed"]) == ("vllm", "test-model", True)
     assert document["engine_info"]["server"]["name"] == "vllm"

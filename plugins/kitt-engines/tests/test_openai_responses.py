@@ -116,7 +116,7 @@ def test_a_server_that_keeps_a_response_open_is_waited_for_once(monkeypatch: pyt
 
     async def twice() -> list[bool]:
         reuse = ConnectionReuse()
-        return [await reuse.possible(Response()) for _ in range(2)]  # type: ignore[arg-type]  # all that is used
+        return [await reuse.possible(Response(), bytearray()) for _ in range(2)]  # type: ignore[arg-type]  # all that is used
 
     assert asyncio.run(twice()) == [False, False]
     assert Response.content.reads == 1

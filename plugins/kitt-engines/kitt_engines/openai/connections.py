@@ -24,6 +24,9 @@ _PORTS: Final = {"http": 80, "https": 443}
 _END_OF_RESPONSE: Final = 0.05
 """Seconds that a server has after ``[DONE]`` to end the response, so that its connection can be reused."""
 
+_LATE_KEPT: Final = 65_536
+"""Bytes that are kept of what comes after the end of an answer."""
+
 
 def open_connections(options: OpenAIOptions) -> aiohttp.ClientSession:
     """Return an HTTP client that measures the server and nothing else."""
@@ -99,16 +102,20 @@ class ConnectionReuse:
     def __init__(self) -> None:
         self._worth_waiting = True
 
-    async def possible(self, response: aiohttp.ClientResponse) -> bool:
-        """Return whether the response has ended, or ends within a moment."""
+    async def possible(self, response: aiohttp.ClientResponse, late: bytearray) -> bool:
+        """Return whether the response has ended, or ends within a moment; add what arrives until then to ``late``.
+
+        Some servers send token counts after ``[DONE]``.
+        """
         if response.content.at_eof():
             return True
         if not self._worth_waiting:
             return False
         try:
             async with asyncio.timeout(_END_OF_RESPONSE):
-                while await response.content.readany():
-                    pass
+                while received := await response.content.readany():
+                    if len(late) < _LATE_KEPT:
+                        late += received
         except TimeoutError:
             self._worth_waiting = False
             return False

@@ -14,9 +14,10 @@ from attrs import field, frozen
 from kitt_core.errors import EngineError, EngineLostError
 from kitt_core.redaction import REDACTED, without_secrets
 
-__all__ = ["Failures", "Sanitizer", "is_connection_failure", "message_in"]
+__all__ = ["Failures", "Sanitizer", "is_connection_failure", "is_error", "message_in"]
 
 _LONGEST: Final = 180
+_LEAST_STATUS: Final = 400
 _READ: Final = 4096
 """Characters that are read: a server may send megabytes, and other requests are waiting."""
 _OURS: Final = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
@@ -73,7 +74,7 @@ def _message(found: Any) -> str:
         return "; ".join(filter(None, map(_message, found)))
     if not isinstance(found, dict):
         return ""
-    for key in ("error", "message", "detail", "msg"):
+    for key in ("error", "errors", "message", "error_message", "detail", "msg"):
         message = _message(found.get(key))
         if message:
             place = found.get("loc") if key == "msg" else found.get("param") if key == "message" else None
@@ -84,6 +85,21 @@ def _message(found: Any) -> str:
 def _at(place: Any, message: str) -> str:
     name = ".".join(map(str, place)) if isinstance(place, list) else place
     return f"{name}: {message}" if isinstance(name, str) and name and name not in message else message
+
+
+def is_error(found: dict[str, Any]) -> bool:
+    """Return whether an event of a stream reports that the request failed, in any of the usual forms."""
+    if any(found.get(name) for name in ("error", "errors", "error_message", "error_code")):
+        return True
+    kinds = [kind.lower() for name in ("object", "type", "status") if isinstance(kind := found.get(name), str)]
+    if "error" in kinds:
+        return True
+    if found.get("choices") or not any(found.get(name) for name in ("message", "detail", "msg")):
+        return False
+    if any(kind.endswith("error") for kind in kinds):
+        return True
+    codes = (found.get(name) for name in ("code", "status", "status_code"))
+    return bool(found.get("detail")) or any(type(code) is int and code >= _LEAST_STATUS for code in codes)
 
 
 def is_connection_failure(error: BaseException) -> bool:

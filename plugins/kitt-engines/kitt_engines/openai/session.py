@@ -91,13 +91,14 @@ class OpenAISession(EngineSession):
         """Send the request; yield a chunk for each event with text and a last one with the token counts.
 
         The request is sent again, at most twice and only before any part of an answer has arrived, after a
-        connection failure and when the server says that it is busy (429, 503). That time is part of the request.
+        connection failure and when the server says that it is busy (429, 503). That time is part of the request,
+        whose chunks say how often it was sent again.
 
         Raises:
             EngineError: The request failed.
             EngineLostError: The server can no longer be reached.
         """
-        response = await self._send(request)
+        response, retries = await self._send(request)
         reusable = False
         try:
             pending = await self._check_stream(response)
@@ -108,8 +109,10 @@ class OpenAISession(EngineSession):
             while not answer.complete:
                 received = pending or await self._receive(response)
                 pending = b""
-                for text in answer.feed(received) if received else answer.finish():
-                    yield Chunk(text=text)
+                own_time = True
+                for text, reasoning, _ in answer.feed(received) if received else answer.finish():
+                    yield Chunk(text=text, reasoning=reasoning, own_time=own_time, retries=retries)
+                    own_time = False
                     if self._tokenizer is not None:
                         texts.append(text)
                 if answer.events > events:
@@ -117,6 +120,10 @@ class OpenAISession(EngineSession):
                 elif clock() - last_event > self._options.read_timeout:
                     # Comments can keep a connection alive forever, but are not an answer.
                     raise self._failures.of_connection(TimeoutError())
+            late = bytearray()
+            reusable = await self._reuse.possible(response, late)
+            for _ in (*answer.feed(bytes(late)), *answer.finish()):
+                pass  # nothing but token counts and errors is expected there
             answer.check_content()
             usage = answer.usage
             if usage is None and self._tokenizer is not None:
@@ -124,7 +131,6 @@ class OpenAISession(EngineSession):
             if usage is not None:
                 yield Chunk(text="", usage=usage)
             self._notices.answered(request, answer)
-            reusable = await self._reuse.possible(response)
         finally:
             # A connection on which more may arrive must not serve the next request.
             if reusable:
@@ -146,6 +152,7 @@ class OpenAISession(EngineSession):
             "tokenizer": None if self._tokenizer is None else self._tokenizer.identity,
             "refused_fields": sorted(self._bodies.refused),
             "redirected_to": self._redirected_to,
+            "token_counts_from": self._notices.count_places,
             "answers_ended_early": self._notices.ended_early,
             "retries": self._notices.retries,
             "http_client": f"aiohttp {aiohttp.__version__}",
@@ -162,9 +169,11 @@ class OpenAISession(EngineSession):
         """Close the connections."""
         await self._http.close()
 
-    async def _send(self, request: GenerationRequest) -> aiohttp.ClientResponse:
+    async def _send(self, request: GenerationRequest) -> tuple[aiohttp.ClientResponse, int]:
+        """Return the response, and how often the request was sent before it was answered."""
         without: frozenset[str] = frozenset()
         reasons: list[str] = []
+        refusals = 0
         signs_of_life = self._signs_of_life
         while True:
             body = self._bodies.make(request, without=without)
@@ -180,10 +189,11 @@ class OpenAISession(EngineSession):
             self._signs_of_life += 1
             if response.status == 200:
                 self._accept(body, without, reasons)
-                return response
+                return response, len(reasons) + refusals
             said = await self._refusal(response)
             if dispensable := self._dispensable(response.status, said, body) - without:
                 without |= dispensable
+                refusals += 1
                 continue
             if response.status not in _BUSY or len(reasons) == _RETRIES:
                 raise self._failures.of_status(response.status, said)

@@ -115,6 +115,8 @@ class Behaviour:
         faults: Each is ``WHEN=WHAT``: a request's number (from 1), a text in its prompt or ``*``; and a `Fault`.
         fault_after: Number of chunks before a fault in mid-stream.
         retry_after: Seconds in the header ``Retry-After`` of 429 and 503.
+        body: Parts of a response body that is sent in place of an answer, as it is, each ``gap`` after the one
+            before; for the forms of other servers.
         linger: Seconds for which a response stays open after ``[DONE]``.
         identity: The server that it claims to be: ``vllm``, ``sglang``, ``llama.cpp``, ``ollama``, ``tgi``,
             ``lmstudio``, ``trtllm``, ``lmdeploy``, ``koboldcpp``.
@@ -167,6 +169,11 @@ class Behaviour:
     )
     retry_after: float = field(
         default=0.05, validator=validators.ge(0), metadata=_options("seconds in Retry-After of 429 and 503")
+    )
+    body: tuple[str, ...] = field(
+        default=(),
+        converter=_as_tuple,
+        metadata=_options("a part of a response body to send in place of an answer; repeatable"),
     )
     linger: float = field(
         default=0.0,

@@ -204,9 +204,12 @@ async def _stream(
     arrived: float,
     fault: Fault | None,
 ) -> web.StreamResponse:
-    answer = AnswerBytes.of(behaviour, body, number=number, chat=chat)
     response = web.StreamResponse(headers={"Content-Type": behaviour.content_type, "Cache-Control": "no-cache"})
     await response.prepare(request)
+    if behaviour.body:
+        await _send_chunks(response, [part.encode() for part in behaviour.body], behaviour, arrived, b"")
+        return response
+    answer = AnswerBytes.of(behaviour, body, number=number, chat=chat)
     if fault in {Fault.EMPTY, Fault.DONE_ONLY}:
         if fault is Fault.DONE_ONLY:
             await response.write(b"data: [DONE]\n\n")
