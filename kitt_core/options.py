@@ -19,7 +19,7 @@ from kitt_core.errors import ConfigurationError
 from kitt_core.redaction import REDACTED
 from kitt_core.runs.query import nearest
 
-__all__ = ["Option", "attrs_class", "build_options", "describe_options", "target_option"]
+__all__ = ["Option", "attrs_class", "build_options", "describe_options", "home_expanded", "target_option"]
 
 _TRUE: Final = {"true", "yes", "on", "1"}
 _FALSE: Final = {"false", "no", "off", "0"}
@@ -185,7 +185,17 @@ def _text(value: object) -> str:
 def _path(value: Any) -> Path:
     if value == "":  # it would mean the current directory
         raise ValueError(value)
-    return Path(value).expanduser()
+    return home_expanded(value)
+
+
+def home_expanded(value: str | Path) -> Path:
+    """Return a path, with ``~`` expanded only if the text begins with it: ``./~`` is a directory of that name.
+
+    Raises:
+        RuntimeError: There is no such home directory.
+    """
+    path = Path(value)  # which drops a leading "./"
+    return path.expanduser() if str(value).startswith("~") else path
 
 
 _PLAIN: Final[dict[Any, Callable[[Any], Any]]] = {
