@@ -90,6 +90,7 @@ def _of_run_directory(run: FoundRun) -> ImportCandidate:
         document = run.document()
         # Without run.json the id is derived from the path, which means nothing in another store.
         identity = run.identity() if (run.directory / IDENTITY).is_file() else None
+        attachments = tuple(read_attachments(run))
     except OSError as error:
         return _refused(source, error)
     if identity is not None and (identity.problem or identity.sha256 != codec.digest(document)):
@@ -100,7 +101,7 @@ def _of_run_directory(run: FoundRun) -> ImportCandidate:
         lambda: document,
         run_id=identity.id if identity else None,
         created_at=identity.created_at if identity else None,
-        attachments=tuple(read_attachments(run)),
+        attachments=attachments,
     )
 
 

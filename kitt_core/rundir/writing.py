@@ -15,7 +15,7 @@ from typing import Final
 from kitt_core.errors import RunExistsError, StoreUnavailableError
 from kitt_core.files import sync_directory
 from kitt_core.rundir.content import DOCUMENT, OUTPUTS, OWN_FILES, path_of, render_files
-from kitt_core.rundir.names import INTERNAL_PREFIX, alternative_name
+from kitt_core.rundir.names import INTERNAL_PREFIX, alternative_name, id_suffixes
 from kitt_core.rundir.reading import FoundRun, holds_runs_below, ids_by_digest, locate
 from kitt_core.runs.model import Attachment, CheckedRun
 
@@ -230,9 +230,18 @@ def _chunks(attachment: Attachment) -> Iterator[bytes]:
 
 
 def _refuse_taken(root: Path, run_ids: Collection[str]) -> None:
-    found = locate(root, run_ids, trust_names=True)
+    unread: dict[PurePosixPath, str] = {}
+    found = locate(root, run_ids, trust_names=True, on_skip=unread.__setitem__)
     if found is not None:
         raise RunExistsError(f"run {found[0]} is in {root} already, as {found[1].path}")
+    endings = tuple(suffix for run_id in run_ids for suffix in id_suffixes(run_id))
+    for path, reason in unread.items():
+        if path.name.endswith(
+            endings
+        ):  # stored once more, the run would be there twice when this is readable again
+            raise StoreUnavailableError(
+                f"{root / path} {reason}, and may be the run", hint="make it readable first"
+            )
 
 
 def _commit(root: Path, staged: Sequence[tuple[CheckedRun, Path]]) -> list[Path]:

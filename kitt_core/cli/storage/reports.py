@@ -52,7 +52,7 @@ def say_failed(failed: Sequence[FailedRun], unread: int = 0, *, of: str = "") ->
 
     Args:
         failed: The runs.
-        unread: How many runs the source counted but did not return.
+        unread: How many runs the source counted but did not return, without those that it said to be unreadable.
         of: Whose they are, if there are two stores.
     """
     for run in failed:

@@ -73,6 +73,7 @@ class JSONResultStore(ResultStore):
         self._closed = False
         # A walk through all runs asks for the files of each; finding each again would be a walk of its own.
         self._places: dict[str, FoundRun] = {}
+        self._unread = _Unread()
         for place in (self._root.parent, self._root):
             if _is_a_file(place):
                 raise StoreUnavailableError(
@@ -94,6 +95,11 @@ class JSONResultStore(ResultStore):
     def paths(self) -> tuple[Path, ...]:
         """The tree's root."""
         return (self._root,)
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """What the latest answer lacks because it could not be read."""
+        return tuple(f"{path} {reason}" for path, reason in self._unread.items())
 
     def write_runs(self, runs: Sequence[CheckedRun]) -> None:
         """Store checked runs, each completely and durably; after an error none of them is stored."""
@@ -124,9 +130,19 @@ class JSONResultStore(ResultStore):
             raise StoreUnavailableError(f"run {run_id} in {run.path} cannot be read: {error.strerror}") from error
 
     def attachments(self, run_id: str) -> Iterator[Attachment]:
-        """Yield the files of the run's ``outputs/``."""
+        """Yield the files of the run's ``outputs/``.
+
+        Raises:
+            StoreUnavailableError: The directory can't be read.
+        """
         run = self._located(run_id)
-        return iter(()) if run is None else read_attachments(run)
+        if run is None:
+            return
+        try:
+            yield from read_attachments(run)
+        except OSError as error:
+            what = f"the outputs of run {run_id} in {run.path} cannot be read: {error.strerror}"
+            raise StoreUnavailableError(what) from error
 
     def query(
         self,
@@ -139,34 +155,31 @@ class JSONResultStore(ResultStore):
         """Return the parsed documents that match, in order; walks the tree twice, however many there are."""
         page = self.list_results(filters, order_by=order_by, limit=limit, offset=offset)
         wanted = {summary.id for summary in page}
-        runs = _read_each(find_runs(self._root), lambda run: run.identity().id in wanted)
+        unread = self._unread  # of the listing: the documents are those of the same runs
+        runs = _read_each(find_runs(self._root), lambda run: run.identity().id in wanted, skip=unread.add)
         found = {run.id: codec.parse(run.document) for run in runs} if wanted else {}
         return [found[summary.id] for summary in page if summary.id in found]
 
     def scan(self, filters: Filters = None) -> Iterator[StoredRun]:
         """Yield the runs that match, out of those that existed when the scan began.
 
-        What can't be read is left out, with a warning.
+        What can't be read is left out, with a warning, and is in `unread`.
         """
         wanted = RunFilter.of(filters)
         self._check_open()
-        unread: list[PurePosixPath] = []
+        known, self._unread = self._unread, (unread := _Unread())
+        found = list(find_runs(self._root, on_skip=unread.add))
+        runs = _read_each(found, _identity_test(wanted), self._remember, unread.add)
+        return self._then_warn(fallbacks.select(runs, wanted), unread, known)
 
-        def skip(path: PurePosixPath, reason: str) -> None:
-            if not _is_link(reason):
-                unread.append(path)
-
-        runs = _read_each(list(find_runs(self._root, on_skip=skip)), _identity_test(wanted), self._remember, skip)
-        return self._then_warn(fallbacks.select(runs, wanted), unread)
-
-    def _then_warn(self, runs: Iterator[StoredRun], unread: Sequence[PurePosixPath]) -> Iterator[StoredRun]:
+    def _then_warn(self, runs: Iterator[StoredRun], unread: _Unread, known: _Unread) -> Iterator[StoredRun]:
         yield from runs
-        if unread:
+        if unread and unread != known:
             logger.warning(
                 "%s: %d places cannot be read and are left out, for example %s; `kitt storage verify` says why",
                 self.location,
                 len(unread),
-                unread[0],
+                next(iter(unread)),
             )
 
     def delete_result(self, run_id: str) -> bool:
@@ -214,7 +227,10 @@ class JSONResultStore(ResultStore):
         if noted is not None and _is_there(noted, run_id):
             self._remember(run_id, noted)
             return noted
-        located = locate(self._root, [run_id])
+        unread = _Unread()
+        located = locate(self._root, [run_id], on_skip=unread.add)
+        if located is None:
+            self._unread = unread  # one of these may be the run
         return None if located is None else located[1]
 
     def _remember(self, run_id: str, run: FoundRun) -> None:
@@ -226,6 +242,14 @@ class JSONResultStore(ResultStore):
     def _check_open(self) -> None:
         if self._closed:
             raise StoreUnavailableError(f"{self.location} is closed", hint="open it again")
+
+
+class _Unread(dict[PurePosixPath, str]):
+    """Places that could not be read, and why."""
+
+    def add(self, path: PurePosixPath, reason: str) -> None:
+        if not _is_link(reason):  # links are never followed: nothing behind them is in the tree
+            self[path] = reason
 
 
 def _is_a_file(place: Path) -> bool:
@@ -289,7 +313,8 @@ def _verified(run: FoundRun, check: DocumentCheck, seen: dict[str, FoundRun]) ->
     except FileNotFoundError:
         return
     except OSError as error:
-        yield Finding(None, Severity.DAMAGE, f"{run.path}/{DOCUMENT} cannot be read: {error.strerror}")
+        file = Path(error.filename or DOCUMENT).name
+        yield Finding(None, Severity.DAMAGE, f"{run.path}/{file} cannot be read: {error.strerror}")
         return
     if problem is not None:
         yield Finding(stored.id, Severity.DAMAGE, f"{run.path}: {problem}")

@@ -42,6 +42,7 @@ T = TypeVar("T")
 Plan = tuple[Changes, str, Callable[[str], None]]
 """What a commit changes, its message, and what records it in the index."""
 
+_MARK: Final = (FINGERPRINT.encode(),)
 _FIRST: Final = "Initial commit: KARR results repository"
 _LONGEST_PAUSE_SECONDS: Final = 0.1
 _FOREIGN: Final = f"is a git repository, but not KARR's: it has neither {FINGERPRINT} nor runs"
@@ -74,6 +75,7 @@ class KarrResultStore(ResultStore):
         self._fingerprint = fingerprint
         self._work_tree = work_tree
         self._opened: tuple[Repository, RunIndex] | None = None
+        self._asked: RunIndex | None = None
         self._opening = threading.RLock()
         self._closed = False
 
@@ -86,6 +88,11 @@ class KarrResultStore(ResultStore):
     def paths(self) -> tuple[Path, ...]:
         """The repository."""
         return (self._path,)
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """What the latest answer lacks because it could not be read."""
+        return () if self._asked is None else self._asked.unread
 
     def write_runs(self, checked: Sequence[CheckedRun]) -> None:
         """Store checked runs as one commit."""
@@ -141,7 +148,7 @@ class KarrResultStore(ResultStore):
                         )
                         continue
                     root = repository.commit(tip).tree
-                    if not change.holds_runs() and repository.file(root, FINGERPRINT) is None:
+                    if not change.holds_runs() and repository.find(root, _MARK) is None:
                         raise self._foreign()
                     planned = plan(repository, change, root)
                     if planned is None:
@@ -215,7 +222,7 @@ class KarrResultStore(ResultStore):
         repository, index = opened
         tip = repository.head().tip
         root = None if tip is None else repository.commit(tip).tree
-        if root is not None and repository.file(root, FINGERPRINT) is None and not index.at_tip(index.count):
+        if root is not None and repository.find(root, _MARK) is None and not index.at_tip(index.count):
             return SchemaStatus(version=None, newest=1, state=SchemaState.FOREIGN, notes=(_FOREIGN,))
         return SchemaStatus(version=1, newest=1, size_bytes=size_of(repository.directory))
 
@@ -240,6 +247,7 @@ class KarrResultStore(ResultStore):
                 repository = Repository(self._path)
                 with translated(self._path):
                     self._opened = repository, RunIndex(repository)
+                self._asked = self._opened[1]
             return self._opened
 
     def _made(self) -> tuple[Repository, RunIndex]:

@@ -65,8 +65,8 @@ def object_id(kind: bytes, content: bytes) -> str:
 def person(config: Config, role: str, moment: datetime) -> bytes:
     """Return the text of a commit that says who made it (``AUTHOR`` or ``COMMITTER``) and when.
 
-    The name is the one that git would use, from the environment or its configuration, else KITT's own: a finished
-    run must not be lost because a machine has no git configuration.
+    The name is from the environment or git's configuration, as far as dulwich follows it, else KITT's own: a
+    finished run must not be lost because a machine has no git configuration.
     """
     found = []
     for part, default in _DEFAULTS.items():
