@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, NoReturn
 
+from kitt_core._builtin.lines import from_line
 from kitt_core.errors import InvalidDocumentError
 from kitt_core.hookspecs import hookimpl
 from kitt_core.plugins.records import ImportCandidate, Importer, Registry
@@ -50,7 +51,7 @@ def find(path: Path) -> Iterator[ImportCandidate]:
     elif path.suffix.lower() == _LINES:
         yield from _in_lines_file(path)
     else:
-        yield ImportCandidate(str(path), path.read_bytes)
+        yield ImportCandidate(str(path), lambda: from_line(path.read_bytes()))
 
 
 def read_stream(stream: BinaryIO, source: str) -> Iterator[ImportCandidate]:
@@ -80,7 +81,7 @@ def _in_directory(root: Path) -> Iterator[ImportCandidate]:
     if not is_tree:
         files = (path for path in root.iterdir() if path.suffix.lower() == _ONE and path.is_file())
         for path in sorted(files):
-            yield ImportCandidate(str(path), path.read_bytes)
+            yield from find(path)
     yield from skipped
 
 
@@ -120,7 +121,7 @@ def _lines(lines: Iterator[bytes] | BinaryIO, source: str) -> Iterator[ImportCan
         # Neither the byte-order mark nor the line ending is part of the document.
         document = (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).rstrip(b"\r\n")
         if document.strip():
-            yield ImportCandidate(f"{source}:{number}", _constant(document))
+            yield ImportCandidate(f"{source}:{number}", _constant(from_line(document)))
 
 
 def _to_next_text(stream: BinaryIO) -> list[bytes]:
@@ -139,7 +140,7 @@ def _only_one(document: bytes) -> bytes:
             "it seems to contain several documents, expected a single one, or one document per line",
             hint="pass the files as arguments, or convert them to lines with `jq -c .`",
         )
-    return document
+    return from_line(document)
 
 
 def _is_object(line: bytes) -> bool:
