@@ -21,9 +21,11 @@ from kitt_core.rundir.content import (
     IDENTITY,
     OUTPUTS,
     Identity,
+    SavedFile,
     derived_identity,
     noted_identity,
     path_digest,
+    saved_files,
 )
 from kitt_core.rundir.names import INTERNAL_PREFIX, LEVELS, id_suffixes, is_regular, numbers_counted
 from kitt_core.runs.model import Attachment, StoredRun
@@ -108,6 +110,18 @@ class FoundRun:
             return None
         found = self._derived(self.document(), noted).id
         return found if found in run_ids else None
+
+    def saved_files(self) -> dict[str, SavedFile] | None:
+        """Return the files of ``outputs/`` as ``run.json`` lists them; None if it does not, as in older KITTs.
+
+        Raises:
+            OSError: It can't be read.
+            ValueError: The list can't be used.
+        """
+        try:
+            return saved_files(_content(self.directory / IDENTITY))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def _noted(self) -> Identity | str | None:
         """Return what ``run.json`` says, why it can't be used, or None if there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -14,7 +15,7 @@ from typing import Final
 
 from kitt_core.errors import RunExistsError, StoreUnavailableError
 from kitt_core.files import sync_directory
-from kitt_core.rundir.content import DOCUMENT, OUTPUTS, OWN_FILES, path_of, render_files
+from kitt_core.rundir.content import DOCUMENT, OUTPUTS, OWN_FILES, SavedFile, path_of, render_files
 from kitt_core.rundir.names import INTERNAL_PREFIX, alternative_name, id_suffixes
 from kitt_core.rundir.reading import FoundRun, holds_runs_below, ids_by_digest, locate
 from kitt_core.runs.model import Attachment, CheckedRun
@@ -198,15 +199,29 @@ def _staged(root: Path, runs: Sequence[CheckedRun]) -> Iterator[list[tuple[Check
 
 def _build(directory: Path, run: CheckedRun) -> None:
     directory.mkdir()
-    for name, content in render_files(run).items():
-        _write_file(directory / name, [content])
+    saved: list[SavedFile] = []
     if run.attachments:
         outputs = directory / OUTPUTS
         outputs.mkdir()
-        for attachment in run.attachments:
-            _write_file(outputs / attachment.name, _chunks(attachment))
+        saved = [_save_attachment(outputs, attachment) for attachment in run.attachments]
         sync_directory(outputs)
+    for name, content in render_files(run, saved).items():
+        _write_file(directory / name, [content])
     sync_directory(directory)
+
+
+def _save_attachment(outputs: Path, attachment: Attachment) -> SavedFile:
+    digest, size = hashlib.sha256(), 0
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal size
+        for chunk in _chunks(attachment):
+            digest.update(chunk)
+            size += len(chunk)
+            yield chunk
+
+    _write_file(outputs / attachment.name, chunks())
+    return SavedFile(attachment.name, size, digest.hexdigest())
 
 
 def _write_file(path: Path, chunks: Iterable[bytes]) -> None:

@@ -17,7 +17,9 @@ from kitt_core.errors import StoreUnavailableError
 from kitt_core.rundir import (
     DOCUMENT,
     IDENTITY,
+    OUTPUTS,
     FoundRun,
+    check_outputs,
     delete_run,
     find_lost_runs,
     find_runs,
@@ -200,8 +202,15 @@ class JSONResultStore(ResultStore):
         yield from skipped
         check = DocumentCheck()
         seen: dict[str, FoundRun] = {}
+        unlisted = 0
         for run in runs:
             yield from _verified(run, check, seen)
+            unlisted += _has_unlisted_outputs(run)
+        if unlisted:
+            what = f"runs whose outputs have no digest in {IDENTITY}, as older KITTs wrote them: {unlisted}"
+            yield Finding(
+                None, Severity.NOTICE, f"{what}; of these only .gz files, which have checksums, are checked"
+            )
         for run in find_lost_runs(self._root):
             yield from _lost(run, seen)
 
@@ -326,6 +335,18 @@ def _verified(run: FoundRun, check: DocumentCheck, seen: dict[str, FoundRun]) ->
         return
     for finding in check(stored):
         yield Finding(finding.run_id, finding.severity, f"{run.path}: {finding.what}")
+    try:
+        for severity, what in check_outputs(run):
+            yield Finding(stored.id, severity, f"{run.path}: {what}")
+    except OSError as error:
+        yield Finding(stored.id, Severity.DAMAGE, f"{run.path}/{OUTPUTS} cannot be read: {error.strerror}")
+
+
+def _has_unlisted_outputs(run: FoundRun) -> bool:
+    try:
+        return run.saved_files() is None and any(read_attachments(run))
+    except (OSError, ValueError):  # reported already
+        return False
 
 
 def _lost(run: FoundRun, seen: Mapping[str, FoundRun]) -> Iterator[Finding]:

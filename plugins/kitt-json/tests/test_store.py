@@ -474,3 +474,22 @@ def test_a_copy_of_a_run_that_lost_its_document_is_a_notice(store: JSONResultSto
     (finding,) = store.verify()
     assert (finding.run_id, finding.severity) == (run_id, Severity.NOTICE)
     assert finding.what.endswith("has no metrics.json; the run is in m/e/copy")
+
+
+def test_verify_finds_damaged_outputs_and_says_how_far_it_can_tell(store: JSONResultStore) -> None:
+    files = [Attachment(name, 3, lambda: io.BytesIO(b"abc")) for name in ("a", "b")]
+    new, old = (store.save_result({"model": name, "engine": "e"}, attachments=files) for name in ("m", "old"))
+    (identity,) = store.run_tree.glob("old/*/*/run.json")
+    noted = json.loads(identity.read_bytes())
+    del noted["attachments"]
+    identity.write_text(json.dumps(noted))
+    (finding,) = store.verify()
+    assert (finding.run_id, finding.severity) == (None, Severity.NOTICE)
+    assert finding.what.startswith("runs whose outputs have no digest in run.json")
+    for file in store.run_tree.glob("*/*/*/outputs/a"):
+        file.write_bytes(b"abd")
+    damage = [finding for finding in store.verify() if finding.severity is Severity.DAMAGE]
+    assert [finding.run_id for finding in damage] == [new]
+    assert "outputs/a has the SHA-256" in damage[0].what
+    assert store.count() == 2
+    assert old in ids(store)
