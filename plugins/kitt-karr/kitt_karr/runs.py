@@ -53,11 +53,6 @@ class RunTree:
         """The place as a path, for messages and derived ids."""
         return PurePosixPath(*map(os.fsdecode, self.place))
 
-    @property
-    def entry(self) -> Entry:
-        """The directory's entry in its parent."""
-        return Entry(self.place[-1], DIRECTORY, self.tree)
-
 
 def changed_runs(
     repository: Repository, old: str | None, new: str | None

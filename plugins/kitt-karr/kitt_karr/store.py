@@ -32,6 +32,7 @@ from kitt_core.storage import Capability, ResultStore
 from kitt_karr import CAPABILITIES
 from kitt_karr.attachments import available_attachments
 from kitt_karr.git.repository import Head, Repository, size_of, translated
+from kitt_karr.git.trees import DIRECTORY, Entry
 from kitt_karr.git.worktree import WorkTree
 from kitt_karr.index import IndexChange, RunIndex
 from kitt_karr.layout import ATTRIBUTES, FINGERPRINT, ROOT_ATTRIBUTES, message_of
@@ -118,7 +119,7 @@ class KarrResultStore(ResultStore):
                 if run.id not in written:
                     written[run.id] = write_run(repository, run, self._threshold, root_is_ours=ours)
             placed = place_runs(repository, root, {run_id: written[run_id] for run_id in wanted})
-            changes = {tree.place: tree.entry for tree in placed.values()}
+            changes = {tree.place: Entry(tree.place[-1], DIRECTORY, tree.tree) for tree in placed.values()}
             runs = [(tree, wanted[run_id]) for run_id, tree in placed.items()]
             return (changes, message_of("Add", list(changes)), partial(index.add, runs)) if runs else None
 
@@ -178,10 +179,10 @@ class KarrResultStore(ResultStore):
     def attachments(self, run_id: str) -> Iterator[Attachment]:
         """Yield the run's outputs; those whose LFS content is not on this machine are left out with a warning."""
         found = self._at_tip(lambda index: index.find(run_id))
-        opened = self._open()
-        if not found or opened is None:
-            return iter(())
-        return available_attachments(opened[0], found[0].run.tree, f"run {run_id}")
+        opened = self._open() if found else None
+        return (
+            available_attachments(opened[0], found[0].run.tree, f"run {run_id}") if found and opened else iter(())
+        )
 
     def list_results(self, filters: Filters = None, **wanted: Any) -> Page[RunSummary]:
         """Return one page of summaries, read from the index."""
@@ -215,8 +216,7 @@ class KarrResultStore(ResultStore):
 
     def schema_status(self) -> SchemaStatus:
         """Return the version of the layout, and how many bytes the git directory has."""
-        opened = self._open()
-        if opened is None:
+        if (opened := self._open()) is None:
             notes = ("it does not exist yet",)
             return SchemaStatus(version=None, newest=1, state=SchemaState.MISSING, notes=notes)
         repository, index = opened
@@ -253,8 +253,7 @@ class KarrResultStore(ResultStore):
     def _made(self) -> tuple[Repository, RunIndex]:
         if self._open() is None:
             create_repository(self._path, work_tree=self._work_tree)
-        opened = self._open()
-        if opened is None:
+        if (opened := self._open()) is None:
             raise StoreUnavailableError(f"{self.location} vanished during its creation", hint="try again")
         return opened
 

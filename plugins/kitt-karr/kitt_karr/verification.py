@@ -80,11 +80,7 @@ def _objects(repository: Repository, indexed: IndexedRun) -> Iterator[tuple[Seve
 def _document(
     repository: Repository, index: RunIndex, check: DocumentCheck, indexed: IndexedRun, *, rebuild: bool
 ) -> Iterator[Finding]:
-    try:
-        document = repository.blob(indexed.run.document)
-    except StoreUnavailableError:
-        return  # reported with the other objects
-    identity = indexed.identity
+    identity, document = indexed.identity, repository.blob(indexed.run.document)
     run = StoredRun(identity.id, document, identity.created_at, identity.sha256)
     for finding in check(run):
         yield Finding(finding.run_id, finding.severity, f"{indexed.run.path}/{DOCUMENT}: {finding.what}")

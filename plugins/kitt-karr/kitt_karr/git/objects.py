@@ -83,13 +83,10 @@ def write_object(objects: Path, kind: bytes, content: bytes) -> str:
     identity = object_id(kind, content)
     directory = objects / identity[:2]
     target = directory / identity[2:]
-    try:
-        os.utime(target)  # a `git gc` that runs now must see that it is in use
+    with suppress(FileNotFoundError):
+        with suppress(PermissionError):  # it is another user's, but it exists, which is enough
+            os.utime(target)  # a `git gc` that runs now must see that it is in use
         return identity
-    except PermissionError:  # it is another user's, but it exists, which is enough
-        return identity
-    except FileNotFoundError:
-        pass
     if not directory.is_dir():
         directory.mkdir(exist_ok=True)
         sync_directory(objects)

@@ -299,12 +299,9 @@ class Repository:
 
     def setting(self, section: str, name: str) -> str | None:
         """Return a value of git's configuration, None if it is not set."""
-        with translated(self.path):
-            try:
-                value = self._config.get(tuple(part.encode() for part in section.split(".")), name.encode())
-            except KeyError:
-                return None
-            return os.fsdecode(value)
+        with translated(self.path), suppress(KeyError):
+            return os.fsdecode(self._config.get(tuple(map(str.encode, section.split("."))), name.encode()))
+        return None
 
     @cached_property
     def _is_partial(self) -> bool:
