@@ -8,13 +8,13 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from kitt_core.errors import RunExistsError, StoreUnavailableError
-from kitt_core.files import sync_directory
+from kitt_core.files import sync_directory, write_file
 from kitt_core.rundir.content import DOCUMENT, OUTPUTS, OWN_FILES, SavedFile, path_of, render_files
 from kitt_core.rundir.names import INTERNAL_PREFIX, alternative_name, id_suffixes
 from kitt_core.rundir.reading import FoundRun, holds_runs_below, ids_by_digest, locate
@@ -206,7 +206,7 @@ def _build(directory: Path, run: CheckedRun) -> None:
         saved = [_save_attachment(outputs, attachment) for attachment in run.attachments]
         sync_directory(outputs)
     for name, content in render_files(run, saved).items():
-        _write_file(directory / name, [content])
+        write_file(directory / name, [content])
     sync_directory(directory)
 
 
@@ -220,16 +220,8 @@ def _save_attachment(outputs: Path, attachment: Attachment) -> SavedFile:
             size += len(chunk)
             yield chunk
 
-    _write_file(outputs / attachment.name, chunks())
+    write_file(outputs / attachment.name, chunks())
     return SavedFile(attachment.name, size, digest.hexdigest())
-
-
-def _write_file(path: Path, chunks: Iterable[bytes]) -> None:
-    with path.open("xb") as file:
-        for chunk in chunks:
-            file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _chunks(attachment: Attachment) -> Iterator[bytes]:
@@ -251,12 +243,8 @@ def _refuse_taken(root: Path, run_ids: Collection[str]) -> None:
         raise RunExistsError(f"run {found[0]} is in {root} already, as {found[1].path}")
     endings = tuple(suffix for run_id in run_ids for suffix in id_suffixes(run_id))
     for path, reason in unread.items():
-        if path.name.endswith(
-            endings
-        ):  # stored once more, the run would be there twice when this is readable again
-            raise StoreUnavailableError(
-                f"{root / path} {reason}, and may be the run", hint="make it readable first"
-            )
+        if path.name.endswith(endings):  # the run would be there twice once this can be read again
+            raise StoreUnavailableError(f"{root / path} {reason}, and may be the run", hint="make it readable")
 
 
 def _commit(root: Path, staged: Sequence[tuple[CheckedRun, Path]]) -> list[Path]:

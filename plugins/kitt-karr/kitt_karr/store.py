@@ -76,7 +76,6 @@ class KarrResultStore(ResultStore):
         self._fingerprint = fingerprint
         self._work_tree = work_tree
         self._opened: tuple[Repository, RunIndex] | None = None
-        self._asked: RunIndex | None = None
         self._opening = threading.RLock()
         self._closed = False
 
@@ -93,7 +92,7 @@ class KarrResultStore(ResultStore):
     @property
     def unread(self) -> tuple[str, ...]:
         """What the latest answer lacks because it could not be read."""
-        return () if self._asked is None else self._asked.unread
+        return () if self._opened is None else self._opened[1].unread
 
     def write_runs(self, checked: Sequence[CheckedRun]) -> None:
         """Store checked runs as one commit."""
@@ -233,10 +232,9 @@ class KarrResultStore(ResultStore):
     def close(self) -> None:
         """Close the repository and the index."""
         with self._opening:
-            self._closed = True
-            for part in reversed(self._opened or ()):
+            for part in reversed(self._opened or ()) if not self._closed else ():
                 part.close()
-            self._opened = None
+            self._closed = True
 
     def _open(self) -> tuple[Repository, RunIndex] | None:
         """Return the repository and its index, None if nothing is there yet."""
@@ -247,7 +245,6 @@ class KarrResultStore(ResultStore):
                 repository = Repository(self._path)
                 with translated(self._path):
                     self._opened = repository, RunIndex(repository)
-                self._asked = self._opened[1]
             return self._opened
 
     def _made(self) -> tuple[Repository, RunIndex]:

@@ -43,15 +43,28 @@ def verify_repository(repository: Repository, index: RunIndex, *, rebuild: bool)
             yield from _document(repository, index, check, indexed, rebuild=rebuild)
         for severity, what in _outputs(repository, large_files, indexed):
             yield Finding(run_id, severity, f"{path}/{OUTPUTS}/{what}")
-    noted, real = ({indexed for indexed in each if not indexed.unread} for each in (known, runs))
-    problem = None if noted == real else f"it knows {len(noted & real)} of {len(real)} runs as they are"
-    if problem is None and listed != len({indexed.identity.id for indexed in first.values() if indexed.readable}):
-        problem = f"it lists {listed} of {len(first)} runs"
+    readable = len({indexed.identity.id for indexed in first.values() if indexed.readable})
+    problem = _index_problem(index, known, runs) or (
+        None if listed == readable else f"it lists {listed} of {readable} runs"
+    )
     if rebuild:
         index.rebuild()
     if problem is not None:
         what = f"the index {'was rebuilt' if rebuild else 'is wrong'}: {problem}"
         yield Finding(None, Severity.NOTICE if rebuild else Severity.DAMAGE, what)
+
+
+def _index_problem(index: RunIndex, known: list[IndexedRun], runs: list[IndexedRun]) -> str | None:
+    """Return how the index, which knows some runs, differs from those that git has."""
+    for finding in index.integrity_findings():
+        return finding.what
+    noted, real = ({indexed for indexed in each if not indexed.unread} for each in (known, runs))
+    same = len(noted & real)
+    return (
+        None
+        if noted == real
+        else f"runs that it knows: {len(noted)}, as the commit has them: {same} of {len(real)}"
+    )
 
 
 def _objects(repository: Repository, indexed: IndexedRun) -> Iterator[tuple[Severity, str]]:
