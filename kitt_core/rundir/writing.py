@@ -20,7 +20,16 @@ from kitt_core.rundir.names import INTERNAL_PREFIX, alternative_name, id_suffixe
 from kitt_core.rundir.reading import FoundRun, holds_runs_below, ids_by_digest, locate
 from kitt_core.runs.model import Attachment, CheckedRun
 
-__all__ = ["LOCK_NAME", "delete_run", "exclusive", "prepare_root", "write_new_runs", "write_run", "write_runs"]
+__all__ = [
+    "LOCK_NAME",
+    "delete_run",
+    "exclusive",
+    "prepare_root",
+    "unfinished_runs",
+    "write_new_runs",
+    "write_run",
+    "write_runs",
+]
 
 LOCK_NAME: Final = f"{INTERNAL_PREFIX}lock"
 _PATIENCE_SECONDS: Final = 60.0
@@ -167,6 +176,15 @@ def delete_run(run: FoundRun) -> bool:
                 _remove_empty(run.root, run.path.parent)
         shutil.rmtree(trash, ignore_errors=True)
     return True
+
+
+def unfinished_runs(root: Path) -> int:
+    """Return how many runs are being written into a tree now, or were when their writer was killed."""
+    try:
+        with os.scandir(root) as entries:
+            return sum(entry.name.startswith(_UNFINISHED) for entry in entries)
+    except OSError:  # nothing is there yet; who reads the runs says whatever else is wrong
+        return 0
 
 
 def prepare_root(root: Path) -> None:

@@ -26,6 +26,7 @@ from kitt_core.rundir import (
     locate,
     prepare_root,
     read_attachments,
+    unfinished_runs,
     write_new_runs,
     write_runs,
 )
@@ -213,6 +214,11 @@ class JSONResultStore(ResultStore):
             )
         for run in find_lost_runs(self._root):
             yield from _lost(run, seen)
+        if unfinished := unfinished_runs(self._root):
+            what = f"runs that are being written, or were when their writer was killed: {unfinished}"
+            yield Finding(
+                None, Severity.NOTICE, f"{what}; of a killed batch, those before them are stored: repeat it"
+            )
 
     def initialize(self) -> None:
         """Create the tree's directory."""

@@ -7,6 +7,9 @@ import io
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -204,6 +207,31 @@ def test_outputs_that_cannot_be_read_are_not_taken_for_none(store: JSONResultSto
         assert ids(tree) == []
     backup = back_up(store, io.BytesIO())
     assert (backup.runs, [failed.run_id for failed in backup.failed]) == (0, [run_id])
+
+
+def test_what_a_killed_batch_leaves_is_a_notice(store: JSONResultStore) -> None:
+    script = """
+import os, signal, sys
+from pathlib import Path
+from kitt_core.rundir import writing
+from kitt_json.store import JSONResultStore
+
+real = Path.rename
+def rename(self, target):
+    real(self, target)
+    if target.name.endswith("_two"):
+        os.kill(os.getpid(), signal.SIGKILL)
+Path.rename = rename
+from kitt_core.runs import check_run
+runs = [check_run({"model": "m", "engine": "e"}, run_id=name) for name in ("one", "two", "three")]
+JSONResultStore(sys.argv[1]).save_checked(runs)
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(store.run_tree)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert set(ids(store)) == {"one", "two"}
+    (finding,) = (finding for finding in store.verify() if "written" in finding.what)
+    assert (finding.run_id, finding.severity) == (None, Severity.NOTICE)
+    assert "were when their writer was killed: 1;" in finding.what
 
 
 def test_a_changed_document_is_damage(store: JSONResultStore) -> None:
