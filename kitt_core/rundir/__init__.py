@@ -26,7 +26,6 @@ from kitt_core.rundir.content import (
     noted_identity,
     path_of,
     render_files,
-    saved_files,
 )
 from kitt_core.rundir.names import (
     INTERNAL_PREFIX,
@@ -76,7 +75,6 @@ __all__ = [
     "render_files",
     "run_path",
     "safe_name",
-    "saved_files",
     "unfinished_runs",
     "write_new_runs",
     "write_run",
