@@ -16,7 +16,7 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from kitt_core.errors import ConfigurationError, InputNotFoundError
-from kitt_core.options import Option, not_empty
+from kitt_core.options import Option, home_expanded, not_empty
 from kitt_core.redaction import shown_value
 from kitt_core.runs.query import nearest
 
@@ -150,7 +150,7 @@ def kitt_home(environment: Mapping[str, str] | None = None) -> Path:
     """
     value = _variable(os.environ if environment is None else environment, _ENV_HOME)
     try:
-        return Path(value).expanduser() if value else Path.home() / ".kitt"
+        return home_expanded(value) if value else Path.home() / ".kitt"
     except RuntimeError as error:
         what = (
             f"{_ENV_HOME} is {value!r}, but there is no such home directory"
@@ -167,7 +167,7 @@ def expanded(setting: Setting) -> Path:
         ConfigurationError: There is no such home directory.
     """
     try:
-        return Path(str(setting.value)).expanduser()
+        return home_expanded(str(setting.value))
     except RuntimeError as error:
         raise ConfigurationError(
             f"{shown_value(str(setting.value))!r} (from {setting.origin}): there is no such home directory",

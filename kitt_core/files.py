@@ -1,4 +1,8 @@
-"""Writing files: whole or not at all, durably, and never over the store."""
+"""Writing files: whole or not at all, durably, and never over the store.
+
+A file is written under another name beside its place. The writer holds a lock on it, which ends with the process,
+however that happens: so what a killed one left behind is recognised and removed.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,7 @@ __all__ = [
     "check_writable",
     "is_part_of",
     "obstacle",
+    "remove_unfinished",
     "replaced_file",
     "sync_directory",
     "write_file",
@@ -27,6 +32,22 @@ __all__ = [
 
 _HINT: Final = "name another file after -o"
 _LONGEST_SHOWN: Final = 200
+_UNFINISHED: Final = ".kitt-unfinished-"
+
+if sys.platform == "win32":
+
+    def _hold(_descriptor: int, *, wait: bool) -> bool:
+        return wait  # an open file can't be renamed there: nobody holds one, and none is removed
+else:
+    import fcntl
+
+    def _hold(descriptor: int, *, wait: bool) -> bool:
+        """Lock an open file; return whether it is locked now. File systems without locks lock nothing."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError:
+            return False
+        return True
 
 
 def sync_directory(directory: Path) -> None:
@@ -174,23 +195,64 @@ def _unwritable(path: Path, error: OSError, hint: str) -> ConfigurationError:
     return ConfigurationError(f"{name} cannot be written: {error.strerror or error}", hint=hint)
 
 
+def remove_unfinished(directory: Path) -> int:
+    """Remove the files that killed processes left in a directory, and return how many.
+
+    Those that a living process holds stay. What can't be examined or removed stays as well.
+    """
+    removed = 0
+    with suppress(OSError), os.scandir(directory) as entries:
+        for name in [entry.name for entry in entries if entry.name.startswith(_UNFINISHED)]:
+            with suppress(OSError):
+                removed += _remove_unheld(directory / name)
+    return removed
+
+
+def _remove_unheld(path: Path) -> bool:
+    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    with open(os.open(path, flags), "rb") as file:  # noqa: PTH123 - Path.open takes no flags
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode) or not _hold(file.fileno(), wait=False):
+            return False
+        path.unlink()
+        return True
+
+
+def _unfinished(target: Path) -> tuple[BinaryIO, Path]:
+    """Create the file that is going to be ``target``, and hold it."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f"{_UNFINISHED}{target.name[:100]}.", dir=target.parent)
+        file = os.fdopen(handle, "wb")
+        _hold(handle, wait=True)
+        if os.path.lexists(name):  # nobody took it for a left one before it was held
+            return file, Path(name)
+        file.close()
+
+
 @contextmanager
 def _replaced(target: Path, *, private: bool) -> Iterator[BinaryIO]:
-    handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
+    remove_unfinished(target.parent)
+    file, unfinished = _unfinished(target)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o600 if private else _mode(target))
-        Path(name).replace(target)
+            if sys.platform != "win32":  # held until it has its name
+                _finish(unfinished, target, private=private)
+        if sys.platform == "win32":
+            _finish(unfinished, target, private=private)
         if private:  # a backup must survive a power cut
             with suppress(OSError):  # where directories can't be opened, the system flushes them later
                 sync_directory(target.parent)
     except BaseException:
         with suppress(OSError):
-            Path(name).unlink()
+            unfinished.unlink()
         raise
+
+
+def _finish(unfinished: Path, target: Path, *, private: bool) -> None:
+    unfinished.chmod(0o600 if private else _mode(target))
+    unfinished.replace(target)
 
 
 def _mode(target: Path) -> int:

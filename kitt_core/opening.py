@@ -158,7 +158,8 @@ def _recognised(path: Path, plugins: PluginManager) -> tuple[StorageBackend, dic
     for backend in plugins.recognising(STORAGE, path):
         option = target_option(backend.options)
         if option is not None and option.target == "path":
-            return backend, {option.name: str(path)}
+            text = str(path)
+            return backend, {option.name: f"./{text}" if text.startswith("~") else text}  # what to expand was
     what = "is not a store that an installed backend recognises" if path.exists() else "does not exist"
     raise ConfigurationError(
         f"{shown_value(str(path))!r} {what}, expected a backend's name, a URI or the path of a store",

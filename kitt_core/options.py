@@ -19,7 +19,15 @@ from kitt_core.errors import ConfigurationError
 from kitt_core.redaction import REDACTED, shown_value
 from kitt_core.runs.query import nearest
 
-__all__ = ["Option", "attrs_class", "build_options", "describe_options", "not_empty", "target_option"]
+__all__ = [
+    "Option",
+    "attrs_class",
+    "build_options",
+    "describe_options",
+    "home_expanded",
+    "not_empty",
+    "target_option",
+]
 
 T = TypeVar("T")
 
@@ -209,7 +217,17 @@ def _text(value: object) -> str:
 
 
 def _path(value: Any) -> Path:
-    return Path(value).expanduser()
+    return home_expanded(value)
+
+
+def home_expanded(value: str | Path) -> Path:
+    """Return a path, with ``~`` expanded only if the text begins with it: ``./~`` is a directory of that name.
+
+    Raises:
+        RuntimeError: There is no such home directory.
+    """
+    path = Path(value)  # which drops a leading "./"
+    return path.expanduser() if str(value).startswith("~") else path
 
 
 _PLAIN: Final[dict[Any, Callable[[Any], Any]]] = {

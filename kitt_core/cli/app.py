@@ -21,7 +21,7 @@ from kitt_core.cli.empty_values import refuse_empty_values
 from kitt_core.cli.filters import as_pairs
 from kitt_core.cli.invocation import State, complete_backend
 from kitt_core.cli.lazy import HintedUsageError, LazyCommand, LazyGroup
-from kitt_core.cli.messages import completing_commands, logging_to_stderr, say_error
+from kitt_core.cli.messages import completing_commands, counted, logging_to_stderr, say_error
 from kitt_core.cli.streams import forget, prepare_streams, works
 from kitt_core.errors import ConfigurationError, KittError, PluginError
 from kitt_core.redaction import shown_value
@@ -30,6 +30,8 @@ __all__ = ["cli", "main"]
 
 _INTERRUPTED: Final = 128 + 2
 _TERMINATING: Final = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
+_INCOMPLETE: Final = 1
+_UNREAD_HINT: Final = "`kitt storage verify` names each; once they can be read, repeat the command"
 _BROKEN_PIPE: Final = 128 + 13  # what a shell reports for a program that SIGPIPE ended
 _LONGEST: Final = 300
 _COMPLETE: Final = "_KITT_COMPLETE"
@@ -151,6 +153,10 @@ def main(argv: Sequence[str] | None = None, *, state: State | None = None) -> in
     state = state or State()
     with _terminable() as received, completing_commands(state.shown_options):
         code = _guarded(list(sys.argv[1:] if argv is None else argv), state)
+        if unread := state.unread:
+            places = counted(unread, "place")
+            say_error(f"the runs in {places} of the store are missing here: they cannot be read", _UNREAD_HINT)
+            code = code or _INCOMPLETE
     if code == _INTERRUPTED and received:
         return 128 + received[0]
     return code

@@ -20,7 +20,9 @@ _COLUMNS: Final = ("check", "state", "finding", "hint")
 @output_options
 @pass_state
 def doctor(state: State, /, *, output_format: str | None, output: Path | None) -> int:
-    """Check versions, plugins, settings and the store, for bug reports; changes nothing, shows no secrets.
+    """Check versions, plugins, settings and the store, for bug reports; shows no secrets.
+
+    It changes nothing, but removes unfinished files that killed processes left here and in KITT_HOME.
 
     Exits with 0 if `kitt run` and `kitt storage` can work here, with 4 if the store cannot be used, and with 2
     if the configuration or the backend's plugin cannot. A broken plugin that is not needed is only a warning.

@@ -49,6 +49,7 @@ class State:
     options: dict[str, str] = field(factory=dict)
     config_file: Path | None = None
     verbosity: int = 0
+    _opened: list[ResultStore] = field(factory=list, init=False, repr=False)
 
     @cached_property
     def plugins(self) -> PluginManager:
@@ -143,7 +144,13 @@ class State:
         except ConfigurationError:
             store.close()
             raise
+        self._opened.append(store)
         return store
+
+    @property
+    def unread(self) -> int:
+        """How many places of the stores that were opened could not be read, so that an answer lacks them."""
+        return sum(len(store.unread) for store in self._opened)
 
     def protect_store(self, output: Path | None) -> None:
         """Refuse an output that would overwrite the store; for commands that also work without a store.

@@ -31,6 +31,7 @@ __all__ = ["run"]
 logger = logging.getLogger(__name__)
 
 _KARR = "karr"
+_USUAL_REPOSITORY = "karr"  # --backend karr without a path
 _DEFAULT_REPOSITORY = ""  # --store-karr without a path
 _MOST = 1_000_000
 _MOST_CONCURRENT = 10_000
@@ -232,6 +233,7 @@ def _perform(state: State, plan: RunPlan, karr: str | None, output: Path | None)
     from kitt_core.service.run.running import perform
 
     with ExitStack() as opened:
+        _add_fingerprint(state, plan.system_info)
         store = opened.enter_context(state.open_store(output))
         second = None
         if karr is not None:
@@ -243,6 +245,18 @@ def _perform(state: State, plan: RunPlan, karr: str | None, output: Path | None)
             bar(progress.requests_done, progress.requests_total)
 
         return perform(plan, store, state.plugins, second=second, on_progress=show)
+
+
+def _add_fingerprint(state: State, system_info: Callable[[], Mapping[str, Any]]) -> None:
+    """Let a repository that ``--backend`` or the configuration names, and that is new, keep the fingerprint."""
+    selected = state.selection()
+    if selected.backend.name != _KARR or "fingerprint" in selected.options:
+        return
+    path = selected.options["path"].value if "path" in selected.options else _USUAL_REPOSITORY
+    if not _is_nonempty(Path(str(path))):
+        # With a fingerprint and no path the backend would take the machine's own repository.
+        given = {} if "path" in selected.options else {"path": _USUAL_REPOSITORY}
+        state.options |= given | {"fingerprint": str(system_info().get("fingerprint") or "")}
 
 
 def _karr_repository(

@@ -1,10 +1,11 @@
-"""What ``kitt doctor`` finds: versions, plugins, files, the store. Everything is examined, nothing is changed."""
+"""What ``kitt doctor`` finds: versions, plugins, files, the store. Only what killed processes left is removed."""
 
 from __future__ import annotations
 
 import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from pathlib import Path
@@ -16,7 +17,7 @@ from kitt_core import __version__
 from kitt_core.benchmarking.suites import suite_named
 from kitt_core.config import Configuration, expanded, kitt_home
 from kitt_core.errors import ConfigurationError, KittError
-from kitt_core.files import obstacle
+from kitt_core.files import obstacle, remove_unfinished
 from kitt_core.opening import select_store
 from kitt_core.plugins.loading import ENGINES, PluginManager, PluginStatus
 from kitt_core.redaction import REDACTED, shown_value
@@ -70,6 +71,7 @@ def examine(
     yield from _versions()
     yield from _plugins(plugins)
     yield _home()
+    yield from _unfinished_files()
     try:
         configuration = load()
     except KittError as error:
@@ -127,6 +129,19 @@ def _home() -> Observation:
         return _writable("home", kitt_home())
     except ConfigurationError as error:  # if the configuration or the store needs it, they report the error
         return Observation("home", WARNING, error.message, error.hint)
+
+
+def _unfinished_files() -> Iterator[Observation]:
+    """Remove what killed processes left where people usually write archives and exports."""
+    places = {Path()}
+    with suppress(ConfigurationError):
+        places.add(kitt_home())
+    for place in sorted(places):
+        if removed := remove_unfinished(place):
+            what = "a file" if removed == 1 else f"{removed} files"
+            yield Observation(
+                "files", OK, f"{place.absolute()}: removed {what} that a killed process left unfinished"
+            )
 
 
 def _configuration(configuration: Configuration) -> Iterator[Observation]:

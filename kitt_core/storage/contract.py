@@ -385,6 +385,15 @@ class ResultStore(abc.ABC):
         """
         return ()
 
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """What the latest answer lacks because it could not be read: each place, and why.
+
+        A failed read is not a fact about the run: it is never remembered, and the next answer tries again. This
+        can still be asked after `close`.
+        """
+        return ()
+
     def require(self, capability: Capability, operation: str) -> None:
         """Raise `UnsupportedOperationError` unless ``capability`` is declared."""
         if capability not in self.capabilities:

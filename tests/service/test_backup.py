@@ -279,7 +279,9 @@ def test_a_backup_that_is_killed_leaves_no_file(tmp_path: Path) -> None:
         with subprocess.Popen([*command, str(path)], env=environment, stderr=subprocess.DEVNULL) as process:
             deadline = time.monotonic() + 180
             while (
-                not list(tmp_path.glob(".a.tar.gz.*")) and time.monotonic() < deadline and process.poll() is None
+                not list(tmp_path.glob(".kitt-unfinished-a.tar.gz.*"))
+                and time.monotonic() < deadline
+                and process.poll() is None
             ):
                 time.sleep(0.001)
             time.sleep(delay)

@@ -52,7 +52,7 @@ def backup(state: State, /, *, file: Path, force: bool, output_format: str | Non
                 directory = file.resolve().parent  # has room for the archive, so probably for an attachment too
                 report = back_up(store, stream, backend=backend, directory=directory, progress=progress)
         location = store.location
-    say_failed(report.failed, report.unread)
+    say_failed(report.failed, report.unread - len(store.unread))
     if wants_report:
         write_object(_values(report), output_format, output)
     state.note(f"{_numbers(report)} ({location} to {'standard output' if to_stdout else file})")

@@ -70,11 +70,11 @@ def copy(
             check_output(output, target.paths)
         report = CopyReport()
         with (
-            partial_report(state, report, lambda: _numbers(report), lambda: _say_failed(report)),
+            partial_report(state, report, lambda: _numbers(report), lambda: say_failed(report.failed)),
             progress_bar(state, "Copying") as progress,
         ):
             copy_runs(source, target, filters, progress=progress, report=report)
-        _say_failed(report)
+        say_failed(report.failed, report.unread - len(source.unread), of=" of the source")
         if output_format is not None or output is not None:
             write_object(_values(report), output_format, output)
         _note_result(state, report, source, target)
@@ -91,10 +91,6 @@ def _names_the_same(source: Selection, target: Selection) -> bool:
         {name: str(setting.value) for name, setting in selection.options.items()} for selection in (source, target)
     )
     return named == wanted
-
-
-def _say_failed(report: CopyReport) -> None:
-    say_failed(report.failed, report.unread, of=" of the source")
 
 
 def _note_result(state: State, report: CopyReport, source: ResultStore, target: ResultStore) -> None:

@@ -65,8 +65,8 @@ def object_id(kind: bytes, content: bytes) -> str:
 def person(config: Config, role: str, moment: datetime) -> bytes:
     """Return the text of a commit that says who made it (``AUTHOR`` or ``COMMITTER``) and when.
 
-    The name is the one that git would use, from the environment or its configuration, else KITT's own: a finished
-    run must not be lost because a machine has no git configuration.
+    The name is from the environment or git's configuration, as far as dulwich follows it, else KITT's own: a
+    finished run must not be lost because a machine has no git configuration.
     """
     found = []
     for part, default in _DEFAULTS.items():
@@ -83,13 +83,10 @@ def write_object(objects: Path, kind: bytes, content: bytes) -> str:
     identity = object_id(kind, content)
     directory = objects / identity[:2]
     target = directory / identity[2:]
-    try:
-        os.utime(target)  # a `git gc` that runs now must see that it is in use
+    with suppress(FileNotFoundError):
+        with suppress(PermissionError):  # it is another user's, but it exists, which is enough
+            os.utime(target)  # a `git gc` that runs now must see that it is in use
         return identity
-    except PermissionError:  # it is another user's, but it exists, which is enough
-        return identity
-    except FileNotFoundError:
-        pass
     if not directory.is_dir():
         directory.mkdir(exist_ok=True)
         sync_directory(objects)
