@@ -209,6 +209,8 @@ class SqlDatabase(abc.ABC):
             return self._upgrade(connection, found, progress)
 
     def _upgrade(self, connection: Any, found: schema.Found, progress: Progress | None) -> list[str]:
+        if found.status.state is SchemaState.CURRENT:  # another process was first; others wait for this lock
+            return []
         from kitt_sql.schema.migrate import apply_pending  # yoyo and sqlparse are needed here only
 
         if found.legacy is None:
