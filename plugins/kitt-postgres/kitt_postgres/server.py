@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import psycopg
-from attrs import frozen
+from attrs import define, field
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import Engine, create_engine, event, exc
@@ -53,15 +53,17 @@ _IDLE: Final = 0.1
 """Seconds unused after which a pooled connection is tested; a restart takes longer."""
 
 
-@frozen
+@define
 class PostgresServer:
     """A database on a server, and how to connect to it.
 
     Attributes:
         options: As the user gave them.
+        answered: Whether it has accepted a connection of this process.
     """
 
     options: PostgresOptions
+    answered: bool = field(default=False, init=False)
 
     def check(self) -> None:
         """Raise `ConfigurationError` if libpq can't read the DSN; does not connect."""
@@ -121,6 +123,7 @@ class PostgresServer:
         connection = psycopg.connect(
             make_conninfo("", **given), autocommit=True, prepare_threshold=5 if self.options.prepare else None
         )
+        self.answered = True
         try:
             self._check_server(connection)
             # The driver reads ISO times only, and years 1 and 9999 would leave the calendar in another zone.

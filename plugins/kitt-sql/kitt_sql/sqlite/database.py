@@ -22,7 +22,7 @@ from kitt_sql.adoption.old_tables import OldTables
 from kitt_sql.database import SqlDatabase
 from kitt_sql.dialect import SQLiteDialect
 from kitt_sql.schema.status import missing
-from kitt_sql.sqlite.engine import BEGIN_WRITE, SQLiteFile, make_engine, translated, writing
+from kitt_sql.sqlite.engine import SQLiteFile, make_engine, translated, writing
 
 __all__ = ["SQLiteDatabase"]
 
@@ -44,7 +44,8 @@ class SQLiteDatabase(SqlDatabase):
     driver: ClassVar[str] = "sqlite3"
 
     def __init__(self, file: SQLiteFile, *, auto_migrate: bool = False) -> None:
-        engine = make_engine(file)
+        self._turns = file.turns()
+        engine = make_engine(file, self._turns)
         super().__init__(engine, writing(engine), SQLiteDialect())
         self._file = file
         self._auto_migrate = auto_migrate
@@ -84,7 +85,7 @@ class SQLiteDatabase(SqlDatabase):
         self.require_schema(for_writing=True)
         with self.translated(), closing(self.engine.raw_connection()) as pooled:
             driver = _driver(pooled)
-            driver.execute(BEGIN_WRITE)
+            self._turns.begin_write(driver)
             try:
                 yield driver
                 driver.commit()
@@ -139,7 +140,7 @@ class SQLiteDatabase(SqlDatabase):
             connection.execute("PRAGMA legacy_alter_table=ON")
             if not dry_run:
                 file.use_wal(connection)
-            connection.execute(BEGIN_WRITE)
+            file.turns().begin_write(connection)
             try:
                 yield connection
                 broken = connection.execute("PRAGMA foreign_key_check").fetchall()
@@ -150,7 +151,8 @@ class SQLiteDatabase(SqlDatabase):
                     connection.execute("ROLLBACK")
                 raise
             connection.execute("ROLLBACK" if dry_run else "COMMIT")
-            _empty_log(connection)
+            if connection.total_changes:  # else another process was first, and emptying it holds up its writes
+                _empty_log(connection)
 
     def old_tables(self, connection: sqlite3.Connection) -> OldTables:
         """Return the tables of KITT 1.x."""
