@@ -218,8 +218,7 @@ class KarrResultStore(ResultStore):
     def schema_status(self) -> SchemaStatus:
         """Return the version of the layout, and how many bytes the git directory has."""
         if (opened := self._open()) is None:
-            notes = ("it does not exist yet",)
-            return SchemaStatus(version=None, newest=1, state=SchemaState.MISSING, notes=notes)
+            return SchemaStatus(None, newest=1, state=SchemaState.MISSING, notes=("it does not exist yet",))
         repository, index = opened
         tip = repository.head().tip
         root = None if tip is None else repository.commit(tip).tree
