@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -13,7 +13,9 @@ from kitt_core.cli.invocation import State
 from kitt_core.errors import InvalidQueryError
 from kitt_core.redaction import shown_value
 from kitt_core.runs.query import GROUP_FIELDS, ORDER_FIELDS, STATISTICS, RunFilter
-from kitt_core.storage.contract import ResultStore
+
+if TYPE_CHECKING:
+    from kitt_core.storage.contract import ResultStore
 
 __all__ = [
     "as_pairs",

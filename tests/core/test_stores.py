@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from kitt_core import open_store
-from kitt_core.config import Configuration, kitt_home
+from kitt_core.config import Configuration
 from kitt_core.errors import ConfigurationError, PluginError
 from kitt_core.hookspecs import hookimpl
 from kitt_core.opening import select_store
@@ -226,28 +226,3 @@ def test_a_uri_without_its_slashes_is_not_a_new_path(plugins: PluginManager, tar
 def test_a_store_that_is_named_twice_is_refused(plugins: PluginManager) -> None:
     with pytest.raises(ConfigurationError, match="named twice"):
         open_store("shelf:///runs", plugins=plugins, path="others")
-
-
-@pytest.mark.parametrize(
-    ("target", "option"),
-    [
-        ("./~/x.db", None),
-        ("sqlite:///./~/x.db", None),
-        ("json:///./~/x.db", None),
-        ("sqlite", "./~/x.db"),
-        ("json", "./~/x.db"),
-    ],
-)
-def test_a_tilde_means_the_home_directory_only_at_the_beginning(
-    target: str, option: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "home").mkdir()
-    (tmp_path / "work/~").mkdir(parents=True)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("KITT_HOME", "./~/kitt")
-    monkeypatch.chdir(tmp_path / "work")
-    assert kitt_home() == Path("~/kitt")
-    with open_store(target, **({} if option is None else {"path": option})) as store:
-        store.save_result(MINIMAL)
-    assert list((tmp_path / "home").iterdir()) == []
-    assert [path.name for path in Path("~").iterdir()] == ["x.db"]
