@@ -290,7 +290,7 @@ def test_a_partial_clone_says_what_it_lacks_until_it_is_fetched(
         assert len(store.unread) == 6
         git(clone, "fetch", "-q", "--refetch", "--no-filter")
         assert list(store.list_results()) == expected
-        assert store.unread == ()
+        assert len(store.unread) == 0
         assert list(store.verify()) == []
 
 
