@@ -12,7 +12,8 @@ import click
 from kitt_core.cli.invocation import State
 from kitt_core.errors import InvalidQueryError
 from kitt_core.redaction import shown_value
-from kitt_core.runs.query import GROUP_FIELDS, ORDER_FIELDS, STATISTICS, RunFilter
+from kitt_core.runs.grouping import GROUP_FIELDS, STATISTICS
+from kitt_core.runs.query import ORDER_FIELDS, RunFilter
 
 if TYPE_CHECKING:
     from kitt_core.storage.contract import ResultStore

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Self
 from kitt_core.errors import InvalidDocumentError, RunExistsError, UnsupportedOperationError
 from kitt_core.runs import codec
 from kitt_core.runs.checking import check_run, once_each
+from kitt_core.runs.grouping import Aggregation
 from kitt_core.runs.model import (
     Attachment,
     CheckedRun,
@@ -31,7 +32,13 @@ from kitt_core.runs.model import (
     SchemaStatus,
     StoredRun,
 )
-from kitt_core.runs.query import Aggregation, Filters, Order, RunFilter, check_page, sought_id
+from kitt_core.runs.query import (
+    Filters,
+    Order,
+    RunFilter,
+    check_page,
+    sought_id,
+)
 from kitt_core.storage import fallbacks, verification
 
 __all__ = ["Capability", "ResultStore"]
