@@ -86,11 +86,14 @@ class EngineSession(abc.ABC):
         concurrent: Whether requests may overlap.
         remote: Whether tokens are generated in another process or on another machine, so that this process spends
             its CPU time on generating load only.
+        inference_engine: What really generates the tokens, such as ``vllm``, if the plugin only talks to it and
+            can tell; it becomes the run's ``engine``. None stands for the plugin's own name.
     """
 
     model: str
     concurrent: bool = False
     remote: bool = False
+    inference_engine: str | None = None
 
     @abc.abstractmethod
     def stream(self, request: GenerationRequest) -> AsyncIterator[Chunk]:

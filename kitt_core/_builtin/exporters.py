@@ -6,7 +6,6 @@ data: a spreadsheet must not evaluate it and a web page must not render it.
 
 from __future__ import annotations
 
-import codecs
 import csv
 import json
 import tempfile
@@ -15,6 +14,7 @@ from decimal import Decimal
 from io import TextIOWrapper
 from typing import Any, BinaryIO, Final
 
+from kitt_core._builtin.lines import to_line
 from kitt_core.hookspecs import hookimpl
 from kitt_core.plugins.records import Exporter, Registry
 from kitt_core.presentation import (
@@ -57,11 +57,10 @@ def write_json(runs: Iterable[StoredRun], stream: BinaryIO) -> None:
 
 
 def write_jsonl(runs: Iterable[StoredRun], stream: BinaryIO) -> None:
-    """Write each document as one line; key order, the spelling of numbers and duplicate keys are kept."""
-    for run in runs:
-        # JSON strings contain no raw line breaks, so each line break is between two tokens.
-        tokens = run.document.removeprefix(codecs.BOM_UTF8).replace(b"\r", b" ").replace(b"\n", b" ").strip()
-        stream.write(tokens + b"\n")
+    """Write each document as one line, from which an import gets the same bytes again."""
+    for position, run in enumerate(runs):
+        # A stream with one line could as well be a document that ends with a line break.
+        stream.write(to_line(run.document, marked=position == 0) + b"\n")
 
 
 def write_csv(runs: Iterable[StoredRun], stream: BinaryIO) -> None:

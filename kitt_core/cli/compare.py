@@ -18,9 +18,11 @@ from kitt_core.cli.render import output_options, write_object, write_rows, write
 from kitt_core.errors import ConfigurationError
 from kitt_core.files import is_part_of
 from kitt_core.presentation import counts_shown, some_of
-from kitt_core.service.comparing import ComparedMetric, Comparison, compare_runs
+from kitt_core.runs.codec import shown
+from kitt_core.service.comparing import ComparedMetric, Comparison, compare_runs, unmatched
 from kitt_core.service.run_lookup import Subject, find_subject
 from kitt_core.service.transfer.importing import STANDARD_INPUT
+from kitt_core.service.unknown_metrics import nearest_metrics
 from kitt_core.storage.contract import ResultStore
 
 __all__ = ["compare"]
@@ -99,7 +101,7 @@ def compare(
         a, b = (find_subject(text, store, state.plugins) for text in (first, second))
     _protect(output, (a, b))
     found = compare_runs(a, b, metrics=metrics, incomplete=incomplete)
-    _warn(found, metrics)
+    _warn(state, found, metrics)
     if output_format in _FOR_READING:
         write_tables(_tables(found), output_format, output)
     elif output_format == "json":
@@ -118,10 +120,12 @@ def _protect(output: Path | None, subjects: Sequence[Subject]) -> None:
         )
 
 
-def _warn(found: Comparison, metrics: Sequence[str]) -> None:
+def _warn(state: State, found: Comparison, metrics: Sequence[str]) -> None:
     if not found.common:
         of = f" that matches {' or '.join(map(repr, metrics))}" if metrics else ""
         logger.warning("A and B have no metric in common%s", of)
+    for pattern, known in unmatched(found.a, found.b, metrics).items():
+        state.note(f"neither run has a metric that matches {shown(pattern)}{nearest_metrics(pattern, known)}")
 
 
 def _named(found: Comparison) -> str:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from kitt_core.cli.invocation import State
 from kitt_core.errors import InvalidQueryError
+from kitt_core.redaction import shown_value
 from kitt_core.runs.query import GROUP_FIELDS, ORDER_FIELDS, STATISTICS, RunFilter
+
+if TYPE_CHECKING:
+    from kitt_core.storage.contract import ResultStore
 
 __all__ = [
     "as_pairs",
     "comma_separated",
     "filter_options",
     "group_help",
+    "note_unknown_metrics",
     "order_help",
     "run_limit",
     "statistics_help",
@@ -26,15 +33,17 @@ def as_pairs(ctx: click.Context, parameter: click.Parameter, texts: Sequence[str
     """Return the pairs that were given; a click callback.
 
     Raises:
-        BadParameter: A text has no ``=``, or a key is given twice with different values.
+        BadParameter: A text has no ``=``, a key has an empty value, or is given twice with different values.
     """
     pairs: dict[str, str] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise click.BadParameter(f"{text!r} is not KEY=VALUE", ctx, parameter)
+            raise click.BadParameter(f"{shown_value(text)!r} is not KEY=VALUE", ctx, parameter)
+        if not value:  # an unset shell variable
+            raise click.BadParameter(f"{key} is empty, expected {key}=VALUE", ctx, parameter)
         if pairs.setdefault(key, value) != value:
-            raise click.BadParameter(f"{key} is given twice, as {pairs[key]!r} and as {value!r}", ctx, parameter)
+            raise click.BadParameter(f"{key} is given twice, with different values", ctx, parameter)
     return pairs
 
 
@@ -42,9 +51,10 @@ R = TypeVar("R")
 
 _MOST_DIGITS: Final = 18
 _MOST_SHOWN: Final = 40
+_PART: Final = re.compile(r'\s*(?:"(?P<quoted>(?:[^"]|"")*)"|(?P<bare>[^,]*?))\s*(?:,|\Z)')
 _ANY: Final = "Repeat it to allow several; * matches anything."
 
-group_help: Final = f"Fields: {', '.join(GROUP_FIELDS)}."
+group_help: Final = f"Fields: {', '.join(GROUP_FIELDS)}, label:KEY."
 order_help: Final = f"{', '.join(ORDER_FIELDS)} or metric:NAME; a leading - sorts in descending order."
 statistics_help: Final = f"Statistics: {', '.join(STATISTICS)}."
 
@@ -127,10 +137,22 @@ def filter_options(command: Callable[..., R]) -> Callable[..., R]:
     return with_filters
 
 
+def note_unknown_metrics(state: State, store: ResultStore, filters: RunFilter, *names: str) -> None:
+    """Name on stderr those metrics of the filters and of ``names`` that no stored run has; for empty answers."""
+    from kitt_core.service.unknown_metrics import unknown_metrics
+
+    for sentence in unknown_metrics(store, [*(condition.name for condition in filters.metrics or ()), *names]):
+        state.note(sentence)
+
+
 def comma_separated(ctx: click.Context, parameter: click.Parameter, texts: Sequence[str]) -> list[str]:
-    """Return the names of an option that is repeated, or given once with commas; for ``callback``."""
-    names = (name.strip() for text in texts for name in text.split(","))
-    found = list(dict.fromkeys(name for name in names if name))
+    """Return the names of an option that is repeated, or given once with commas; for ``callback``.
+
+    A name in double quotes may contain commas; a double quote in it is doubled.
+    """
+    parts = [part for text in texts for part in _PART.finditer(text)]
+    names = (part["bare"] if part["quoted"] is None else part["quoted"].replace('""', '"') for part in parts)
+    found = list(dict.fromkeys(name for name, part in zip(names, parts, strict=True) if name or part["quoted"]))
     if texts and not found:
         raise click.BadParameter("no name is given", ctx, parameter)
     return found

@@ -38,6 +38,7 @@ from kitt_core.runs.model import (
 from kitt_core.runs.query import (
     GROUP_FIELDS,
     ORDER_FIELDS,
+    PERIODS,
     STATISTICS,
     Aggregation,
     Cursor,
@@ -50,7 +51,9 @@ from kitt_core.runs.query import (
     RunFilter,
     Statistic,
     check_page,
+    grouped_label,
     nearest,
+    sought_id,
 )
 from kitt_core.runs.rows import clean_text, derive_rows
 from kitt_core.runs.timestamps import format_utc, parse_timestamp, to_utc
@@ -58,6 +61,7 @@ from kitt_core.runs.timestamps import format_utc, parse_timestamp, to_utc
 __all__ = [
     "GROUP_FIELDS",
     "ORDER_FIELDS",
+    "PERIODS",
     "STATISTICS",
     "Aggregation",
     "Attachment",
@@ -90,8 +94,10 @@ __all__ = [
     "clean_text",
     "derive_rows",
     "format_utc",
+    "grouped_label",
     "nearest",
     "new_run_id",
     "parse_timestamp",
+    "sought_id",
     "to_utc",
 ]

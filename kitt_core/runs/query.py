@@ -27,6 +27,7 @@ from kitt_core.runs.timestamps import parse_timestamp
 __all__ = [
     "GROUP_FIELDS",
     "ORDER_FIELDS",
+    "PERIODS",
     "STATISTICS",
     "Aggregation",
     "Cursor",
@@ -37,7 +38,9 @@ __all__ = [
     "RunFilter",
     "Statistic",
     "check_page",
+    "grouped_label",
     "nearest",
+    "sought_id",
 ]
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
@@ -60,9 +63,25 @@ GROUP_FIELDS: Final = (
     "gpu_model",
     "environment_type",
     "fingerprint",
+    "machine",
+    "software",
+    "day",
+    "week",
+    "month",
     "test_name",
 )
-"""What `aggregate` may group by."""
+"""What `aggregate` may group by, in addition to ``label:<key>``.
+
+``machine`` and ``software`` are the labels of these names. ``day``, ``week`` (its Monday) and ``month`` are
+those of the run's timestamp in UTC: 2025-01-31, 2025-01-27 and 2025-01.
+"""
+
+PERIODS: Final = ("day", "week", "month")
+"""The groups that are derived from the run's timestamp."""
+
+_LABEL: Final = "label:"
+_LABELS: Final = ("machine", "software")
+_OTHER_NAMES: Final[Mapping[str, Statistic]] = {"median": "p50", "mean": "avg"}
 
 _LARGEST_COUNT: Final = 2**62
 _LONGEST_PATTERN: Final = 10_000
@@ -70,7 +89,9 @@ _MOST_TESTS: Final = 200
 """Limit for patterns with ``*`` in one field, and for metric conditions: databases limit nested expressions."""
 
 _CONDITION: Final = re.compile(
-    r"\s*(?P<name>.+?)\s*(?P<operator><=|>=|!=|==|=|<|>)\s*(?P<value>\S+)\s*", re.DOTALL
+    r"""\s*+(?:"(?P<quoted>(?:[^"]|"")*+)"|(?P<name>.*[^\s<>=!]))"""
+    r"\s*+(?P<operator><=|>=|!=|==|=|<|>)\s*+(?P<value>[^\s<>=!]++)\s*+",
+    re.DOTALL,
 )
 
 
@@ -79,6 +100,13 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     names = list(known)
     close = difflib.get_close_matches(name, names, 1)
     return f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}" if names else None
+
+
+def grouped_label(field: str) -> str | None:
+    """Return the key of the label that a field of ``group_by`` stands for, None if it is another field."""
+    if field in _LABELS:
+        return field
+    return clean_text(field.removeprefix(_LABEL)) if field.startswith(_LABEL) else None
 
 
 def _patterns(value: str | Iterable[str] | None) -> Patterns | None:
@@ -161,7 +189,9 @@ class MetricCondition:
 
     @classmethod
     def parse(cls, text: str) -> MetricCondition:
-        """Read ``avg_tps>40``.
+        """Read ``avg_tps>40``: what precedes the last operator is the name.
+
+        A name in double quotes may be any text; a double quote in it is doubled.
 
         Raises:
             InvalidQueryError: It is not name, operator and finite number.
@@ -174,10 +204,11 @@ class MetricCondition:
         if match is None or not math.isfinite(value):
             raise InvalidQueryError(
                 f"metric condition {text!r} cannot be read, expected name, operator (= != < <= > >=) and number",
-                hint="for example avg_tps>40 or throughput/avg_tps>=40",
+                hint='for example avg_tps>40, throughput/avg_tps>=40 or "any name">0',
             )
         operator = "=" if match["operator"] == "==" else match["operator"]
-        return cls(match["name"], cast("Operator", operator), value)
+        name = match["name"] if match["quoted"] is None else match["quoted"].replace('""', '"')
+        return cls(name, cast("Operator", operator), value)
 
     def holds(self, value: float | None) -> bool:
         """Whether an entry with that value meets the condition."""
@@ -369,14 +400,19 @@ class Aggregation:
     """What `aggregate` computes.
 
     Attributes:
-        group_by: Some of `GROUP_FIELDS`.
+        group_by: Some of `GROUP_FIELDS`, or ``label:<key>``.
         metrics: Metric names; empty for counts only.
-        statistics: Some of `STATISTICS`, for each metric.
+        statistics: Some of `STATISTICS`, for each metric; ``median`` is read as ``p50``, and ``mean`` as ``avg``.
     """
 
     group_by: tuple[str, ...]
     metrics: tuple[str, ...]
     statistics: tuple[Statistic, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The keys of the statistics in a row, in order."""
+        return tuple(f"{name}_{statistic}" for name in self.metrics for statistic in self.statistics)
 
     @classmethod
     def of(
@@ -394,12 +430,13 @@ class Aggregation:
         groups = _texts(group_by, "group_by")
         if not groups:
             raise InvalidQueryError(
-                "group_by is empty, expected a field", hint=f"known: {', '.join(GROUP_FIELDS)}"
+                "group_by is empty, expected a field", hint=f"known: {', '.join(GROUP_FIELDS)}, {_LABEL}<key>"
             )
         for name in groups:
-            if name not in GROUP_FIELDS:
-                raise UnknownFieldError(f"cannot group by {name!r}", hint=nearest(name, GROUP_FIELDS))
-        wanted = _texts(statistics, "statistics")
+            if name not in GROUP_FIELDS and not name.startswith(_LABEL):
+                known = (*GROUP_FIELDS, f"{_LABEL}<key>")
+                raise UnknownFieldError(f"cannot group by {name!r}", hint=nearest(name, known))
+        wanted = tuple(dict.fromkeys(_OTHER_NAMES.get(name, name) for name in _texts(statistics, "statistics")))
         for name in wanted:
             if name not in STATISTICS:
                 raise UnknownFieldError(f"unknown statistic {name!r}", hint=nearest(name, STATISTICS))
@@ -417,6 +454,17 @@ def _texts(value: str | Sequence[str], name: str) -> tuple[str, ...]:
         if not isinstance(item, str):
             raise InvalidQueryError(f"{name} holds {item!r}, expected text")
     return tuple(dict.fromkeys(values))
+
+
+def sought_id(run_id: object) -> str:
+    """Return the id of a run to look for, in the form that rows hold.
+
+    Raises:
+        InvalidQueryError: It is not text.
+    """
+    if not isinstance(run_id, str):
+        raise InvalidQueryError(f"run id is {shown(run_id)}, expected text")
+    return clean_text(run_id)
 
 
 def check_page(limit: int | None, offset: int) -> None:

@@ -13,13 +13,16 @@ __all__ = ["compute", "mean", "percentile", "sample_deviation"]
 def compute(statistic: Statistic, values: Sequence[float]) -> float | int | None:
     """Return one statistic of finite values.
 
-    None where it is undefined (no values; the deviation of a single value) or beyond the range of a double.
+    None where it is undefined (no values; the deviation of a single value) or beyond the range of a double. It is
+    never -0.0, which sums give or not, depending on what they begin with.
     """
     try:
         value = _compute(statistic, values)
     except OverflowError:
         return None
-    return value if value is None or math.isfinite(value) else None
+    if value is None or not math.isfinite(value):
+        return None
+    return value if isinstance(value, int) else value + 0.0
 
 
 def _compute(statistic: Statistic, values: Sequence[float]) -> float | int | None:

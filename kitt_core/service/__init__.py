@@ -6,6 +6,7 @@
     transfer/          moving runs into a store, out of it, and between stores
     comparing          two runs side by side
     run_lookup         finding the run that the user names
+    unknown_metrics    metrics that no stored run has
     doctor             what is installed, and what is wrong
     effective_config   each setting, and where it came from
 

@@ -20,7 +20,7 @@ from kitt_core.runs.rows import clean_text
 from kitt_core.runs.statistics import mean
 from kitt_core.service.run_lookup import Subject
 
-__all__ = ["UNKNOWN_DIRECTION", "ComparedMetric", "Comparison", "Difference", "compare_runs"]
+__all__ = ["UNKNOWN_DIRECTION", "ComparedMetric", "Comparison", "Difference", "compare_runs", "unmatched"]
 
 UNKNOWN_DIRECTION: Final = "unknown"
 """The direction of a metric that is not in the catalogue."""
@@ -147,6 +147,22 @@ def compare_runs(a: Subject, b: Subject, *, metrics: Sequence[str] = (), incompl
         tuple(row for row in compared if _is_common(row)),
         tuple(row for row in compared if not _is_common(row)),
     )
+
+
+def unmatched(a: Subject, b: Subject, patterns: Sequence[str]) -> dict[str, list[str]]:
+    """Return the patterns that no metric of either run matches, each with the names that it could have matched."""
+    names = {
+        f"{benchmark.test_name or ''}/{metric.name}": metric.name
+        for subject in (a, b)
+        for benchmark in subject.rows.benchmarks
+        for metric in benchmark.metrics
+    }
+    known = sorted({*names.values()}), sorted(names)
+    return {
+        pattern: known["/" in pattern]
+        for pattern in patterns
+        if not any(_matches(pattern, name) or _matches(pattern, full) for full, name in names.items())
+    }
 
 
 @frozen

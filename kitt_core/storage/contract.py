@@ -31,7 +31,7 @@ from kitt_core.runs.model import (
     SchemaStatus,
     StoredRun,
 )
-from kitt_core.runs.query import Aggregation, Filters, Order, RunFilter, check_page
+from kitt_core.runs.query import Aggregation, Filters, Order, RunFilter, check_page, sought_id
 from kitt_core.storage import fallbacks, verification
 
 __all__ = ["Capability", "ResultStore"]
@@ -228,12 +228,17 @@ class ResultStore(abc.ABC):
     # Reading. A backend overrides what it can do without reading documents.
 
     def get_result(self, run_id: str) -> dict[str, Any] | None:
-        """Return the parsed document with nothing added; None if there is no such run."""
-        document = self.get_document(run_id)
+        """Return the parsed document with nothing added; None if there is no such run.
+
+        Raises:
+            InvalidQueryError: The id is not text.
+        """
+        document = self.get_document(sought_id(run_id))
         return None if document is None else codec.parse(document)
 
     def attachments(self, run_id: str) -> Iterator[Attachment]:
         """Yield the run's files by name; none if there is no such run or the store keeps no files."""
+        sought_id(run_id)
         return iter(())
 
     def query(
@@ -306,6 +311,10 @@ class ResultStore(abc.ABC):
         """Return how many runs match."""
         return sum(1 for _ in fallbacks.readable(self.scan(filters)))
 
+    def metric_names(self) -> list[str]:
+        """Return the names of the runs' metrics, without their benchmarks: at most 10,000, by code point."""
+        return fallbacks.metric_names(self.scan())
+
     # Deletion and maintenance.
 
     def delete_result(self, run_id: str) -> bool:
@@ -373,6 +382,15 @@ class ResultStore(abc.ABC):
         """The files and directories that make up this store, the user's target first; empty if it is not local.
 
         Nothing else may write there: the command line refuses them as output.
+        """
+        return ()
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """What the latest answer lacks because it could not be read: each place, and why.
+
+        A failed read is not a fact about the run: it is never remembered, and the next answer tries again. This
+        can still be asked after `close`.
         """
         return ()
 

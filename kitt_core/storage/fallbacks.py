@@ -9,26 +9,38 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
-from typing import Any, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar
 
 from attrs import fields, frozen
 
 from kitt_core.errors import InvalidDocumentError
 from kitt_core.runs import codec
 from kitt_core.runs.model import BenchmarkRow, Page, RunRows, RunSummary, StoredRun
-from kitt_core.runs.query import Aggregation, Cursor, MetricCondition, Order, OrderKey, Patterns, RunFilter
+from kitt_core.runs.query import (
+    PERIODS,
+    Aggregation,
+    Cursor,
+    MetricCondition,
+    Order,
+    OrderKey,
+    Patterns,
+    RunFilter,
+    grouped_label,
+)
 from kitt_core.runs.rows import derive_rows
 from kitt_core.runs.statistics import compute
 from kitt_core.runs.timestamps import format_utc
 
 __all__ = [
+    "MOST_NAMES",
     "Facts",
     "aggregate",
     "facts_of",
     "group_order",
     "list_results",
     "matches",
+    "metric_names",
     "metric_values",
     "readable",
     "select",
@@ -36,6 +48,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+MOST_NAMES: Final = 10_000
+"""How many names of metrics a store returns: more than anybody reads."""
 
 
 @frozen
@@ -248,6 +263,16 @@ def _order_key(order: Order) -> Callable[[Facts], OrderKey]:
             return lambda facts: getattr(facts.rows.run, name)
 
 
+def metric_names(runs: Iterable[StoredRun]) -> list[str]:
+    """Return the names of the metrics that the runs have: at most 10,000, by code point."""
+    names: set[str] = set()
+    for facts in readable(runs):
+        names.update(metric.name for benchmark in facts.rows.benchmarks for metric in benchmark.metrics)
+        if len(names) >= MOST_NAMES:
+            break
+    return sorted(names)[:MOST_NAMES]
+
+
 def aggregate(runs: Iterable[StoredRun], aggregation: Aggregation) -> list[dict[str, Any]]:
     """Return one row per group, ordered by the group's values, None last."""
     counts: dict[tuple[Any, ...], int] = {}
@@ -288,4 +313,18 @@ def _groups_of(facts: Facts, group_by: tuple[str, ...]) -> dict[tuple[Any, ...],
 
 
 def _group_value(facts: Facts, name: str) -> Any:
-    return facts.rows.run.passed if name == "passed" else _TEXTS[name](facts)
+    if name == "passed":
+        return facts.rows.run.passed
+    if name in PERIODS:
+        return _period(facts.rows.run.timestamp, name)
+    key = grouped_label(name)
+    return _TEXTS[name](facts) if key is None else _label_reader(key)(facts)
+
+
+def _period(moment: datetime | None, name: str) -> str | None:
+    if moment is None:
+        return None
+    day = moment.astimezone(UTC).date()
+    if name == "week":
+        day -= timedelta(days=day.weekday())
+    return day.isoformat()[:7] if name == "month" else day.isoformat()

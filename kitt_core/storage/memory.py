@@ -12,7 +12,7 @@ from attrs import evolve
 
 from kitt_core.errors import RunExistsError, StoreUnavailableError
 from kitt_core.runs.model import Attachment, CheckedRun, StoredRun
-from kitt_core.runs.query import Filters, RunFilter
+from kitt_core.runs.query import Filters, RunFilter, sought_id
 from kitt_core.storage import fallbacks
 from kitt_core.storage.contract import Capability, ResultStore
 
@@ -55,14 +55,14 @@ class MemoryStore(ResultStore):
         """Return the bytes that were saved, None if there is no such run."""
         with self._lock:
             self._check_open()
-            run = self._runs.get(run_id)
+            run = self._runs.get(sought_id(run_id))
         return None if run is None else run.document
 
     def attachments(self, run_id: str) -> Iterator[Attachment]:
         """Yield the run's files in order of their names."""
         with self._lock:
             self._check_open()
-            return iter(self._attachments.get(run_id, ()))
+            return iter(self._attachments.get(sought_id(run_id), ()))
 
     def scan(self, filters: Filters = None) -> Iterator[StoredRun]:
         """Yield the runs that match, as they were when the scan began."""
@@ -76,7 +76,7 @@ class MemoryStore(ResultStore):
         """Remove a run; False if there is no such run."""
         with self._lock:
             self._check_open()
-            self._attachments.pop(run_id, None)
+            self._attachments.pop(sought_id(run_id), None)
             return self._runs.pop(run_id, None) is not None
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from kitt_core.errors import InvalidDocumentError
 from kitt_core.runs import codec
 from kitt_core.runs.model import Finding, RunRows, Severity, StoredRun
-from kitt_core.runs.rows import derive_rows
+from kitt_core.runs.rows import counts_of, derive_rows
 
 __all__ = ["DocumentCheck", "verify_documents"]
 
@@ -53,13 +53,10 @@ class DocumentCheck:
 
 
 def _contradictions(run_id: str, document: Mapping[str, Any], rows: RunRows) -> Iterator[Finding]:
-    entries = len(rows.benchmarks)
-    passed = sum(bool(benchmark.passed) for benchmark in rows.benchmarks)
-    real = {"total_benchmarks": entries, "passed_count": passed, "failed_count": entries - passed}
     wrong = [
         f"{name} is {codec.shown(document[name])}, but the results give {count}"
-        for name, count in real.items()
-        if name in document and document[name] != count
+        for name, count in counts_of(document, rows.benchmarks).items()
+        if document.get(name) is not None and document[name] != count
     ]
     if wrong:
         yield Finding(run_id, Severity.NOTICE, "; ".join(wrong))

@@ -58,6 +58,7 @@ class EngineContract(RecordContract):
             assert isinstance(session.model, str)
             assert session.model.strip()
             assert isinstance(session.concurrent, bool)
+            assert session.inference_engine is None or session.inference_engine.strip()
 
         self._with(record, look)
 

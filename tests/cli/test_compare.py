@@ -166,7 +166,23 @@ def test_nothing_in_common_is_a_warning(kitt: Kitt) -> None:
     assert (answer.code, answer.err) == (0, "warning: A and B have no metric in common\n")
     assert {row["note"] for row in json.loads(answer.out)["alone"]} == {"only in A"}
     answer = kitt("compare", "a.json", "a.json", "--metric", "ttfx*", installed=True)
-    assert (answer.code, answer.err) == (0, "warning: A and B have no metric in common that matches 'ttfx*'\n")
+    assert answer.code == 0
+    assert answer.err.startswith(
+        "warning: A and B have no metric in common that matches 'ttfx*'\nneither run has "
+    )
+
+
+def test_a_metric_that_neither_run_has_is_named(kitt: Kitt) -> None:
+    Path("a.json").write_bytes(as_bytes(document()))
+    patterns = [part for name in ("avg_tps", "throughput/avg_tsp", "avg_tsp") for part in ("--metric", name)]
+    answer = kitt("compare", "a.json", "a.json", *patterns, "--format", "json", installed=True)
+    assert answer.err.splitlines() == [
+        (
+            'neither run has a metric that matches "throughput/avg_tsp"; did you mean throughput/avg_tps'
+            " or throughput/ttft_ms.p50?"
+        ),
+        'neither run has a metric that matches "avg_tsp"; did you mean avg_tps?',
+    ]
 
 
 def test_numbers_that_json_lacks_are_null(compared: Callable[..., Any]) -> None:

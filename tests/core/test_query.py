@@ -94,13 +94,21 @@ def test_a_value_that_cannot_be_read_is_refused(filters: Any) -> None:
         ("a!=1", ("a", "!=", 1.0)),
         ("name with blanks > 1", ("name with blanks", ">", 1.0)),
         ("a\0>1", ("a\ufffd", ">", 1.0)),
+        ("huber_loss[delta=1.3]>0.5", ("huber_loss[delta=1.3]", ">", 0.5)),
+        ("loss[a>=1,b<2] <= .5", ("loss[a>=1,b<2]", "<=", 0.5)),
+        (' "huber_loss[delta=1.3]">0.5', ("huber_loss[delta=1.3]", ">", 0.5)),
+        ('"x>" >= -5', ("x>", ">=", -5.0)),
+        ('" a ""b"" = "=1', (' a "b" = ', "=", 1.0)),
+        ('"a"b>1', ('"a"b', ">", 1.0)),
     ],
 )
 def test_a_condition_is_read(text: str, condition: tuple[str, Any, float]) -> None:
     assert MetricCondition.parse(text) == MetricCondition(*condition)
 
 
-@pytest.mark.parametrize("text", ["", ">1", "a", "a>", "a>b", "a>nan", "a>inf", "a>1e999", "a>1 2", "a~1", "a>>1"])
+@pytest.mark.parametrize(
+    "text", ["", ">1", "a", "a>", "a>b", "a>nan", "a>inf", "a>1e999", "a>1 2", "a~1", "a>>1", '"a', '"a">']
+)
 def test_what_is_not_a_condition_is_refused(text: str) -> None:
     with pytest.raises(InvalidQueryError, match="cannot be read"):
         MetricCondition.parse(text)
@@ -180,7 +188,7 @@ def test_an_aggregation_takes_one_or_several() -> None:
     [
         (("modle", None, ()), UnknownFieldError),
         (("timestamp", None, ()), UnknownFieldError),
-        (("engine", "x", "median"), UnknownFieldError),
+        (("engine", "x", "medain"), UnknownFieldError),
         (("engine", "x", ["avg", "p51"]), UnknownFieldError),
         (([], None, ()), InvalidQueryError),
         (([1], None, ()), InvalidQueryError),

@@ -134,7 +134,7 @@ def _listing(dice: random.Random, filters: dict[str, Any]) -> Query:
 
 def _groups(dice: random.Random) -> Iterator[Query]:
     """Every field to group by, pairs of them, every statistic."""
-    for field in GROUP_FIELDS:
+    for field in (*GROUP_FIELDS, "label:team", "label:k\x00"):
         yield Query("aggregate", {}, {"group_by": field})
         yield Query("aggregate", {}, {"group_by": field, "metrics": list(SUMMED), "statistics": list(STATISTICS)})
         other = dice.choice(GROUP_FIELDS)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from kitt_core import open_store
+from kitt_core.errors import InvalidQueryError
 from kitt_core.runs import StoredRun
 from kitt_core.storage import ResultStore, fallbacks
 from kitt_core.storage.memory import MemoryStore
@@ -124,6 +125,20 @@ def test_there_are_questions_enough_and_most_find_something() -> None:
     assert asked == list(queries(SMALL))
     answers = [given for _, given in reference(SMALL)]
     assert sum(given not in (0, []) for given in answers) > 0.7 * len(answers)
+
+
+@pytest.mark.parametrize("target", ["memory:", "sqlite:///runs.db", "json:///.", "karr:///runs"])
+def test_an_id_that_is_not_text_is_refused_in_the_same_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with open_store(target) as store:
+        store.save_result({"model": "m", "engine": "e"}, run_id="a")
+        for look_up in (store.get_result, store.get_document, store.attachments, store.delete_result):
+            for run_id in (None, 5, b"a", ["a"]):
+                with pytest.raises(InvalidQueryError, match=r"^run id is .*, expected text$"):
+                    look_up(run_id)  # type: ignore[arg-type]  # what is tested
+        assert store.count() == 1
 
 
 @pytest.mark.parametrize("number", NUMBERS)

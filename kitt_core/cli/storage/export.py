@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
 
-from kitt_core.cli.filters import filter_options
+from kitt_core.cli.filters import filter_options, note_unknown_metrics
 from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.messages import counted
 from kitt_core.cli.progress import progress_bar
-from kitt_core.cli.render import OutputName, open_verbatim
+from kitt_core.cli.render import open_verbatim
+from kitt_core.errors import RunNotFoundError
 from kitt_core.runs.query import RunFilter
 from kitt_core.service.run_lookup import resolve_run_id
 from kitt_core.service.transfer.exporting import (
@@ -21,6 +24,7 @@ from kitt_core.service.transfer.exporting import (
     export_to_stream,
     select_runs,
 )
+from kitt_core.storage.contract import ResultStore
 
 __all__ = ["complete_format", "export"]
 
@@ -48,7 +52,7 @@ def complete_format(ctx: click.Context, _parameter: click.Parameter, incomplete:
     "--output",
     metavar="FILE|DIR|-",
     default="-",
-    type=OutputName(),
+    type=click.Path(),
     help="A file; a directory, to get a file per run; or standard output (-).",
 )
 @pass_state
@@ -63,7 +67,7 @@ def export(
     directory = _is_directory(output, output_format)
     to_file = output != "-" and not directory
     exporter = choose_exporter(state.plugins, output_format, Path(output) if to_file else None)
-    with state.open_store(Path(output)) as store:
+    with state.open_store(Path(output)) as store, _naming_unknown_metrics(state, store, filters):
         ids = list(dict.fromkeys(resolve_run_id(store, text) for text in run_ids))
         runs = select_runs(store, ids, filters)
         with progress_bar(state, "Exporting", data_on_stdout=output == "-") as progress:
@@ -74,6 +78,15 @@ def export(
                     count = export_to_stream(exporter, runs, stream, progress=progress)
     if output != "-":
         state.note(f"{counted(count, 'run')} written to {output}")
+
+
+@contextmanager
+def _naming_unknown_metrics(state: State, store: ResultStore, filters: RunFilter) -> Iterator[None]:
+    try:
+        yield
+    except RunNotFoundError:
+        note_unknown_metrics(state, store, filters)
+        raise
 
 
 def _is_directory(output: str, output_format: str | None) -> bool:

@@ -8,11 +8,12 @@ from typing import Any, Final
 import click
 from attrs import fields
 
-from kitt_core.cli.filters import filter_options, order_help, run_limit
+from kitt_core.cli.filters import filter_options, note_unknown_metrics, order_help, run_limit
 from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.render import output_options, write_rows
 from kitt_core.runs.model import RunSummary
-from kitt_core.runs.query import RunFilter
+from kitt_core.runs.query import Order, RunFilter
+from kitt_core.service.unknown_metrics import is_without
 
 __all__ = ["SHOWN_OF_ID", "list_runs"]
 
@@ -57,7 +58,13 @@ def list_runs(
         rows = ({name: getattr(run, name) for name in _COLUMNS} for run in page)
         write_rows(_COLUMNS, rows, output_format, output, table_columns=_TABLE, shorten={"id": _end_of_id})
         if page.next_cursor is not None:
-            state.note(f"more runs follow: --after {page.next_cursor}, or --limit all")
+            state.note(f"more runs follow: --limit all, or --after {page.next_cursor}")
+        metric = Order.parse(sort).metric
+        if after is None:
+            # Runs without the metric come last: if the first lacks it, all do.
+            sorted_by = [metric] if metric and (not page or is_without(store, page[0].id, metric)) else []
+            if sorted_by or not page:
+                note_unknown_metrics(state, store, filters, *sorted_by)
 
 
 def _end_of_id(run_id: Any) -> str:

@@ -10,7 +10,7 @@ import click
 
 from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.lazy import HintedUsageError
-from kitt_core.cli.render import FORMATS, OutputName, open_verbatim, write_object, write_rows
+from kitt_core.cli.render import FORMATS, open_verbatim, write_object, write_rows
 from kitt_core.presentation import BenchmarkTable, counts_shown, parse_stored, pivot
 from kitt_core.runs.model import RunRows
 from kitt_core.service.run_lookup import resolve_run_id
@@ -34,7 +34,7 @@ _TABLE: Final = "table"
     "-o",
     "--output",
     metavar="FILE",
-    type=OutputName(path_type=Path),
+    type=click.Path(path_type=Path),
     help="Write the document to this file.",
 )
 @pass_state

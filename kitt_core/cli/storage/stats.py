@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from kitt_core.cli.filters import comma_separated, filter_options, group_help, statistics_help
+from kitt_core.cli.filters import (
+    comma_separated,
+    filter_options,
+    group_help,
+    note_unknown_metrics,
+    statistics_help,
+)
 from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.render import output_options, write_object, write_rows
-from kitt_core.runs.query import RunFilter
+from kitt_core.runs.query import Aggregation, RunFilter
 from kitt_core.storage.contract import ResultStore
 
 __all__ = ["aggregate", "stats"]
@@ -31,10 +38,15 @@ def stats(state: State, by: list[str], filters: RunFilter, output_format: str | 
     """Count runs, models, engines and suites; with --by, the runs of each group, the largest first."""
     with state.open_store(output) as store:
         if not by:
-            write_object(_overview(store, filters), output_format, output)
+            values = _overview(store, filters)
+            write_object(values, output_format, output)
+            if not values["runs"]:
+                note_unknown_metrics(state, store, filters)
             return
         rows = sorted(store.aggregate(by, filters=filters), key=lambda row: -int(row["count"]))
         write_rows((*by, "count"), rows, output_format, output)
+        if not rows:
+            note_unknown_metrics(state, store, filters)
 
 
 @click.command()
@@ -60,7 +72,7 @@ def stats(state: State, by: list[str], filters: RunFilter, output_format: str | 
     metavar="NAME[,NAME]",
     multiple=True,
     default=("avg",),
-    show_default="avg",
+    show_default=True,
     callback=comma_separated,
     help=statistics_help,
 )
@@ -79,8 +91,17 @@ def aggregate(
     """Compute statistics of metrics over the result entries of each group of runs."""
     with state.open_store(output) as store:
         rows = store.aggregate(by, metrics, statistics=statistics, filters=filters)
-        computed = [f"{metric}_{statistic}" for metric in metrics for statistic in statistics]
-        write_rows((*by, "count", *computed), rows, output_format, output)
+        wanted = Aggregation.of(by, metrics, statistics)
+        write_rows((*wanted.group_by, "count", *wanted.columns), rows, output_format, output)
+        without = [name for name in wanted.metrics if all(_is_undefined(row, name, wanted) for row in rows)]
+        if without or not rows:
+            note_unknown_metrics(state, store, filters, *without)
+
+
+def _is_undefined(row: Mapping[str, Any], metric: str, wanted: Aggregation) -> bool:
+    """Return whether the row may be one of a group in which no entry has the metric."""
+    values = {statistic: row[f"{metric}_{statistic}"] for statistic in wanted.statistics}
+    return not values.pop("count", 0) and all(value is None for value in values.values())
 
 
 def _overview(store: ResultStore, filters: RunFilter) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cmp_to_key
 from typing import Any
 
@@ -38,9 +38,21 @@ class ModelRun:
         """Return the text of the field ``name`` of filters and groups."""
         if name in {"id", "sha256"}:
             return str(getattr(self, name))
+        if name in {"machine", "software"} or name.startswith("label:"):
+            return dict(self.rows.labels).get(name.removeprefix("label:"))
+        if name in {"day", "week", "month"}:
+            return self._began(name)
         row = self.rows.hardware if name in {"gpu_model", "environment_type", "fingerprint"} else self.rows.run
         value = getattr(row, name, None)
         return value if isinstance(value, str) else None
+
+    def _began(self, period: str) -> str | None:
+        if self.rows.run.timestamp is None:
+            return None
+        moment = self.rows.run.timestamp.astimezone(UTC)
+        if period == "week":
+            return date.fromisocalendar(*moment.isocalendar()[:2], 1).isoformat()
+        return str(moment.date())[: 7 if period == "month" else None]
 
     def values(self, name: str, benchmarks: Sequence[BenchmarkRow] | None = None) -> list[float]:
         """Return the finite values of a metric."""

@@ -221,7 +221,12 @@ orders = _named(
 
 aggregations = _named(
     st.tuples(
-        st.lists(st.sampled_from(GROUP_FIELDS), min_size=1, max_size=3, unique=True),
+        st.lists(
+            st.sampled_from([*GROUP_FIELDS, *(f"label:{key}" for key in _LABELS)]),
+            min_size=1,
+            max_size=3,
+            unique=True,
+        ),
         st.lists(_METRIC_NAMES, max_size=2, unique=True),
         st.lists(st.sampled_from(STATISTICS), min_size=1, max_size=3, unique=True),
     )

@@ -111,6 +111,15 @@ class AggregationContract(StoreTests):
         assert (other["x_avg"], other["x_sum"]) == (2.0, 2.0)
         assert len(store.list_results(order_by="metric:x")) == 2
 
+    @pytest.mark.parametrize("values", [(-0.0,), (-0.0, -0.0), (-0.0, 0.0), (0.0, -0.0), (-5e-324, 0.0, 0.0)])
+    def test_no_statistic_is_a_negative_zero(self, store: ResultStore, values: tuple[float, ...]) -> None:
+        put(store, {"a": _entries(*values) | {"total_time_seconds": -0.0}})
+        for wanted in (("avg", "sum", "max"), STATISTICS):
+            (row,) = store.aggregate("engine", "x", statistics=wanted)
+            assert [name for name, value in row.items() if str(value) == "-0.0"] == []
+        (summary,) = store.list_results()
+        assert str(summary.total_time_seconds) == "0.0"
+
     def test_a_metric_named_alone_takes_every_benchmark_that_has_it(self, store: ResultStore) -> None:
         document = run(
             results=[
@@ -149,12 +158,91 @@ class AggregationContract(StoreTests):
             "gpu": {"model": "gpu_model!"},
             "environment_type": "environment_type!",
             "fingerprint": "fingerprint!",
+            "machine": "machine!",
+            "software": "software!",
         }
         texts = {name: f"{name}!" for name in ("model", "engine", "suite_name", "kitt_version")}
-        put(store, {"a": run(**texts, passed=True, system_info=system, results=[{"test_name": "test_name!"}])})
+        document = run(**texts, passed=True, system_info=system, results=[{"test_name": "test_name!"}])
+        put(store, {"a": document | {"timestamp": "2025-02-01T01:30:00+02:00"}})
+        others = {"passed": True, "day": "2025-01-31", "week": "2025-01-27", "month": "2025-01"}
         for field in GROUP_FIELDS:
             (row,) = store.aggregate(field)
-            assert row == {field: True if field == "passed" else f"{field}!", "count": 1}
+            assert row == {field: others.get(field, f"{field}!"), "count": 1}
+
+    def test_a_label_groups_by_its_value(self, store: ResultStore) -> None:
+        labels = [{"commit": "b"}, {"commit": "a", "n": 1}, {"n": "1"}, None, {"n": ""}]
+        documents = [{**_entries(i), "labels": given} for i, given in enumerate(labels)]
+        put(store, {f"r{i}": document for i, document in enumerate(documents)})
+        assert store.aggregate("label:commit", "x") == [
+            {"label:commit": "a", "count": 1, "x_avg": 1.0},
+            {"label:commit": "b", "count": 1, "x_avg": 0.0},
+            {"label:commit": None, "count": 3, "x_avg": 3.0},
+        ]
+        assert store.aggregate("label:n", "x", statistics="p50", filters={"engine": "e"}) == [
+            {"label:n": "", "count": 1, "x_p50": 4.0},
+            {"label:n": "1", "count": 2, "x_p50": 1.5},
+            {"label:n": None, "count": 2, "x_p50": 1.5},
+        ]
+
+    def test_labels_are_grouped_with_each_other_and_with_other_fields(self, store: ResultStore) -> None:
+        def labelled(**labels: str) -> dict[str, Any]:
+            return run(labels=labels, results=[{"test_name": "t", "metrics": {"x": 1}}])
+
+        put(store, {"a": labelled(k="1", m="2"), "b": labelled(k="1", m="3"), "c": labelled(k="1", m="2")})
+        rows = store.aggregate(
+            ["label:m", "test_name", "label:k"], "x", statistics="sum", filters={"labels": {"k": "1"}}
+        )
+        assert rows == [
+            {"label:m": "2", "test_name": "t", "label:k": "1", "count": 2, "x_sum": 2.0},
+            {"label:m": "3", "test_name": "t", "label:k": "1", "count": 1, "x_sum": 1.0},
+        ]
+
+    @pytest.mark.parametrize("key", ["", "a=b", "label:", "a,b", "é 😀", "%' \"--", "\0", "\ud800", "Team"])
+    def test_a_label_may_have_any_key(self, store: ResultStore, key: str) -> None:
+        put(store, {"a": run(labels={key: "v", "team": "w"}), "b": MINIMAL})
+        name = f"label:{key}"
+        assert store.aggregate(name) == [{name: "v", "count": 1}, {name: None, "count": 1}]
+
+    def test_an_explicit_label_is_the_machine(self, store: ResultStore) -> None:
+        put(store, {"a": run(system_info={"machine": "m"}), "b": run(labels={"machine": "l"})})
+        assert [row["machine"] for row in store.aggregate("machine")] == ["l", "m"]
+        assert [row["label:machine"] for row in store.aggregate("label:machine")] == ["l", "m"]
+        assert store.aggregate("software") == [{"software": None, "count": 2}]
+
+    @pytest.mark.parametrize(
+        ("timestamp", "day", "week", "month"),
+        [
+            ("2025-01-01T00:30:00+02:00", "2024-12-31", "2024-12-30", "2024-12"),
+            ("2025-01-05T23:59:59.999999Z", "2025-01-05", "2024-12-30", "2025-01"),
+            ("2025-01-06", "2025-01-06", "2025-01-06", "2025-01"),
+            ("2024-02-29T23:59:59-00:01", "2024-03-01", "2024-02-26", "2024-03"),
+            ("0001-01-01T00:00:00Z", "0001-01-01", "0001-01-01", "0001-01"),
+            ("9999-12-31T23:59:59.999999Z", "9999-12-31", "9999-12-27", "9999-12"),
+            ("1582-10-10", "1582-10-10", "1582-10-04", "1582-10"),
+            (None, None, None, None),
+        ],
+    )
+    def test_days_weeks_and_months_are_those_of_utc(
+        self, store: ResultStore, timestamp: str | None, day: str, week: str, month: str
+    ) -> None:
+        put(store, {"a": run(timestamp=timestamp)})
+        wanted = {"day": day, "week": week, "month": month, "count": 1}
+        assert store.aggregate(["day", "week", "month"]) == [wanted]
+
+    def test_runs_of_a_week_are_one_group(self, store: ResultStore) -> None:
+        put(store, {f"r{i}": run(timestamp=f"2025-06-{i:02}T12:00:00Z") for i in range(1, 17)})
+        assert store.aggregate("week") == [
+            {"week": "2025-05-26", "count": 1},
+            {"week": "2025-06-02", "count": 7},
+            {"week": "2025-06-09", "count": 7},
+            {"week": "2025-06-16", "count": 1},
+        ]
+
+    def test_median_and_mean_are_other_names(self, store: ResultStore) -> None:
+        put(store, {"a": _entries(1, 2, 6)})
+        assert store.aggregate("engine", "x", statistics=["median", "mean", "p50"]) == [
+            {"engine": "e", "count": 1, "x_p50": 2.0, "x_avg": 3.0}
+        ]
 
     def test_groups_are_ordered_by_value_with_none_last(self, store: ResultStore) -> None:
         texts = ["b", "é", "Z", "😀", "\uff21", "a", "_", ""]

@@ -168,6 +168,16 @@ _FILTERS: Final[tuple[Mapping[str, Any], ...]] = (
     {"model": "meta*", "gpu_model": "*H100", "suite_name": "*", "search": "m"},
     {"model": []},
 )
+_MIXTURES: Final[tuple[Mapping[str, Any], ...]] = (
+    {"metrics": "avg_tps>5", "engine": ["ollama", "llama_cpp"]},
+    {"metrics": ["throughput/avg_tps>=0", "avg_tps!=45.5"], "kitt_version": "1.*"},
+    {"metrics": "avg_tps<45", "gpu_model": "*", "since": "2024-01-01"},
+    {"metrics": "latency/ttft_ms.p99>20", "passed": False},
+    {"search": "a", "metrics": "avg_tps>=0", "until": "2025-06-01"},
+    {"labels": {"n": "*"}, "suite_name": ["", "standard", "quick"]},
+    {"gpu_model": "NVIDIA*", "environment_type": "*", "passed": False},
+)
+"""A condition on a metric with other filters, and filters whose columns are in different tables."""
 _ORDERS: Final = (
     *ORDER_FIELDS,
     "metric:avg_tps",
@@ -182,6 +192,9 @@ _GROUPS: Final = (
     ("passed", "gpu_model", "suite_name"),
     ("test_name", "engine"),
     ("fingerprint", "test_name", "passed"),
+    ("label:team",),
+    ("label:n", "month", "machine"),
+    ("week", "test_name", "label:none"),
 )
 
 
@@ -221,6 +234,23 @@ class AgreementContract(StoreTests):
                     filters,
                     order,
                 )
+
+    def test_filtered_orders_are_walked_page_by_page_as_in_the_reference(self, store: ResultStore) -> None:
+        fill(store)
+        orders = [sign + name for name in _ORDERS for sign in ("", "-")]
+        with reference() as expected:
+            for i, order in enumerate(orders):
+                for filters in (_MIXTURES[i % len(_MIXTURES)], _MIXTURES[(i * 3 + 1) % len(_MIXTURES)]):
+                    wanted = [summary.id for summary in expected.list_results(filters, order_by=order)]
+                    assert len(wanted) > 4, (filters, order)
+                    walked: list[str] = []
+                    cursor = None
+                    while not walked or cursor is not None:
+                        page = store.list_results(filters, order_by=order, limit=4, after=cursor)
+                        walked += [summary.id for summary in page]
+                        cursor = page.next_cursor
+                        assert len(walked) <= len(wanted), (filters, order)
+                    assert walked == wanted, (filters, order)
 
     def test_query_gives_the_documents_of_the_reference(self, store: ResultStore) -> None:
         fill(store)

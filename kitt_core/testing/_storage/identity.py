@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from io import BytesIO
+from typing import Any
 
 import pytest
 
-from kitt_core.errors import InvalidDocumentError, RunExistsError, UnsupportedOperationError
+from kitt_core.errors import InvalidDocumentError, InvalidQueryError, RunExistsError, UnsupportedOperationError
 from kitt_core.runs.checking import check_run
 from kitt_core.runs.model import Attachment
 from kitt_core.storage.contract import Capability, ResultStore
@@ -60,6 +61,13 @@ class IdentityContract(StoreTests):
             store.save_result(MINIMAL, run_id=run_id)
         assert_readable(caught.value)
         assert store.count() == 0
+
+    @pytest.mark.parametrize("run_id", [None, 5, b"a", ["a"]], ids=repr)
+    def test_a_result_is_sought_by_text_only(self, store: ResultStore, run_id: Any) -> None:
+        store.save_result(MINIMAL, run_id="a")
+        with pytest.raises(InvalidQueryError, match=r"run id is .*, expected text") as caught:
+            store.get_result(run_id)
+        assert_readable(caught.value)
 
     def test_an_unknown_id_gives_none(self, store: ResultStore) -> None:
         store.save_result(MINIMAL, run_id="known")

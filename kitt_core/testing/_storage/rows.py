@@ -69,6 +69,61 @@ class RowContract(StoreTests):
             assert (summary.passed, summary.total_time_seconds) == (False, 0.0)
             assert (summary.timestamp, summary.gpu_model, summary.fingerprint) == (None, None, None)
 
+    @pytest.mark.parametrize(
+        ("entries", "passed", "counts"),
+        [
+            ([], False, (0, 0, 0)),
+            ([{"passed": True}], True, (1, 1, 0)),
+            ([{"passed": True}, {"passed": False}, {}], False, (3, 1, 2)),
+            ([{"passed": True}, {"passed": True, "skipped": "no GPU"}], True, (2, 1, 0)),
+            ([{"passed": False, "skipped": "no GPU"}], False, (1, 0, 0)),
+        ],
+    )
+    def test_an_absent_verdict_is_that_of_the_entries(
+        self, store: ResultStore, entries: list[dict[str, Any]], passed: bool, counts: tuple[int, int, int]
+    ) -> None:
+        nulls = dict.fromkeys(["passed", "total_benchmarks", "passed_count", "failed_count"])
+        put(store, {"absent": run(results=entries), "null": run(results=entries, **nulls)})
+        for summary in store.list_results():
+            assert summary.passed is passed
+            assert (summary.total_benchmarks, summary.passed_count, summary.failed_count) == counts
+        assert found(store, passed=passed) == {"absent", "null"}
+        assert list(store.verify()) == []
+
+    def test_a_given_verdict_stays(self, store: ResultStore) -> None:
+        entries = [{"passed": True}, {"passed": True}]
+        put(
+            store,
+            {
+                "passed": run(results=entries, passed=False),
+                "counts": run(results=entries, total_benchmarks=5, failed_count=0),
+                "none": run(passed=True, passed_count=0),
+            },
+        )
+        verdicts = {
+            run.id: (run.passed, run.total_benchmarks, run.passed_count, run.failed_count)
+            for run in store.list_results()
+        }
+        assert verdicts == {"passed": (False, 2, 2, 0), "counts": (True, 5, 2, 0), "none": (True, 0, 0, 0)}
+
+    def test_a_verdict_that_does_not_fit_is_not_derived(self, store: ResultStore) -> None:
+        put(store, {"a": run(results=[{"passed": True}], passed="yes", passed_count=[])}, strict=False)
+        (summary,) = store.list_results()
+        assert (summary.passed, summary.passed_count, summary.failed_count) == (None, None, 0)
+
+    def test_the_names_of_metrics_are_those_of_all_entries(self, store: ResultStore) -> None:
+        assert store.metric_names() == []
+        first = {"b": 1, "Z": {"é": 2, "p": float("nan")}, "text": "x", "a/b": 3}
+        put(store, {"a": run(results=[_entry(first), _entry({"b": 1, "a": 1}, "u")])})
+        put(store, {"b": run(results=[_entry({"\uff5e": 1, "😀": 2, "": 3})]), "none": MINIMAL})
+        assert store.metric_names() == ["", "Z.p", "Z.é", "a", "a/b", "b", "\uff5e", "😀"]
+
+    def test_at_most_10_000_names_are_returned(self, store: ResultStore) -> None:
+        put(store, {"a": run(results=[_entry({f"m{i}": i for i in range(10_010)})])})
+        names = store.metric_names()
+        assert len(names) == len(set(names)) == 10_000
+        assert names == sorted(names)
+
     def test_integers_of_32_bits_are_kept(self, store: ResultStore) -> None:
         store.save_result(HOSTILE["widest integers"])
         (summary,) = store.list_results()

@@ -28,8 +28,10 @@ def connector(error: OSError) -> aiohttp.ClientConnectorError:
     return aiohttp.ClientConnectorError(KEY, error)
 
 
-def certificate() -> aiohttp.ClientConnectorCertificateError:
-    return aiohttp.ClientConnectorCertificateError(KEY, ssl.SSLCertVerificationError("self-signed"))
+def certificate(code: int = 18) -> aiohttp.ClientConnectorCertificateError:
+    error = ssl.SSLCertVerificationError("in words")
+    error.verify_code = code
+    return aiohttp.ClientConnectorCertificateError(KEY, error)
 
 
 REFUSED = OSError(errno.ECONNREFUSED, "Connection refused")
@@ -43,6 +45,10 @@ CASES = [
     (connector(socket.gaierror(socket.EAI_NONAME, "x")), "the name host cannot be resolved", True, True),
     (connector(OSError(errno.EMFILE, "x")), "cannot open another connection", False, True),
     (certificate(), "the certificate of https://host is not trusted", False, False),
+    (certificate(9), "the certificate of https://host is not valid yet", False, False),
+    (certificate(10), "the certificate of https://host has expired", False, False),
+    (certificate(62), "the certificate of https://host is for another host name", False, False),
+    (certificate(64), "the certificate of https://host is for another host name", False, False),
     (aiohttp.ClientConnectorSSLError(KEY, OSError("wrong version")), "no TLS connection", False, False),
     (aiohttp.ServerDisconnectedError(), "dropped the connection", False, True),
     (ConnectionResetError(), "dropped the connection", False, True),

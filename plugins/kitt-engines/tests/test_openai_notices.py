@@ -71,8 +71,26 @@ def test_what_failed_in_the_end_is_an_error_and_not_a_notice(with_session: With,
 
 def test_refused_fields_are_noticed(with_session: With, server: RunningServer) -> None:
     server.configure(refuse=["seed", "ignore_eos"])
-    expected = f"1 request was sent again without ignore_eos, seed; {LEFT_OUT}"
-    assert notices(with_session, requests=2)[1] == [expected]
+    expected = [
+        "the server refuses the field ignore_eos: answers may end early",
+        "the server refuses the field seed: answers may differ from run to run",
+    ]
+    assert notices(with_session, requests=2) == [[], expected, []]
+
+
+def test_fields_that_are_refused_in_the_middle_are_noticed(with_session: With, server: RunningServer) -> None:
+    async def run(session: EngineSession) -> list[str]:
+        server.configure(refuse=["seed", "ignore_eos"])
+        for _ in range(2):
+            async for _ in session.stream(GenerationRequest("hello", 4, seed=1)):
+                pass
+        return [*session.notices()]
+
+    assert with_session(run) == [
+        "the server refuses the field ignore_eos: answers may end early",
+        "the server refuses the field seed: answers may differ from run to run",
+        f"1 request was sent again without ignore_eos, seed; {LEFT_OUT}",
+    ]
 
 
 def test_short_answers_are_noticed(with_session: With, server: RunningServer) -> None:

@@ -135,3 +135,9 @@ class PostgresDialect(QueryDialect):
     def scan_position(self) -> ColumnElement[int]:
         """Use a column that ``run_documents`` has only in this database: PostgreSQL's rows have no number."""
         return literal_column(f"{run_documents.name}.position", BigInteger)
+
+    def period(self, moment: ColumnElement[Any], name: str) -> ColumnElement[Any]:
+        """Use ``date_trunc``, whose weeks begin on Monday."""
+        # Literals: parameters would make the expressions of SELECT and GROUP BY different ones.
+        start = func.date_trunc(literal_column(f"'{name}'"), func.timezone(literal_column("'UTC'"), moment))
+        return func.to_char(start, literal_column("'YYYY-MM'" if name == "month" else "'YYYY-MM-DD'"))

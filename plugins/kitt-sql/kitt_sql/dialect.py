@@ -99,6 +99,10 @@ class QueryDialect(abc.ABC):
     def scan_position(self) -> ColumnElement[int]:
         """Return the number of each run; a run that is inserted gets one above all others."""
 
+    @abc.abstractmethod
+    def period(self, moment: ColumnElement[Any], name: str) -> ColumnElement[Any]:
+        """Return the day, the Monday of the week, or the month of a time in UTC: one of `PERIODS`, as text."""
+
     def instant(self, moment: ColumnElement[Any]) -> ColumnElement[Any]:
         """Return a time in a form that can be sorted, even if a column's default has written it."""
         return moment
@@ -164,6 +168,14 @@ class SQLiteDialect(QueryDialect):
     def scan_position(self) -> ColumnElement[int]:
         """Use the row number."""
         return literal_column(f"{runs.name}.rowid", Integer)
+
+    def period(self, moment: ColumnElement[Any], name: str) -> ColumnElement[Any]:
+        """Cut the text, whose offset is always zero."""
+        day = func.substr(type_coerce(moment, Text), 1, literal_column("7" if name == "month" else "10"))
+        if name != "week":
+            return day
+        # From six days before to the next Monday: SQLite knows no day after 9999-12-31.
+        return func.date(day, literal_column("'-6 days'"), literal_column("'weekday 1'"))
 
     def instant(self, moment: ColumnElement[Any]) -> ColumnElement[Any]:
         """Extend the texts that adoption keeps, ``datetime('now')`` or no offset, to the fixed width."""

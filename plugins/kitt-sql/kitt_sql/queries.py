@@ -24,14 +24,16 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    text,
 )
 
-from kitt_core.runs import Order, Statistic
+from kitt_core.runs import PERIODS, Order, Statistic, grouped_label
 from kitt_sql.conditions import Shape, finite, metric_named, needs_hardware, where
 from kitt_sql.dialect import QueryDialect
-from kitt_sql.schema.tables import benchmarks, hardware, metrics, run_documents, runs
+from kitt_sql.schema.tables import benchmarks, hardware, metrics, run_documents, run_labels, runs
 
 __all__ = [
+    "METRIC_NAMES",
     "SIMPLE_STATISTICS",
     "SUMMARY_COLUMNS",
     "OrderShape",
@@ -39,6 +41,8 @@ __all__ = [
     "count_runs",
     "group_counts",
     "group_metric",
+    "group_shape",
+    "group_values",
     "last_position",
     "list_page",
     "scan_page",
@@ -70,11 +74,20 @@ SUMMARY_COLUMNS: Final = (
 SIMPLE_STATISTICS: Final[tuple[Statistic, ...]] = ("avg", "min", "max", "sum", "count")
 """Those that the database computes itself; the others need the values."""
 
+_HARDWARE: Final = ("gpu_model", "environment_type", "fingerprint")
 _GROUPS: Final[dict[str, ColumnElement[Any]]] = {
     **{name: runs.c[name] for name in ("model", "engine", "suite_name", "passed", "kitt_version")},
-    **{name: hardware.c[name] for name in ("gpu_model", "environment_type", "fingerprint")},
+    **{name: hardware.c[name] for name in _HARDWARE},
     "test_name": benchmarks.c.test_name,
 }
+
+METRIC_NAMES: Final = text(
+    "WITH RECURSIVE names (name) AS (SELECT min(metric_name) FROM metrics UNION ALL"
+    " SELECT (SELECT min(metric_name) FROM metrics WHERE metric_name > names.name) FROM names"
+    " WHERE names.name IS NOT NULL)"
+    " SELECT name FROM names WHERE name IS NOT NULL LIMIT :limit"
+)
+"""The names of the metrics: DISTINCT would read the whole index, this one enters it once for each name."""
 
 OrderShape = tuple[str, int, bool]
 """An `Order` without its metric's name: field, splits of the name, descending."""
@@ -161,11 +174,24 @@ def count_runs(shape: Shape, dialect: QueryDialect) -> Select[Any]:
     return select(func.count()).select_from(_source(needs_hardware(shape))).where(*where(shape, dialect))
 
 
+def group_shape(group_by: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the fields without the labels' keys, which `group_values` returns."""
+    return tuple(name if grouped_label(name) is None else "label:" for name in group_by)
+
+
+def group_values(group_by: tuple[str, ...]) -> dict[str, str]:
+    """Return the values of the parameters of `group_counts` and `group_metric` that name labels."""
+    keys = ((f"group{i}_key", grouped_label(name)) for i, name in enumerate(group_by))
+    return {parameter: key for parameter, key in keys if key is not None}
+
+
 @lru_cache(maxsize=256)
 def group_counts(shape: Shape, group_by: tuple[str, ...], dialect: QueryDialect) -> Select[Any]:
-    """Return the groups, each with the number of its distinct runs."""
-    columns = [_GROUPS[name] for name in group_by]
-    source = _source(_groups_by_hardware(group_by) or needs_hardware(shape))
+    """Return the groups, each with the number of its distinct runs.
+
+    Parameters: the filter's, and those of `group_values`. ``group_by`` is a `group_shape`.
+    """
+    columns, source = _groups(group_by, needs_hardware(shape), dialect)
     number = func.count()
     if "test_name" in group_by:
         source, number = source.join(benchmarks, benchmarks.c.run_id == runs.c.id), func.count(distinct(runs.c.id))
@@ -178,14 +204,12 @@ def group_metric(
 ) -> Select[Any]:
     """Return the groups with statistics of one metric's finite values; without statistics, its values.
 
-    Parameters: the filter's, and ``metric_name…``.
+    Parameters: the filter's, those of `group_values`, and ``metric_name…``.
     """
-    columns = [_GROUPS[name] for name in group_by]
+    columns, source = _groups(group_by, needs_hardware(shape), dialect)
     value = metrics.c.metric_value
-    source = (
-        _source(_groups_by_hardware(group_by) or needs_hardware(shape))
-        .join(benchmarks, benchmarks.c.run_id == runs.c.id)
-        .join(metrics, metrics.c.benchmark_id == benchmarks.c.id)
+    source = source.join(benchmarks, benchmarks.c.run_id == runs.c.id).join(
+        metrics, metrics.c.benchmark_id == benchmarks.c.id
     )
     conditions = (metric_named("metric", splits), finite(value), *where(shape, dialect))
     if not statistics:
@@ -223,5 +247,20 @@ def _source(with_hardware: bool) -> FromClause:
     return runs.outerjoin(hardware, hardware.c.run_id == runs.c.id) if with_hardware else runs
 
 
-def _groups_by_hardware(group_by: tuple[str, ...]) -> bool:
-    return any(_GROUPS[name].table is hardware for name in group_by)
+def _groups(
+    group_by: tuple[str, ...], with_hardware: bool, dialect: QueryDialect
+) -> tuple[list[ColumnElement[Any]], FromClause]:
+    """Return the groups' columns, and what they are selected from."""
+    source = _source(with_hardware or any(name in _HARDWARE for name in group_by))
+    columns: list[ColumnElement[Any]] = []
+    for i, name in enumerate(group_by):
+        if name in PERIODS:
+            columns.append(dialect.period(runs.c.timestamp, name))
+        elif grouped_label(name) is None:
+            columns.append(_GROUPS[name])
+        else:
+            label = run_labels.alias(f"label{i}")
+            key = bindparam(f"group{i}_key", type_=Text)
+            source = source.outerjoin(label, and_(label.c.run_id == runs.c.id, label.c.key == key))
+            columns.append(label.c.value)
+    return columns, source

@@ -56,8 +56,8 @@ def test_filters_orders_and_limits_hold(
 
 def test_a_page_says_how_to_go_on(kitt: Kitt, stored: list[str]) -> None:
     first = kitt("list", "--limit", "2", "--format", "json")
-    assert "more runs follow: --after " in first.err
-    cursor = first.err.split("--after ")[1].split(",")[0]
+    assert first.err.startswith("more runs follow: --limit all, or --after ")
+    cursor = first.err.split()[-1]  # as somebody copies it
     last = kitt("list", "--limit", "2", "--after", cursor, "--format", "json")
     assert [row["id"] for row in first.json + last.json] == stored[::-1]
     assert last.err == ""
@@ -74,7 +74,7 @@ def test_a_page_says_how_to_go_on(kitt: Kitt, stored: list[str]) -> None:
         (("list", "--limit", "0"), "'0', expected a number of runs from 1"),
         (("list", "--after", "x"), "cursor 'x' does not belong"),
         (("stats", "--by", "modle"), "cannot group by 'modle'"),
-        (("aggregate", "--by", "engine", "--metric", "x", "--stat", "mean"), "unknown statistic 'mean'"),
+        (("aggregate", "--by", "engine", "--metric", "x", "--stat", "mead"), "unknown statistic 'mead'"),
         (("aggregate", "--metric", "x"), "missing option '--by'"),
         (("list", "--model", "x", "--modle", "y"), "--modle"),
         (("lst",), "no such command: 'lst'"),
@@ -149,6 +149,97 @@ def test_aggregate_computes_statistics_by_group(kitt: Kitt, stored: list[str]) -
     assert filtered.lines == ["model,count,avg_tps_avg", "other/c,1,90.0"]
 
 
+def test_groups_are_labels_machines_and_periods(kitt: Kitt, document: Make) -> None:
+    for commit, day in (("b", 6), ("a", 11), ("a", 12), ("a", 13)):
+        system = {"machine": f"m{day % 2}"}
+        data = document(labels={"commit": commit}, timestamp=f"2025-01-{day:02}", system_info=system, avg_tps=day)
+        assert kitt("import", "-", stdin=data).code == 0
+    outcome = kitt("aggregate", "--by", "label:commit,week", "--metric", "avg_tps", "--stat", "median,mean")
+    assert outcome.lines == [
+        "label:commit\tweek\tcount\tavg_tps_p50\tavg_tps_avg",
+        "a\t2025-01-06\t2\t11.5\t11.5",
+        "a\t2025-01-13\t1\t13.0\t13.0",
+        "b\t2025-01-06\t1\t6.0\t6.0",
+    ]
+    assert kitt("stats", "--by", "machine,month", "--format", "json").json == [
+        {"machine": "m0", "month": "2025-01", "count": 2},
+        {"machine": "m1", "month": "2025-01", "count": 2},
+    ]
+
+
+_UNKNOWN = (
+    (("list", "--where", "avg_tsp>1"), '"avg_tsp"; did you mean avg_tps?'),
+    (("list", "--where", "throughputs/avg_tps>1"), '"throughputs/avg_tps"; did you mean throughput/avg_tps?'),
+    (("list", "--where", "avg_tps>1e9", "--where", "aa>1"), '"aa"; there are avg_tps, ttft_ms.p50'),
+    (("list", "--sort", "-metric:avg_tsp"), '"avg_tsp"; did you mean avg_tps?'),
+    (("list", "--sort", "metric:ttft_ms"), '"ttft_ms"; did you mean ttft_ms.p50?'),
+    (("list", "--sort", "metric:latency/avg_tps"), '"latency/avg_tps"; there are throughput/avg_tps'),
+    (("stats", "--where", "avg_tsp>1"), '"avg_tsp"; did you mean avg_tps?'),
+    (("stats", "--by", "engine", "--where", "avg_tsp>1"), '"avg_tsp"; did you mean avg_tps?'),
+    (("aggregate", "--by", "engine", "--metric", "avg_tps,avg_tsp"), '"avg_tsp"; did you mean avg_tps?'),
+    (("aggregate", "--by", "engine", "--metric", "a", "--stat", "count,max"), '"a"; there are avg_tps, ttft_'),
+    (("aggregate", "--by", "engine", "--where", "avg_tsp>1"), '"avg_tsp"; did you mean avg_tps?'),
+    (("export", "--where", "avg_tsp>1"), '"avg_tsp"; did you mean avg_tps?'),
+    (("copy", "--to", "memory:", "--where", "avg_tsp>1"), '"avg_tsp"; did you mean avg_tps?'),
+)
+_KNOWN = (
+    ("list", "--where", "avg_tps>1e9"),
+    ("list", "--sort", "metric:avg_tps"),
+    ("list", "--sort", "-metric:throughput/avg_tps", "--where", "avg_tps>1e9"),
+    ("stats", "--where", "avg_tps>1e9"),
+    ("stats", "--model", "none"),
+    ("aggregate", "--by", "model", "--metric", "avg_tps", "--stat", "stddev"),
+    ("aggregate", "--by", "model", "--metric", "avg_tps", "--model", "none"),
+)
+
+
+def test_a_metric_that_no_run_has_is_named_with_the_nearest(kitt: Kitt, stored: list[str], document: Make) -> None:
+    results = [{"test_name": "latency", "metrics": {"ttft_ms": {"p50": 5.0}}}]
+    assert kitt("import", "-", stdin=document(results=results)).code == 0
+    for arguments, note in _UNKNOWN:
+        notes = [line for line in kitt(*arguments).err.splitlines() if "no stored run has" in line]
+        assert [line.startswith(f"no stored run has the metric {note}") for line in notes] == [True], notes
+
+
+def test_a_metric_that_some_run_has_is_not_named(kitt: Kitt, stored: list[str]) -> None:
+    for arguments in _KNOWN:
+        assert "no stored run has" not in kitt(*arguments).err, arguments
+
+
+def test_a_metric_without_a_finite_value_is_named(kitt: Kitt, document: Make) -> None:
+    results = [{"test_name": "t", "metrics": {"x": float("nan")}}]
+    assert kitt("import", "-", stdin=document(results=results)).code == 0
+    assert kitt("list", "--sort", "metric:x").err == 'no stored run has a finite value of the metric "x"\n'
+
+
+def test_a_metric_whose_name_has_operators_can_be_named(kitt: Kitt, document: Make) -> None:
+    for value in (0.25, 0.75):
+        results = [{"test_name": "t", "metrics": {"huber_loss[delta=1.3]": value, "x>": value}}]
+        assert kitt("import", "-", stdin=document(f"m{value}", results=results)).code == 0
+    for condition in ("huber_loss[delta=1.3]>0.5", '"huber_loss[delta=1.3]">0.5', '"x>">=.75', '"t/x>"!=.25'):
+        assert models(kitt, "--where", condition) == ["m0.75"], condition
+    assert models(kitt, "--sort", "metric:huber_loss[delta=1.3]") == ["m0.25", "m0.75"]
+
+
+def test_names_with_commas_are_quoted(kitt: Kitt, document: Make) -> None:
+    results = [{"test_name": "t", "metrics": {"huber[a=1,b=2]": 1, 'say "x,y"': 2, "plain": 3}}]
+    assert kitt("import", "-", stdin=document(labels={"a,b": "v"}, results=results)).code == 0
+    metrics = ' "huber[a=1,b=2]" , "say ""x,y""",plain,'
+    outcome = kitt("aggregate", "--by", '"label:a,b"', "--metric", metrics, "--format", "json")
+    (row,) = outcome.json
+    assert list(row.items()) == [
+        ("label:a,b", "v"),
+        ("count", 1),
+        ("huber[a=1,b=2]_avg", 1.0),
+        ('say "x,y"_avg', 2.0),
+        ("plain_avg", 3.0),
+    ]
+
+
+def test_a_help_page_shows_the_default_without_parentheses(kitt: Kitt) -> None:
+    assert "[default: avg]" in kitt("aggregate", "--help").out.decode()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -157,9 +248,9 @@ def test_aggregate_computes_statistics_by_group(kitt: Kitt, stored: list[str]) -
             f"'--limit': '{'9' * 20}', expected a number of runs from 1, or the word all",
         ),
         (("list", "--limit", "9" * 5_000), ", expected a number of runs from 1, or the word all"),
-        (("aggregate", "--by", "model", "--stat", ""), "'--stat': no name is given"),
+        (("aggregate", "--by", "model", "--stat", ""), "--stat is empty"),
         (("aggregate", "--by", " , "), "'--by': no name is given"),
-        (("stats", "--by", ""), "'--by': no name is given"),
+        (("stats", "--by", ""), "--by is empty"),
         (("list", "--since", "yesterday"), "'--since': 'yesterday', expected an ISO 8601 date or time"),
         (("list", "--until", "9" * 5_000), "'--until': '999"),
     ],

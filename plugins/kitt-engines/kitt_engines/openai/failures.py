@@ -23,6 +23,14 @@ _READ: Final = 4096
 _OURS: Final = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
 """This machine has run out of something that a connection needs: the server is not to blame."""
 _IS_IT_RUNNING: Final = "is the server running? use --base-url for another"
+_OTHER_NAME: Final = "is for another host name", "give the host in --base-url as its certificate names it"
+_CERTIFICATES: Final = {
+    9: ("is not valid yet", "is the clock of this machine right?"),
+    10: ("has expired", "renew it, unless the clock of this machine is wrong"),
+    62: _OTHER_NAME,
+    64: _OTHER_NAME,
+}
+"""What is wrong with a certificate, and the cure, by OpenSSL's verification error."""
 _HINTS: Final = {
     401: "give the server's key in OPENAI_API_KEY",
     403: "give the server's key in OPENAI_API_KEY",
@@ -155,6 +163,19 @@ class Failures:
         said = self.sanitize(message_in(body))
         return EngineError(f"HTTP {status}" + (f": {said}" if said else ""), hint=_HINTS.get(status))
 
+    def of_redirection(self, response: aiohttp.ClientResponse, target: str | None) -> EngineError:
+        """Return what a redirection means that is not followed; ``target`` is where to, if on the same server."""
+        place = self.sanitize(target or response.headers.get("Location") or "an unknown place")
+        if target is not None:
+            return EngineError(
+                f"{self.server} redirects to {place} with HTTP {response.status}, which is not followed",
+                hint="give that URL with --base-url, without the endpoint",
+            )
+        return EngineError(
+            f"{self.server} redirects to {place}, which is another server",
+            hint="if that is the one to measure, give its URL with --base-url, without the endpoint",
+        )
+
     def _connector(self, error: aiohttp.ClientConnectorError) -> EngineError:
         cause = error.os_error
         if isinstance(cause, socket.gaierror):
@@ -174,6 +195,10 @@ class Failures:
 
     def _tls(self, error: aiohttp.ClientSSLError) -> EngineError:
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            code = getattr(error.certificate_error, "verify_code", 0)
+            if code in _CERTIFICATES:
+                wrong, hint = _CERTIFICATES[code]
+                return EngineError(f"the certificate of {self.server} {wrong}", hint=hint)
             return EngineError(
                 f"the certificate of {self.server} is not trusted",
                 hint="set SSL_CERT_FILE to a file with the certificate of its authority",

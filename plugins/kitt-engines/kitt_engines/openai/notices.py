@@ -23,6 +23,7 @@ _LEFT_OUT: Final = "latencies leave out such requests, throughput does not"
 
 @define
 class _Counts:
+    answers: int = 0
     retried: int = 0
     reasons: set[str] = field(factory=set)
     without: Counter[tuple[str, ...]] = field(factory=Counter)
@@ -59,7 +60,8 @@ class Notices:
         self._since_last.without[tuple(sorted(fields))] += 1
 
     def answered(self, request: GenerationRequest, answer: Answer) -> None:
-        """Count an answer that ended early: by the server's token counts, or else by its finish reason."""
+        """Count an answer, and whether it ended early: by the server's token counts, or else its finish reason."""
+        self._since_last.answers += 1
         if answer.counts is not None and answer.counts.place not in self.count_places:
             self.count_places.append(answer.counts.place)
         if not request.ignore_eos:
@@ -78,10 +80,14 @@ class Notices:
         self._ended_early += 1
         self._since_last.ended_early += 1
 
-    def take(self) -> list[str]:
-        """Return one line for each kind of event since the last call."""
+    def take(self, lasting: Iterable[str] = ()) -> list[str]:
+        """Return one line for each kind of event since the last call.
+
+        Args:
+            lasting: What holds for every answer; given if there were any.
+        """
         counts, self._since_last = self._since_last, _Counts()
-        lines = []
+        lines = [*lasting] if counts.answers else []
         if counts.retried:
             lines.append(f"{_were(counts.retried)} sent again after {_or(sorted(counts.reasons))}; {_LEFT_OUT}")
         for fields, times in sorted(counts.without.items()):
