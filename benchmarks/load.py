@@ -18,8 +18,8 @@ from typing import Any, Final
 from attrs import frozen
 
 from kitt_core import KittError, PluginManager
-from kitt_core.benchmarking.latency import streaming_metrics
 from kitt_core.benchmarking.load import ClosedLoop, LoadResult
+from kitt_core.benchmarking.streaming import streaming_metrics
 from kitt_core.benchmarking.throughput import load_rates
 from kitt_core.benchmarking.workload import Workload
 from kitt_core.engine import Chunk, EngineSession, GenerationRequest, Usage

@@ -16,7 +16,8 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from kitt_core.errors import ConfigurationError, InputNotFoundError
-from kitt_core.options import Option
+from kitt_core.options import Option, home_expanded, not_empty
+from kitt_core.redaction import shown_value
 from kitt_core.runs.query import nearest
 
 __all__ = [
@@ -74,22 +75,30 @@ class Configuration:
     environment: Mapping[str, str] = field(factory=dict, repr=False)
 
     def backend(self, flag: str | None = None) -> Setting:
-        """Return the name, URI or path of the store to use."""
+        """Return the name, URI or path of the store to use.
+
+        Raises:
+            ConfigurationError: What names the store is empty.
+        """
         if flag is not None:
-            return Setting(flag, "flag")
-        if value := self.environment.get(_ENV_BACKEND):
+            return Setting(not_empty(flag, "the name of the store"), "flag")
+        if value := _variable(self.environment, _ENV_BACKEND):
             return Setting(value, _ENV_BACKEND)
-        if value := self.environment.get(_ENV_DSN):
+        if value := _variable(self.environment, _ENV_DSN):
             # A DSN of the form "host=… dbname=…" is not a URI; the backend reads the variable as its option.
             return Setting(value if "://" in value else "postgres", _ENV_DSN)
         return self._from_files("backend") or Setting(DEFAULT_BACKEND, "default")
 
     def run(self, key: str, flag: Any = None) -> Setting:
-        """Return a setting of ``kitt run``, one of `RUN_KEYS`; its value is None if it is not set."""
+        """Return a setting of ``kitt run``, one of `RUN_KEYS`; its value is None if it is not set.
+
+        Raises:
+            ConfigurationError: It is empty.
+        """
         if flag is not None:
-            return Setting(flag, "flag")
+            return Setting(not_empty(flag, key), "flag")
         variable = f"KITT_RUN_{key.upper()}"
-        if value := self.environment.get(variable):
+        if value := _variable(self.environment, variable):
             return Setting(value, variable)
         return self._from_files("run", key) or Setting(RUN_DEFAULTS.get(key), "default")
 
@@ -100,8 +109,11 @@ class Configuration:
             table: ``backends`` or ``engines``.
             owner: The backend's or engine's name.
             option: The option.
+
+        Raises:
+            ConfigurationError: It is empty.
         """
-        if option.env and (value := self.environment.get(option.env)):
+        if option.env and (value := _variable(self.environment, option.env)):
             return Setting(value, option.env)
         return self._from_files(table, owner, option.name)
 
@@ -122,19 +134,23 @@ class Configuration:
             for key in keys:
                 value = value.get(key) if isinstance(value, Mapping) else None
             if value is not None:
-                return Setting(value, str(path))
+                return Setting(not_empty(value, f"{path}: {'.'.join(keys)}"), str(path))
         return None
+
+
+def _variable(environment: Mapping[str, str], name: str) -> str | None:
+    return not_empty(environment.get(name), name, cure=f"remove it: `unset {name}`")
 
 
 def kitt_home(environment: Mapping[str, str] | None = None) -> Path:
     """Return the user's KITT directory: ``KITT_HOME``, else ``~/.kitt``.
 
     Raises:
-        ConfigurationError: The home directory is not known.
+        ConfigurationError: The home directory is not known, or ``KITT_HOME`` is empty.
     """
-    value = (os.environ if environment is None else environment).get(_ENV_HOME)
+    value = _variable(os.environ if environment is None else environment, _ENV_HOME)
     try:
-        return Path(value).expanduser() if value else Path.home() / ".kitt"
+        return home_expanded(value) if value else Path.home() / ".kitt"
     except RuntimeError as error:
         what = (
             f"{_ENV_HOME} is {value!r}, but there is no such home directory"
@@ -151,10 +167,10 @@ def expanded(setting: Setting) -> Path:
         ConfigurationError: There is no such home directory.
     """
     try:
-        return Path(str(setting.value)).expanduser()
+        return home_expanded(str(setting.value))
     except RuntimeError as error:
         raise ConfigurationError(
-            f"{str(setting.value)!r} (from {setting.origin}): there is no such home directory",
+            f"{shown_value(str(setting.value))!r} (from {setting.origin}): there is no such home directory",
             hint="write the full path",
         ) from error
 
@@ -202,7 +218,7 @@ def _users_file(variables: Mapping[str, str]) -> _File | None:
     try:
         path = kitt_home(variables) / "config.toml"
     except ConfigurationError:
-        if variables.get(_ENV_HOME):
+        if _ENV_HOME in variables:
             raise
         return None  # without a home there is no such file; what needs a home reports that itself
     return (path, _read(path) or {}) if _is_file(path) else None

@@ -43,14 +43,17 @@ class Usage:
     """How many tokens a request took, and who counted them.
 
     Attributes:
-        prompt_tokens: Input tokens.
-        completion_tokens: Output tokens.
-        source: ``engine`` (counted where they were generated), ``server_usage`` or ``client_tokenizer``.
+        prompt_tokens: Input tokens; None if they were not counted.
+        completion_tokens: Output tokens, those of the reasoning included.
+        source: ``engine`` (counted where they were generated), ``server_usage``, ``server_timings`` (a server's
+            statistics, as llama.cpp sends them) or ``client_tokenizer``.
+        reasoning_tokens: How many of the output tokens are reasoning; None if that is unknown.
     """
 
-    prompt_tokens: int
+    prompt_tokens: int | None
     completion_tokens: int
     source: str = "engine"
+    reasoning_tokens: int | None = None
 
 
 @frozen
@@ -61,11 +64,18 @@ class Chunk:
         text: The new text; may be empty in the last chunk.
         tokens: How many output tokens it contains, 0 if the engine doesn't know.
         usage: The count for the whole request; in the last chunk, if the engine reports one.
+        reasoning: Whether all of the text is reasoning, which comes before the answer itself.
+        own_time: Whether it arrived at a time of its own. False if one read delivered it together with the chunk
+            before it, so that the gap between the two says nothing about the engine.
+        retries: How often the request had to be sent again before it was answered; in any of the chunks.
     """
 
     text: str
     tokens: int = 0
     usage: Usage | None = None
+    reasoning: bool = False
+    own_time: bool = True
+    retries: int = 0
 
 
 class EngineSession(abc.ABC):
@@ -76,11 +86,14 @@ class EngineSession(abc.ABC):
         concurrent: Whether requests may overlap.
         remote: Whether tokens are generated in another process or on another machine, so that this process spends
             its CPU time on generating load only.
+        inference_engine: What really generates the tokens, such as ``vllm``, if the plugin only talks to it and
+            can tell; it becomes the run's ``engine``. None stands for the plugin's own name.
     """
 
     model: str
     concurrent: bool = False
     remote: bool = False
+    inference_engine: str | None = None
 
     @abc.abstractmethod
     def stream(self, request: GenerationRequest) -> AsyncIterator[Chunk]:

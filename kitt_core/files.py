@@ -1,22 +1,53 @@
-"""Writing files: whole or not at all, durably, and never over the store."""
+"""Writing files: whole or not at all, durably, and never over the store.
+
+A file is written under another name beside its place. The writer holds a lock on it, which ends with the process,
+however that happens: so what a killed one left behind is recognised and removed.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from kitt_core.errors import ConfigurationError
+from kitt_core.errors import ConfigurationError, InputNotFoundError
 
-__all__ = ["check_output", "check_writable", "is_part_of", "obstacle", "replaced_file", "sync_directory"]
+__all__ = [
+    "check_output",
+    "check_readable",
+    "check_writable",
+    "is_part_of",
+    "obstacle",
+    "remove_unfinished",
+    "replaced_file",
+    "sync_directory",
+    "write_file",
+]
 
 _HINT: Final = "name another file after -o"
 _LONGEST_SHOWN: Final = 200
+_UNFINISHED: Final = ".kitt-unfinished-"
+
+if sys.platform == "win32":
+
+    def _hold(_descriptor: int, *, wait: bool) -> bool:
+        return wait  # an open file can't be renamed there: nobody holds one, and none is removed
+else:
+    import fcntl
+
+    def _hold(descriptor: int, *, wait: bool) -> bool:
+        """Lock an open file; return whether it is locked now. File systems without locks lock nothing."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError:
+            return False
+        return True
 
 
 def sync_directory(directory: Path) -> None:
@@ -32,6 +63,25 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_file(path: Path, content: Iterable[bytes], *, mode: int = 0o666) -> None:
+    """Write a new file and flush it to the disk; its name is on the disk after `sync_directory` of its directory.
+
+    Args:
+        path: The file.
+        content: Its content, in parts. If one can't be had, the parts before it stay in the file.
+        mode: Its permissions, from which the process's mask is removed.
+
+    Raises:
+        FileExistsError: There is such a file; it is not changed.
+        OSError: The file can't be written.
+    """
+    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+        for part in content:
+            file.write(part)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def check_output(target: Path, store: Sequence[Path], *, hint: str = _HINT) -> None:
@@ -54,6 +104,20 @@ def check_output(target: Path, store: Sequence[Path], *, hint: str = _HINT) -> N
             f"{target} cannot be written: it belongs to the store {store[0]}",
             hint=hint,
         )
+
+
+def check_readable(path: Path) -> None:
+    """Refuse a device, such as ``/dev/zero``, whose content never ends; files, directories and pipes are inputs.
+
+    Raises:
+        InputNotFoundError: It is a device.
+    """
+    with suppress(OSError):  # whoever opens it reports that
+        mode = path.stat().st_mode
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            raise InputNotFoundError(
+                f"{path} is a device, expected a file, a directory or a pipe", hint="- reads standard input"
+            )
 
 
 def check_writable(path: Path, *, hint: str = _HINT) -> None:
@@ -131,23 +195,64 @@ def _unwritable(path: Path, error: OSError, hint: str) -> ConfigurationError:
     return ConfigurationError(f"{name} cannot be written: {error.strerror or error}", hint=hint)
 
 
+def remove_unfinished(directory: Path) -> int:
+    """Remove the files that killed processes left in a directory, and return how many.
+
+    Those that a living process holds stay. What can't be examined or removed stays as well.
+    """
+    removed = 0
+    with suppress(OSError), os.scandir(directory) as entries:
+        for name in [entry.name for entry in entries if entry.name.startswith(_UNFINISHED)]:
+            with suppress(OSError):
+                removed += _remove_unheld(directory / name)
+    return removed
+
+
+def _remove_unheld(path: Path) -> bool:
+    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    with open(os.open(path, flags), "rb") as file:  # noqa: PTH123 - Path.open takes no flags
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode) or not _hold(file.fileno(), wait=False):
+            return False
+        path.unlink()
+        return True
+
+
+def _unfinished(target: Path) -> tuple[BinaryIO, Path]:
+    """Create the file that is going to be ``target``, and hold it."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f"{_UNFINISHED}{target.name[:100]}.", dir=target.parent)
+        file = os.fdopen(handle, "wb")
+        _hold(handle, wait=True)
+        if os.path.lexists(name):  # nobody took it for a left one before it was held
+            return file, Path(name)
+        file.close()
+
+
 @contextmanager
 def _replaced(target: Path, *, private: bool) -> Iterator[BinaryIO]:
-    handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
+    remove_unfinished(target.parent)
+    file, unfinished = _unfinished(target)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o600 if private else _mode(target))
-        Path(name).replace(target)
+            if sys.platform != "win32":  # held until it has its name
+                _finish(unfinished, target, private=private)
+        if sys.platform == "win32":
+            _finish(unfinished, target, private=private)
         if private:  # a backup must survive a power cut
             with suppress(OSError):  # where directories can't be opened, the system flushes them later
                 sync_directory(target.parent)
     except BaseException:
         with suppress(OSError):
-            Path(name).unlink()
+            unfinished.unlink()
         raise
+
+
+def _finish(unfinished: Path, target: Path, *, private: bool) -> None:
+    unfinished.chmod(0o600 if private else _mode(target))
+    unfinished.replace(target)
 
 
 def _mode(target: Path) -> int:
@@ -174,6 +279,13 @@ def obstacle(path: Path, *, directory: bool = False) -> tuple[str, str] | None:
             return f"{place} is not a directory", "move it away or choose another path"
         if not os.access(place, os.W_OK | (os.X_OK if place.is_dir() else 0)):
             return f"{place} is not writable", "change its permissions"
+        if place.is_dir():
+            # Some systems, such as /proc, permit it and refuse it all the same.
+            try:
+                with tempfile.TemporaryFile(dir=place):
+                    pass
+            except OSError as error:
+                return f"nothing can be written to {place}: {error.strerror or error}", "choose another path"
     except OSError as error:  # the name is too long, or a parent may not be searched
         return error.strerror or str(error), "change the permissions, or choose another path"
     return None

@@ -14,8 +14,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import redirect_stdout
 from typing import Any, Final
 
 from attrs import evolve, field, frozen
@@ -183,7 +185,8 @@ def _with_summary(gpu: dict[str, Any]) -> dict[str, Any]:
 
 def _collected(source: FingerprintSource, notes: list[str]) -> dict[str, Any]:
     try:
-        found = dict(source.collect())
+        with redirect_stdout(sys.stderr):  # a driver that prints must not spoil what a command prints
+            found = dict(source.collect())
     except (Exception, SystemExit) as error:  # noqa: BLE001 - sources are third-party code
         reason = " ".join(str(error).split()) or "no reason given"
         notes.append(f"{source.name}: {type(error).__name__}: {reason}")

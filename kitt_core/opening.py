@@ -14,7 +14,7 @@ from kitt_core.config import Configuration, Setting, expanded, load_configuratio
 from kitt_core.errors import ConfigurationError
 from kitt_core.options import build_options, describe_options, target_option
 from kitt_core.plugins.loading import STORAGE, PluginManager, contained
-from kitt_core.redaction import without_secrets
+from kitt_core.redaction import shown_value
 from kitt_core.storage.backend import StorageBackend
 from kitt_core.storage.contract import ResultStore
 
@@ -101,7 +101,7 @@ def select_store(
             settings[option.name] = setting
     for name in from_target.keys() & options.keys():
         raise ConfigurationError(
-            f"the store is named twice: by {without_secrets(str(target.value))!r} and by the option {name}",
+            f"the store is named twice: by {shown_value(str(target.value))!r} and by the option {name}",
             hint=f"leave out one of them; the target `{backend.name}` alone takes the option",
         )
     settings |= {name: Setting(value, target.origin) for name, value in from_target.items()}
@@ -120,9 +120,9 @@ def _resolve(target: str, plugins: PluginManager) -> tuple[StorageBackend, dict[
     scheme, colon, path = target.partition(":")
     if colon and scheme in plugins.names(STORAGE) and not Path(target).exists():
         raise ConfigurationError(
-            f"{without_secrets(target)!r} has no slashes after {scheme}:,"
+            f"{shown_value(target)!r} has no slashes after {scheme}:,"
             " expected three (relative) or four (absolute)",
-            hint=f"write {scheme}:///{without_secrets(path.lstrip('/'))} for a path below the current directory",
+            hint=f"write {scheme}:///{shown_value(path.lstrip('/'))} for a path below the current directory",
         )
     return _recognised(expanded(Setting(target, "the target")), plugins)
 
@@ -137,9 +137,9 @@ def _from_uri(backend: StorageBackend, target: str, scheme: str, rest: str) -> d
         return {option.name: target}
     path = rest.removeprefix("//")
     if not path.startswith("/"):
-        path = without_secrets(target).partition("://")[2]
+        path = shown_value(target).partition("://")[2]
         raise ConfigurationError(
-            f"{without_secrets(target)!r} has two slashes before its path,"
+            f"{shown_value(target)!r} has two slashes before its path,"
             " expected three (relative) or four (absolute)",
             hint=f"write {scheme}:///{path} for the path {path} below the current directory",
         )
@@ -158,9 +158,10 @@ def _recognised(path: Path, plugins: PluginManager) -> tuple[StorageBackend, dic
     for backend in plugins.recognising(STORAGE, path):
         option = target_option(backend.options)
         if option is not None and option.target == "path":
-            return backend, {option.name: str(path)}
+            text = str(path)
+            return backend, {option.name: f"./{text}" if text.startswith("~") else text}  # what to expand was
     what = "is not a store that an installed backend recognises" if path.exists() else "does not exist"
     raise ConfigurationError(
-        f"{without_secrets(str(path))!r} {what}, expected a backend's name, a URI or the path of a store",
+        f"{shown_value(str(path))!r} {what}, expected a backend's name, a URI or the path of a store",
         hint=f"installed: {', '.join(plugins.names(STORAGE))}; a new store needs a URI such as sqlite:///runs.db",
     )

@@ -10,16 +10,26 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, Final, Literal, Union, get_args, get_origin
+from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
 import attrs
 from attrs import frozen
 
 from kitt_core.errors import ConfigurationError
-from kitt_core.redaction import REDACTED
+from kitt_core.redaction import REDACTED, shown_value
 from kitt_core.runs.query import nearest
 
-__all__ = ["Option", "attrs_class", "build_options", "describe_options", "target_option"]
+__all__ = [
+    "Option",
+    "attrs_class",
+    "build_options",
+    "describe_options",
+    "home_expanded",
+    "not_empty",
+    "target_option",
+]
+
+T = TypeVar("T")
 
 _TRUE: Final = {"true", "yes", "on", "1"}
 _FALSE: Final = {"false", "no", "off", "0"}
@@ -63,7 +73,7 @@ class Option:
 
     def shown(self, value: object) -> str:
         """Return ``value`` as it may be shown."""
-        return REDACTED if self.hides(value) else str(value)
+        return REDACTED if self.hides(value) else shown_value(str(value))
 
 
 def describe_options(options: type[Any]) -> list[Option]:
@@ -95,16 +105,39 @@ def target_option(options: type[Any]) -> Option | None:
     return next((option for option in describe_options(options) if option.target), None)
 
 
-def build_options(options: type[Any], values: Mapping[str, Any], owner: str) -> Any:
+def not_empty(value: T, what: str, *, cure: str = "leave it out") -> T:
+    """Return ``value`` unless it is empty text, as it is where a script's variable was never set.
+
+    The one rule for all that users set: an empty value is not the same as none. Taken for none, it would lead to
+    another store than the one that was meant; taken for a path, to the current directory.
+
+    Args:
+        value: Any value.
+        what: Who gave it: an option, an environment variable, a key of a file.
+        cure: What to do if no value is wanted.
+
+    Raises:
+        ConfigurationError: It is empty.
+    """
+    if value == "":
+        raise ConfigurationError(
+            f"{what} is empty, expected a value",
+            hint=f"give it a value, or {cure}; is a shell variable not set?",
+        )
+    return value
+
+
+def build_options(options: type[Any], values: Mapping[str, Any], owner: str, *, flag: str = "-O") -> Any:
     """Return an ``options`` object with the ``values``, strings converted to the fields' types.
 
     Args:
         options: The attrs class.
         values: By option name; strings (from flags and the environment) or typed values (from files and code).
         owner: What messages call the owner of the options, such as ``backend sqlite``.
+        flag: The flag that sets one of them.
 
     Raises:
-        ConfigurationError: An option is unknown, missing or of the wrong type.
+        ConfigurationError: An option is unknown, missing, empty or of the wrong type.
     """
     known = {option.name: option for option in describe_options(options)}
     for name in values:
@@ -115,7 +148,7 @@ def build_options(options: type[Any], values: Mapping[str, Any], owner: str) -> 
     arguments = {name: _converted(known[name], value, owner) for name, value in values.items()}
     for field in attrs.fields(options):
         if field.default is attrs.NOTHING and field.name not in arguments:
-            hint = f"give -O {field.name}=…" + (f" or set {env}" if (env := known[field.name].env) else "")
+            hint = f"give {flag} {field.name}=…" + (f" or set {env}" if (env := known[field.name].env) else "")
             raise ConfigurationError(f"{owner} needs the option {field.name}", hint=hint)
     try:
         return options(**arguments)
@@ -124,6 +157,7 @@ def build_options(options: type[Any], values: Mapping[str, Any], owner: str) -> 
 
 
 def _converted(option: Option, value: Any, owner: str) -> Any:
+    not_empty(value, f"option {option.name} of {owner}")
     try:
         return _structured(value, option.type)
     except Exception as error:  # cattrs raises what the field's type raises
@@ -183,9 +217,17 @@ def _text(value: object) -> str:
 
 
 def _path(value: Any) -> Path:
-    if value == "":  # it would mean the current directory
-        raise ValueError(value)
-    return Path(value).expanduser()
+    return home_expanded(value)
+
+
+def home_expanded(value: str | Path) -> Path:
+    """Return a path, with ``~`` expanded only if the text begins with it: ``./~`` is a directory of that name.
+
+    Raises:
+        RuntimeError: There is no such home directory.
+    """
+    path = Path(value)  # which drops a leading "./"
+    return path.expanduser() if str(value).startswith("~") else path
 
 
 _PLAIN: Final[dict[Any, Callable[[Any], Any]]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -17,7 +17,9 @@ from kitt_core.runs.rows import clean_text, derive_rows
 
 __all__ = [
     "BenchmarkTable",
+    "benchmark_states",
     "code_span",
+    "counts_shown",
     "escape_markdown",
     "leaves",
     "number",
@@ -130,25 +132,42 @@ class BenchmarkTable:
 
     Attributes:
         name: The benchmark.
-        passed: Whether each entry passed, in the document's order.
+        states: ``passed``, ``failed`` or ``skipped`` for each entry, in the document's order.
         metrics: By name, one value per entry; None if the entry has none, or not a number.
     """
 
     name: str | None
-    passed: tuple[bool, ...]
+    states: tuple[str, ...]
     metrics: dict[str, tuple[float | None, ...]]
 
 
-def pivot(benchmarks: Iterable[BenchmarkRow]) -> Iterator[BenchmarkTable]:
+def benchmark_states(document: Mapping[str, Any], rows: RunRows) -> list[str]:
+    """Return ``passed``, ``failed`` or ``skipped`` for each entry of a document."""
+    results = document.get("results")
+    entries = [entry for entry in results if isinstance(entry, Mapping)] if isinstance(results, list) else []
+    return [
+        "skipped" if entry.get("skipped") else "passed" if row.passed else "failed"
+        for row, entry in zip(rows.benchmarks, entries, strict=True)
+    ]
+
+
+def counts_shown(document: Mapping[str, Any], rows: RunRows) -> str:
+    """Return how many entries of a run passed, as ``3 of 4 passed, 1 skipped``."""
+    skipped = benchmark_states(document, rows).count("skipped")
+    shown = f"{rows.run.passed_count or 0} of {rows.run.total_benchmarks or 0} passed"
+    return f"{shown}, {skipped} skipped" if skipped else shown
+
+
+def pivot(document: Mapping[str, Any], rows: RunRows) -> Iterator[BenchmarkTable]:
     """Yield one table per benchmark, with benchmarks and metrics in the order of their first occurrence."""
-    entries: dict[str | None, list[BenchmarkRow]] = {}
-    for benchmark in benchmarks:
-        entries.setdefault(benchmark.test_name, []).append(benchmark)
-    for name, rows in entries.items():
-        measured = [dict(row.metrics) for row in rows]
+    entries: dict[str | None, list[tuple[BenchmarkRow, str]]] = {}
+    for benchmark, state in zip(rows.benchmarks, benchmark_states(document, rows), strict=True):
+        entries.setdefault(benchmark.test_name, []).append((benchmark, state))
+    for name, found in entries.items():
+        measured = [dict(row.metrics) for row, _ in found]
         names = dict.fromkeys(metric for values in measured for metric in values)
         yield BenchmarkTable(
             name,
-            tuple(bool(row.passed) for row in rows),
+            tuple(state for _, state in found),
             {metric: tuple(values.get(metric) for values in measured) for metric in names},
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["REDACTED", "without_secrets"]
+__all__ = ["REDACTED", "shown_value", "without_secrets"]
 
 REDACTED: Final = "***"
 """What replaces a secret."""
@@ -17,7 +17,7 @@ REDACTED: Final = "***"
 _NAME: Final = r"[\w.-]*(?:password|passphrase|passwd|pwd|secret|token|credentials?|signature)"
 _KEY: Final = r"(?:[\w.-]*[_.-])?(?:api|access|auth)?(?:key|sig|auth)"
 _VALUE: Final = r"""(?:'(?:\\.|[^'\\])*(?:'|$)|"(?:\\.|[^"\\])*(?:"|$)|(?:\\.|\S)+)"""
-_NEXT_URL: Final = re.compile(r"(?=\n|\s[a-z][\w+.-]*://)", re.IGNORECASE)
+_NEXT_URL: Final = re.compile(r"(?=\s[a-z][\w+.-]*://)", re.IGNORECASE)
 _USER: Final = re.compile(r"://[^/?#:\s]*:")
 _SUBSTITUTIONS: Final = tuple(
     (re.compile(expression, re.IGNORECASE), replacement)
@@ -30,6 +30,37 @@ _SUBSTITUTIONS: Final = tuple(
         (rf"((?<![?&\w.-])(?:{_NAME}|api[_-]?key)\s*=\s*){_VALUE}", rf"\1{REDACTED}"),
     )
 )
+_SECRET_KEY: Final = re.compile(rf"((?:^|[?&\s])(?:{_NAME}|{_KEY})\s*=).*", re.IGNORECASE | re.DOTALL)
+_NOT_A_PORT: Final = re.compile(r"(://(?:\[[^\]]*\]|[^/?#:@\[]*):)(?!\d+(?:[/?#,]|$))(?!\*\*\*@).*", re.DOTALL)
+
+
+def shown_value(text: str) -> str:
+    """Return one value of a setting as it may be shown: a name, URI, path or connection string.
+
+    Unlike in a sentence, all that follows may belong to the secret, and is hidden: from the user to the last @,
+    after the name of a secret, after a port that is not a number. What then still has control characters, or white
+    space in a URI, can't be read as anything, and is hidden as a whole.
+    """
+    shown = _SECRET_KEY.sub(rf"\1{REDACTED}", text)
+    shown = _NOT_A_PORT.sub(rf"\1{REDACTED}", _without_user(shown))
+    shown = without_secrets(shown)
+    unclear = not shown.isprintable() or (any(map(str.isspace, shown)) and re.search("://[^/]", shown))
+    return REDACTED if unclear else shown
+
+
+def _without_user(text: str) -> str:
+    """Hide what is before the last @ unless it is a path; a user name in its proper place may stay."""
+    before, at, place = text.rpartition("@")
+    if not at:
+        return text
+    scheme, slashes, rest = before.partition("://")
+    if not slashes:
+        return f"{REDACTED}@{place}" if ":" in before else text
+    if rest.startswith("/") and ":" not in rest:
+        return text
+    user, colon, _ = rest.partition(":")
+    known = colon and re.fullmatch(r"[\w.%+-]*", user) and re.fullmatch(r"[\w+.-]+", scheme)
+    return f"{scheme if known else REDACTED}://{f'{user}:' if known else ''}{REDACTED}@{place}"
 
 
 def without_secrets(text: str) -> str:

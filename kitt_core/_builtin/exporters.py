@@ -6,7 +6,6 @@ data: a spreadsheet must not evaluate it and a web page must not render it.
 
 from __future__ import annotations
 
-import codecs
 import csv
 import json
 import tempfile
@@ -15,10 +14,12 @@ from decimal import Decimal
 from io import TextIOWrapper
 from typing import Any, BinaryIO, Final
 
+from kitt_core._builtin.lines import to_line
 from kitt_core.hookspecs import hookimpl
 from kitt_core.plugins.records import Exporter, Registry
 from kitt_core.presentation import (
     BenchmarkTable,
+    benchmark_states,
     code_span,
     number,
     one_line,
@@ -33,6 +34,7 @@ from kitt_core.runs.timestamps import format_utc
 _IN_MEMORY: Final = 8 << 20
 _RUN_COLUMNS: Final = ("run_id", "model", "engine", "suite_name", "timestamp", "kitt_version")
 _ENTRY_COLUMNS: Final = ("test_name", "test_version", "run_number", "passed")
+_SKIPPED: Final = "skipped"
 
 
 @hookimpl
@@ -55,11 +57,10 @@ def write_json(runs: Iterable[StoredRun], stream: BinaryIO) -> None:
 
 
 def write_jsonl(runs: Iterable[StoredRun], stream: BinaryIO) -> None:
-    """Write each document as one line; key order, the spelling of numbers and duplicate keys are kept."""
-    for run in runs:
-        # JSON strings contain no raw line breaks, so each line break is between two tokens.
-        tokens = run.document.removeprefix(codecs.BOM_UTF8).replace(b"\r", b" ").replace(b"\n", b" ").strip()
-        stream.write(tokens + b"\n")
+    """Write each document as one line, from which an import gets the same bytes again."""
+    for position, run in enumerate(runs):
+        # A stream with one line could as well be a document that ends with a line break.
+        stream.write(to_line(run.document, marked=position == 0) + b"\n")
 
 
 def write_csv(runs: Iterable[StoredRun], stream: BinaryIO) -> None:
@@ -68,7 +69,7 @@ def write_csv(runs: Iterable[StoredRun], stream: BinaryIO) -> None:
     Raises:
         InvalidDocumentError: A stored document can't be read.
     """
-    columns = dict.fromkeys((*_RUN_COLUMNS, *_ENTRY_COLUMNS))
+    columns = dict.fromkeys((*_RUN_COLUMNS, *_ENTRY_COLUMNS, _SKIPPED))
     # The columns are known only after the last run, so the rows are spooled to disk.
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, mode="w+", encoding="utf-8") as spool:
         for run in runs:
@@ -110,13 +111,14 @@ def _csv_rows(run: StoredRun) -> Iterator[dict[str, str]]:
     entries = [entry for entry in results if isinstance(entry, Mapping)] if isinstance(results, list) else []
     for row, entry in zip(rows.benchmarks, entries, strict=True):
         of_entry = {name: _cell(getattr(row, name)) for name in _ENTRY_COLUMNS}
+        of_entry[_SKIPPED] = _cell(entry.get(_SKIPPED))
         metrics = entry.get("metrics")
         values = dict(_flattened(metrics)) if isinstance(metrics, Mapping) else {}
         yield of_run | of_entry | {_metric_column(name): _cell(value) for name, value in values.items()}
 
 
 def _metric_column(name: str) -> str:
-    return f"metrics.{name}" if name in _RUN_COLUMNS or name in _ENTRY_COLUMNS else name
+    return f"metrics.{name}" if name in {*_RUN_COLUMNS, *_ENTRY_COLUMNS, _SKIPPED} else name
 
 
 def _flattened(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -139,18 +141,20 @@ def _cell(value: object) -> str:
 
 
 def _markdown_lines(run: StoredRun) -> Iterator[str]:
-    _, rows = parse_stored(run)
+    document, rows = parse_stored(run)
     row = rows.run
     yield f"### {_code(row.model)} · {_code(row.engine)} · {_code(row.suite_name)}"
     yield ""
     when = "" if row.timestamp is None else f", {row.timestamp:%Y-%m-%d %H:%M:%S} UTC"
     status = "PASSED" if row.passed else "FAILED"
     gpu = f", GPU {_code(rows.hardware.gpu_model)}" if rows.hardware and rows.hardware.gpu_model else ""
-    yield f"Run {_code(run.id)}{when}, {status} ({row.passed_count or 0}/{row.total_benchmarks or 0}){gpu}"
-    tables = list(pivot(rows.benchmarks))
+    skipped = benchmark_states(document, rows).count("skipped")
+    counts = f"{row.passed_count or 0}/{row.total_benchmarks or 0}" + (f", {skipped} skipped" if skipped else "")
+    yield f"Run {_code(run.id)}{when}, {status} ({counts}){gpu}"
+    tables = list(pivot(document, rows))
     if not tables:
         return
-    width = max(len(table.passed) for table in tables)
+    width = max(len(table.states) for table in tables)
     yield ""
     yield "| " + " | ".join(["Benchmark", "Metric", *(f"Run {n}" for n in range(1, width + 1))]) + " |"
     yield "|---|---|" + "--:|" * width
@@ -159,7 +163,7 @@ def _markdown_lines(run: StoredRun) -> Iterator[str]:
 
 
 def _markdown_rows(table: BenchmarkTable, width: int) -> Iterator[str]:
-    lines = [("", ["passed" if passed else "failed" for passed in table.passed])]
+    lines = [("", list(table.states))]
     lines += [(_code(metric), list(map(_number, values))) for metric, values in table.metrics.items()]
     for metric, cells in lines:
         padding = [""] * (width - len(cells))

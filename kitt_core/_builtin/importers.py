@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, NoReturn
 
+from kitt_core._builtin.lines import from_line
 from kitt_core.errors import InvalidDocumentError
 from kitt_core.hookspecs import hookimpl
 from kitt_core.plugins.records import ImportCandidate, Importer, Registry
@@ -50,7 +51,7 @@ def find(path: Path) -> Iterator[ImportCandidate]:
     elif path.suffix.lower() == _LINES:
         yield from _in_lines_file(path)
     else:
-        yield ImportCandidate(str(path), path.read_bytes)
+        yield ImportCandidate(str(path), lambda: from_line(path.read_bytes()))
 
 
 def read_stream(stream: BinaryIO, source: str) -> Iterator[ImportCandidate]:
@@ -80,7 +81,7 @@ def _in_directory(root: Path) -> Iterator[ImportCandidate]:
     if not is_tree:
         files = (path for path in root.iterdir() if path.suffix.lower() == _ONE and path.is_file())
         for path in sorted(files):
-            yield ImportCandidate(str(path), path.read_bytes)
+            yield from find(path)
     yield from skipped
 
 
@@ -90,6 +91,7 @@ def _of_run_directory(run: FoundRun) -> ImportCandidate:
         document = run.document()
         # Without run.json the id is derived from the path, which means nothing in another store.
         identity = run.identity() if (run.directory / IDENTITY).is_file() else None
+        attachments = tuple(read_attachments(run))
     except OSError as error:
         return _refused(source, error)
     if identity is not None and (identity.problem or identity.sha256 != codec.digest(document)):
@@ -100,7 +102,7 @@ def _of_run_directory(run: FoundRun) -> ImportCandidate:
         lambda: document,
         run_id=identity.id if identity else None,
         created_at=identity.created_at if identity else None,
-        attachments=tuple(read_attachments(run)),
+        attachments=attachments,
     )
 
 
@@ -119,7 +121,7 @@ def _lines(lines: Iterator[bytes] | BinaryIO, source: str) -> Iterator[ImportCan
         # Neither the byte-order mark nor the line ending is part of the document.
         document = (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).rstrip(b"\r\n")
         if document.strip():
-            yield ImportCandidate(f"{source}:{number}", _constant(document))
+            yield ImportCandidate(f"{source}:{number}", _constant(from_line(document)))
 
 
 def _to_next_text(stream: BinaryIO) -> list[bytes]:
@@ -138,7 +140,7 @@ def _only_one(document: bytes) -> bytes:
             "it seems to contain several documents, expected a single one, or one document per line",
             hint="pass the files as arguments, or convert them to lines with `jq -c .`",
         )
-    return document
+    return from_line(document)
 
 
 def _is_object(line: bytes) -> bool:

@@ -10,6 +10,7 @@ from attrs import Factory, evolve, frozen
 
 from kitt_core.benchmarking.load import ClosedLoop, LoadResult, client_metrics, client_warnings, failure_lines
 from kitt_core.benchmarking.samples import CHUNKS, RequestSample, SampleObserver, rounded
+from kitt_core.benchmarking.streaming import Metrics, streaming_warnings
 from kitt_core.benchmarking.workload import Workload, WorkloadChanges
 
 __all__ = [
@@ -21,10 +22,6 @@ __all__ = [
     "token_count_source",
     "token_warnings",
 ]
-
-Metric = float | Mapping[str, "Metric"]
-Metrics = dict[str, Metric]
-"""Numbers by name; a nested object becomes dotted names in the store (``ttft_ms.p99``)."""
 
 
 @frozen
@@ -40,6 +37,9 @@ class BenchmarkOutcome:
         token_count_source: Who counted the output tokens, None if no count was needed.
         skipped: Why nothing was measured at all, None if something was.
         gave_up: After how many failures it stopped sending, as a sentence; None if it did not.
+        incomplete: How many of its requests were measured if the run ended in it, as ``43 of 400 requests``.
+        stopped: What ended it before all requests were answered, None if nothing did. The metrics are those of
+            the requests that were answered until then.
     """
 
     metrics: Metrics = Factory(dict)
@@ -50,6 +50,8 @@ class BenchmarkOutcome:
     token_count_source: str | None = None
     skipped: str | None = None
     gave_up: str | None = None
+    incomplete: str | None = None
+    stopped: BaseException | None = None
 
 
 @frozen
@@ -65,6 +67,11 @@ class Phases:
     warmups: LoadResult
     measured: LoadResult
     planned: int
+
+    @property
+    def stopped(self) -> BaseException | None:
+        """What ended the loads early, None if nothing did."""
+        return self.warmups.stopped or self.measured.stopped
 
     @property
     def gave_up(self) -> str | None:
@@ -94,10 +101,12 @@ class Phases:
             not_measured=not_measured or {},
             warnings=[
                 *client_warnings(share),
+                *(streaming_warnings(self.measured.successful) if counts_tokens else ()),
                 *(token_warnings(self.measured.successful) if counts_tokens else ()),
             ],
             token_count_source=token_count_source(self.measured.successful) if counts_tokens else None,
             gave_up=self.gave_up,
+            stopped=self.stopped,
         )
 
 
@@ -139,7 +148,7 @@ class Benchmark(abc.ABC):
         return evolve(self, workload=changes.applied(self.workload, overlapping=self.overlapping))
 
     def failure_lines(self, samples: Sequence[RequestSample]) -> list[str]:
-        """Return one line for each measured request that failed, for a benchmark that was cut short."""
+        """Return one line for each measured request that failed, for a benchmark that a defect has ended."""
         return failure_lines(samples)
 
     @abc.abstractmethod
@@ -159,15 +168,16 @@ class Benchmark(abc.ABC):
             on_sample: Called with each measured request when it ends.
             on_warmup: Called with each warm-up request when it ends.
 
-        Raises:
-            EngineLostError: The engine was lost.
+        Returns:
+            What was found; if the load ended early, in the requests that were answered until then, with the cause
+            in `BenchmarkOutcome.stopped`.
         """
 
     async def _warm_up(self, load: ClosedLoop, *, wanted: bool, on_warmup: SampleObserver) -> LoadResult:
         return await load.run(self.workload.warmup_requests() if wanted else (), on_sample=on_warmup)
 
     async def _measure(self, load: ClosedLoop, warmups: LoadResult, *, on_sample: SampleObserver) -> Phases:
-        hopeless = warmups.gave_up_after is not None
+        hopeless = warmups.gave_up_after is not None or warmups.stopped is not None
         measured = await load.run(
             () if hopeless else self.workload.measured_requests(),
             concurrency=self.concurrency(load),

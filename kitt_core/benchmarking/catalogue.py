@@ -48,7 +48,20 @@ CATALOGUE: Final[tuple[MetricDefinition, ...]] = tuple(
     MetricDefinition(*columns)
     for columns in (
         ("ttft_ms", "ms", _LOWER, "ttft.client", "request sent to first chunk with text"),
-        ("tpot_ms", "ms", _LOWER, "tpot.excl_first", "(E2E - TTFT) / (output tokens - 1), per request"),
+        (
+            "ttfo_ms",
+            "ms",
+            _LOWER,
+            "ttfo.client",
+            "request sent to first chunk with text that is not reasoning",
+        ),
+        (
+            "tpot_ms",
+            "ms",
+            _LOWER,
+            "tpot.excl_first",
+            "(E2E - TTFT) / (output tokens seen - 1), per request",
+        ),
         ("itl_ms", "ms", _LOWER, "itl.gap", "gap between consecutive chunks with text, pooled over requests"),
         ("avg_inter_token_ms", "ms", _LOWER, "itl.gap", "mean gap between consecutive chunks with text"),
         ("e2e_latency_ms", "ms", _LOWER, "e2e.client", "request sent to last chunk with text"),
@@ -86,6 +99,13 @@ CATALOGUE: Final[tuple[MetricDefinition, ...]] = tuple(
         ),
         ("total_time_seconds", "s", _NEUTRAL, "duration.wall", "start of first measured request to last end"),
         ("total_iterations", "count", _NEUTRAL, "requests.completed", "measured requests that succeeded"),
+        (
+            "requests_retried",
+            "count",
+            _NEUTRAL,
+            "requests.retried",
+            "measured requests that succeeded after they were sent again",
+        ),
         ("total_tokens_generated", "token", _NEUTRAL, "output_tokens.total", "sum of output tokens"),
         ("cold_latency_ms", "ms", _LOWER, "e2e.client.first", "E2E of the session's first request"),
         ("warm_latency_ms", "ms", _LOWER, "e2e.client.warm", "median E2E of the second half of the requests"),

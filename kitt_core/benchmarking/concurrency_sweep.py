@@ -16,9 +16,10 @@ from kitt_core.benchmarking.benchmark import (
     token_count_source,
     token_warnings,
 )
-from kitt_core.benchmarking.latency import ONE_AT_A_TIME, streaming_metrics
+from kitt_core.benchmarking.latency import ONE_AT_A_TIME
 from kitt_core.benchmarking.load import ClosedLoop, LoadResult, client_metrics, client_warnings, failure_lines
 from kitt_core.benchmarking.samples import RequestSample, SampleObserver
+from kitt_core.benchmarking.streaming import streaming_metrics, streaming_warnings
 from kitt_core.benchmarking.throughput import load_rates
 from kitt_core.benchmarking.workload import ROUNDS, Workload, WorkloadChanges
 
@@ -89,7 +90,7 @@ class ConcurrencySweep(Benchmark):
         warmups = await self._warm_up(load, wanted=warm_up, on_warmup=on_warmup)
         found = _Levels(Phases(warmups, _BEFORE, planned=self.total_requests(warm_up=False)))
         for number, level in enumerate(self.levels):
-            if found.gave_up:
+            if found.gave_up or found.stopped:
                 break
             measured = await load.run(
                 self._workload_at(level).measured_requests(),
@@ -115,6 +116,7 @@ class _Levels:
 
     def __init__(self, warm_up: Phases) -> None:
         self.gave_up = warm_up.gave_up
+        self.stopped = warm_up.stopped
         self._warm_up = warm_up.outcome({})
         self._errors = list(self._warm_up.errors)
         self._metrics: Metrics = {}
@@ -133,10 +135,12 @@ class _Levels:
         self._missing |= {f"{name}.{metric}": why for metric, why in (uncounted | missing).items()}
         where = _at(level)
         self._warnings += client_warnings(measured.client_busy_share, where=where)
+        self._warnings += streaming_warnings(measured.successful, where=where)
         self._samples += measured.successful
         rate = rates.get("output_token_throughput")
         if isinstance(rate, float) and measured.successful and (self._best is None or rate > self._best[0]):
             self._best = rate, level
+        self.stopped = measured.stopped
         if phases.gave_up:
             self.gave_up = f"{where}{evolve(phases, planned=phases.planned + left).gave_up}"
             self._errors += [where + line for line in phases.errors[:-1]]
@@ -152,7 +156,9 @@ class _Levels:
         else:
             metrics |= {"best_output_token_throughput": self._best[0], "best_concurrency": self._best[1]}
         missing |= {
-            f"c{level}": "given up at a lower level" for level in levels if f"c{level}" not in self._metrics
+            f"c{level}": "the run ended before" if self.stopped else "given up at a lower level"
+            for level in levels
+            if f"c{level}" not in self._metrics
         }
         return evolve(
             self._warm_up,
@@ -162,4 +168,5 @@ class _Levels:
             warnings=[*self._warnings, *token_warnings(self._samples)],
             token_count_source=token_count_source(self._samples),
             gave_up=self.gave_up,
+            stopped=self.stopped,
         )

@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from attrs import frozen
 
 from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome, Metrics
 from kitt_core.benchmarking.load import ClosedLoop
-from kitt_core.benchmarking.samples import RequestSample, SampleObserver, distribution, rounded
+from kitt_core.benchmarking.samples import SampleObserver, rounded
+from kitt_core.benchmarking.streaming import streaming_metrics, without_retries
 from kitt_core.runs.statistics import mean
 
-__all__ = ["ONE_AT_A_TIME", "Latency", "StreamingLatency", "streaming_metrics"]
-
-
-def streaming_metrics(samples: Sequence[RequestSample]) -> tuple[Metrics, dict[str, str]]:
-    """Summarise ``ttft_ms``, ``tpot_ms``, ``itl_ms`` and ``e2e_latency_ms`` of successful requests.
-
-    Inter-token latency pools the gaps of all requests; the others have one value per request.
-
-    Returns:
-        The distributions, and the reason for each one that has no values.
-    """
-    values: dict[str, list[float]] = {
-        "ttft_ms": [sample.ttft_ms for sample in samples if sample.ttft_ms is not None],
-        "tpot_ms": [sample.tpot_ms for sample in samples if sample.tpot_ms is not None],
-        "itl_ms": [gap for sample in samples for gap in sample.gaps_ms],
-        "e2e_latency_ms": [s.e2e_latency_ms for s in samples if s.e2e_latency_ms is not None],
-    }
-    reasons = {
-        "tpot_ms": "no request produced two output tokens in two chunks",
-        "itl_ms": "no answer arrived in more than one chunk",
-    }
-    metrics: Metrics = {name: distribution(found) for name, found in values.items() if found}
-    missing = {
-        name: reasons.get(name, "no request succeeded") if samples else "no request succeeded"
-        for name, found in values.items()
-        if not found
-    }
-    return metrics, missing
+__all__ = ["ONE_AT_A_TIME", "Latency", "StreamingLatency"]
 
 
 @frozen
@@ -81,7 +54,7 @@ class StreamingLatency(Benchmark):
         samples = phases.measured.successful
         streaming, missing = streaming_metrics(samples)
         counts: Metrics = {"total_iterations": len(samples)}
-        gaps = [gap for sample in samples for gap in sample.gaps_ms]
+        gaps = [gap for sample in without_retries(samples) for gap in sample.gaps_ms]
         if gaps:
             counts["avg_inter_token_ms"] = rounded(mean(gaps))
         return phases.outcome(counts | streaming, missing)

@@ -70,6 +70,8 @@ class LoadResult:
         samples: One per request that was sent, in the order of the requests.
         duration_seconds: Start of the first request to the end of the last (``duration.wall``).
         gave_up_after: After how many failures in a row no more requests were sent; None if that did not happen.
+        stopped: What ended the load before all requests were answered, None if nothing did: a cancellation, an
+            interruption or the loss of the engine. The samples are those of the requests that had ended.
         client_busy_share: The share of the time in which this thread was busy, 0 to 1; None if tokens are
             generated in this process, where it would say nothing about the load generator, and for a load without
             requests or shorter than 10 ms.
@@ -79,6 +81,7 @@ class LoadResult:
     duration_seconds: float
     gave_up_after: int | None = None
     client_busy_share: float | None = None
+    stopped: BaseException | None = None
 
     @property
     def successful(self) -> tuple[RequestSample, ...]:
@@ -125,8 +128,8 @@ class ClosedLoop:
             seconds: Send no more requests after this time; each worker sends at least one.
             on_sample: Called with each request when it ends.
 
-        Raises:
-            EngineLostError: The engine was lost; requests in flight were cancelled.
+        What ends the load early is returned and not raised, so that what was measured can be evaluated: see
+        `LoadResult.stopped`. Requests in flight are cancelled then.
         """
         workers = self.concurrency(concurrency)
         waiting = enumerate(requests, 1)
@@ -148,16 +151,21 @@ class ClosedLoop:
                 if answers.hopeless or (seconds is not None and self.clock() - started >= seconds):
                     return
 
-        if workers == 1:
-            # Without a separate task, a KeyboardInterrupt reaches the caller instead of the event loop.
-            await work()
-        else:
-            await _side_by_side(work, workers)
+        stopped: BaseException | None = None
+        try:
+            if workers == 1:
+                # Without a separate task, a KeyboardInterrupt reaches the caller instead of the event loop.
+                await work()
+            else:
+                await _side_by_side(work, workers)
+        except (EngineLostError, asyncio.CancelledError, KeyboardInterrupt) as cause:
+            stopped = cause
         samples = answers.in_order()
         return LoadResult(
             samples=samples,
             duration_seconds=_duration(samples),
-            gave_up_after=answers.most_failures if answers.hopeless else None,
+            gave_up_after=answers.most_failures if answers.hopeless and stopped is None else None,
+            stopped=stopped,
             client_busy_share=(
                 self._busy_share(self.clock() - started, self.busy_clock() - busy_before) if samples else None
             ),

@@ -40,10 +40,13 @@ def output_line(benchmark: str, run_number: int, iteration: int, sample: Request
     metrics = {
         "tps": sample.tokens_per_second,
         "ttft_ms": sample.ttft_ms,
+        "ttfo_ms": sample.ttfo_ms if sample.reasoning_chunks or sample.reasoning_tokens else None,
         "tpot_ms": sample.tpot_ms,
         "e2e_latency_ms": sample.e2e_latency_ms,
     }
     numbers = {name: rounded(value) for name, value in metrics.items() if value is not None}
+    if sample.reasoning_tokens is not None:
+        numbers["reasoning_tokens"] = sample.reasoning_tokens
     return {
         "benchmark": benchmark,
         "run_number": run_number,
@@ -57,6 +60,7 @@ def output_line(benchmark: str, run_number: int, iteration: int, sample: Request
         | {"prompt_tokens": sample.prompt_tokens, "completion_tokens": sample.completion_tokens},
         "itl_ms": [rounded(gap) for gap in sample.gaps_ms],
         "token_count_source": sample.token_count_source,
+        **({"retries": sample.retries} if sample.retries else {}),
         "error": sample.error,
     }
 

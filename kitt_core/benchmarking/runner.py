@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from attrs import evolve, field, frozen, validators
 from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome
 from kitt_core.benchmarking.load import ClosedLoop
 from kitt_core.benchmarking.outputs import OutputWriter, output_line
-from kitt_core.benchmarking.samples import PERCENTILE_METHOD, Clock, RequestSample, rounded
+from kitt_core.benchmarking.samples import PERCENTILE_METHOD, Clock, RequestSample, SampleObserver, rounded
 from kitt_core.benchmarking.suites import Suite
 from kitt_core.engine import EngineSession
 from kitt_core.errors import KittError, StoreUnavailableError
@@ -90,9 +90,19 @@ class SuiteRun:
         return sum(1 for entry in self.entries if entry["passed"])
 
     @property
+    def skipped_count(self) -> int:
+        """How many entries were skipped; they neither passed nor failed."""
+        return sum(1 for entry in self.entries if entry.get("skipped"))
+
+    @property
+    def failed_count(self) -> int:
+        """How many entries failed."""
+        return len(self.entries) - self.passed_count - self.skipped_count
+
+    @property
     def passed(self) -> bool:
-        """Whether all entries passed and none is missing."""
-        return self.stopped is None and self.passed_count == len(self.entries)
+        """Whether something was measured, no entry failed and none is missing."""
+        return self.stopped is None and self.passed_count > 0 and self.failed_count == 0
 
 
 async def run_suite(
@@ -195,19 +205,10 @@ class _Run:
             samples.append(sample)
             count(sample)
 
-        stop: _StoppedError | None = None
         self._report(benchmark, run_number)
         # Each run of each benchmark has its own prompts, because a server may cache those that it has seen.
         salted = evolve(benchmark, workload=benchmark.workload.salted(f"{self._salt}{len(self._entries)}"))
-        try:
-            outcome = await salted.run(
-                self._load, warm_up=not self._options.skip_warmup, on_sample=keep, on_warmup=count
-            )
-        except (Exception, asyncio.CancelledError, KeyboardInterrupt) as cause:
-            if not self._answered:
-                raise
-            stop = _stop(cause)
-            outcome = BenchmarkOutcome(errors=[*benchmark.failure_lines(_sent_order(samples)), stop.reason])
+        outcome, stop = await self._outcome(salted, samples, on_sample=keep, on_warmup=count)
         if outcome.gave_up is not None and self._answered == answered_before:
             stop = _StoppedError(f"{benchmark.name}: no request was answered; {outcome.gave_up}")
         outcome = evolve(outcome, warnings=[*outcome.warnings, *self._notices()])
@@ -222,6 +223,32 @@ class _Run:
             stop = _StoppedError(INTERRUPTED, interrupted=True)
         if stop is not None:
             raise stop
+
+    async def _outcome(
+        self,
+        benchmark: Benchmark,
+        samples: Sequence[RequestSample],
+        *,
+        on_sample: SampleObserver,
+        on_warmup: SampleObserver,
+    ) -> tuple[BenchmarkOutcome, _StoppedError | None]:
+        """Return what a benchmark found, with what ended the run in it, if anything did."""
+        try:
+            outcome = await benchmark.run(
+                self._load, warm_up=not self._options.skip_warmup, on_sample=on_sample, on_warmup=on_warmup
+            )
+            cause = outcome.stopped
+        except (Exception, asyncio.CancelledError, KeyboardInterrupt) as raised:  # noqa: BLE001 - it is evaluated below
+            outcome = BenchmarkOutcome(errors=benchmark.failure_lines(_sent_order(samples)))
+            cause = raised
+        if cause is None:
+            return outcome, None
+        if not self._answered:
+            raise cause
+        stop = _stop(cause)
+        measured = f"{len(samples)} of {benchmark.total_requests(warm_up=False)} requests"
+        errors = [*outcome.errors, f"{stop.reason} after {measured}"]
+        return evolve(outcome, incomplete=measured, errors=errors), stop
 
     def _notices(self) -> list[str]:
         try:
@@ -271,7 +298,7 @@ def _stop(cause: BaseException) -> _StoppedError:
     return _StoppedError(f"stopped by {type(cause).__name__}, which is a defect of the engine or of KITT")
 
 
-def _sent_order(samples: list[RequestSample]) -> list[RequestSample]:
+def _sent_order(samples: Sequence[RequestSample]) -> list[RequestSample]:
     return sorted(samples, key=lambda sample: (sample.started_at, sample.number))
 
 
@@ -287,7 +314,7 @@ def _entry(
         "test_name": benchmark.name,
         "test_version": benchmark.version,
         "run_number": run_number,
-        "passed": not outcome.errors,
+        "passed": None if outcome.skipped is not None else not outcome.errors,
         "metrics": dict(outcome.metrics),
         "errors": list(outcome.errors),
         "warmup_times": list(outcome.warmup_times),
@@ -300,6 +327,8 @@ def _entry(
         entry["warnings"] = list(outcome.warnings)
     if outcome.not_measured:
         entry["not_measured"] = dict(outcome.not_measured)
+    if outcome.incomplete is not None:
+        entry["incomplete"] = outcome.incomplete
     if outcome.skipped is not None:
         entry["skipped"] = outcome.skipped
     return entry
@@ -337,7 +366,8 @@ def build_document(
         "passed": run.passed,
         "total_benchmarks": len(run.entries),
         "passed_count": run.passed_count,
-        "failed_count": len(run.entries) - run.passed_count,
+        "failed_count": run.failed_count,
+        "skipped_count": run.skipped_count,
         "total_time_seconds": run.total_time_seconds,
         "results": list(run.entries),
     }

@@ -12,6 +12,7 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
+from kitt_core.benchmarking.population import SeenTokens, most_shared
 from kitt_core.engine import Chunk, EngineSession, GenerationRequest, Usage
 from kitt_core.errors import EngineLostError, KittError
 from kitt_core.runs.statistics import mean, percentile, sample_deviation
@@ -83,16 +84,26 @@ class RequestSample:
         finished_at: When the response had ended or failed, on the same scale, including whatever came after the
             last text.
         ttft_ms: First content chunk minus T0 (``ttft.client``).
-        gaps_ms: Each gap between consecutive content chunks (``itl.gap``).
-        tpot_ms: (E2E - TTFT) / (n - 1) (``tpot.excl_first``); None for fewer than two output tokens, and if all of
-            them came in one chunk.
+        ttfo_ms: First content chunk that is not reasoning minus T0 (``ttfo.client``); None if there was none.
+        gaps_ms: Each gap between consecutive content chunks (``itl.gap``); none if most chunks came together with
+            others (see ``shared_reads``).
+        tpot_ms: (E2E - TTFT) / (n - 1) (``tpot.excl_first``); None if there is a reason in ``no_tpot``, and if the
+            request failed. Reasoning tokens that were counted but not sent are not among the n: it is the time per
+            token that arrived.
+        no_tpot: Why there is no TPOT.
         e2e_latency_ms: Last content chunk minus T0 (``e2e.client``); None if the request failed.
         prompt_tokens: Input tokens, None if nobody counted them.
         completion_tokens: Output tokens n.
+        reasoning_tokens: How many of them are reasoning, None if nobody counted those.
+        reasoning_chunks: Chunks that are reasoning.
         token_count_source: Who counted n: the source of the engine's `Usage`; ``engine`` if its chunks say how
             many tokens they contain; otherwise ``chunks``, which takes each content chunk for one token. None if
             there was nothing to count.
         output_length: Characters of text that arrived.
+        chunks: Chunks of text that arrived.
+        shared_reads: How many of them were delivered together with the chunk before, and so have no time of their
+            own.
+        retries: How often the request had to be sent again. The times of a request with retries include waiting.
         error: Why the request failed, in one line; None if it did not.
         number: The request's number in its load, from 1, in the order of sending.
         concurrency: The load's maximum number of requests in flight.
@@ -102,13 +113,20 @@ class RequestSample:
     started_at: float
     finished_at: float
     ttft_ms: float | None = None
+    ttfo_ms: float | None = None
     gaps_ms: Sequence[float] = field(default=(), repr=False, hash=False)
     tpot_ms: float | None = None
+    no_tpot: str | None = None
     e2e_latency_ms: float | None = None
     prompt_tokens: int | None = None
     completion_tokens: int = 0
+    reasoning_tokens: int | None = None
+    reasoning_chunks: int = 0
     token_count_source: str | None = None
     output_length: int = 0
+    chunks: int = 0
+    shared_reads: int = 0
+    retries: int = 0
     error: str | None = None
     number: int = 1
     concurrency: int = 1
@@ -128,10 +146,24 @@ SampleObserver = Callable[[RequestSample], None]
 class _Arrivals:
     """What has arrived of one stream so far."""
 
-    __slots__ = ("content_times", "output_length", "tokens", "uncounted", "usage")
+    __slots__ = (
+        "answered_at",
+        "content_times",
+        "output_length",
+        "reasoning_chunks",
+        "retries",
+        "shared_reads",
+        "tokens",
+        "uncounted",
+        "usage",
+    )
 
     def __init__(self) -> None:
+        self.answered_at: float | None = None
         self.content_times: list[float] = []
+        self.reasoning_chunks = 0
+        self.shared_reads = 0
+        self.retries = 0
         self.output_length = 0
         self.tokens = 0
         self.uncounted = 0
@@ -142,16 +174,25 @@ class _Arrivals:
         async with closing(stream) as chunks:
             async for chunk in chunks:
                 if chunk.text:
-                    self.content_times.append(clock())
+                    now = clock()
+                    self.content_times.append(now)
                     self.output_length += len(chunk.text)
                     if chunk.tokens:
                         self.tokens += chunk.tokens
                     else:
                         self.uncounted += 1
+                    if chunk.reasoning:
+                        self.reasoning_chunks += 1
+                    elif self.answered_at is None:
+                        self.answered_at = now
+                    if not chunk.own_time:
+                        self.shared_reads += 1
                 elif chunk.tokens:
                     self.tokens += chunk.tokens
                 if chunk.usage is not None:
                     self.usage = chunk.usage
+                if chunk.retries:
+                    self.retries = chunk.retries
 
     def count(self) -> tuple[int, str | None]:
         if self.usage is not None:
@@ -251,22 +292,38 @@ def _sample(
     origin: float,
     error: str | None,
 ) -> RequestSample:
-    times = arrivals.content_times
+    times, usage = arrivals.content_times, arrivals.usage
     tokens, source = arrivals.count()
     ttft = (times[0] - sent) * 1000 if times else None
     e2e = (times[-1] - sent) * 1000 if times and error is None else None
-    several = tokens > 1 and len(times) > 1  # one chunk says nothing about the time between its tokens
+    seen = SeenTokens.of(
+        tokens,
+        usage,
+        chunks=len(times),
+        reasoning_chunks=arrivals.reasoning_chunks,
+        shared_reads=arrivals.shared_reads,
+        length=arrivals.output_length,
+    )
+    spread = e2e - ttft if e2e is not None and ttft is not None else None
+    gaps = () if most_shared(len(times), arrivals.shared_reads) else pairwise(times)
     return RequestSample(
         prompt=request.prompt[:_PROMPT_CHARACTERS],
         started_at=sent - origin,
         finished_at=ended - origin,
         ttft_ms=ttft,
-        gaps_ms=array("d", ((late - early) * 1000 for early, late in pairwise(times))),
-        tpot_ms=(e2e - ttft) / (tokens - 1) if several and e2e is not None and ttft is not None else None,
+        ttfo_ms=None if arrivals.answered_at is None else (arrivals.answered_at - sent) * 1000,
+        gaps_ms=array("d", ((late - early) * 1000 for early, late in gaps)),
+        tpot_ms=spread / (seen.count - 1) if spread is not None and seen.reason is None else None,
+        no_tpot=seen.reason,
         e2e_latency_ms=e2e,
-        prompt_tokens=None if arrivals.usage is None else arrivals.usage.prompt_tokens,
+        prompt_tokens=None if usage is None else usage.prompt_tokens,
         completion_tokens=tokens,
+        reasoning_tokens=None if usage is None else usage.reasoning_tokens,
+        reasoning_chunks=arrivals.reasoning_chunks,
         token_count_source=source,
         output_length=arrivals.output_length,
+        chunks=len(times),
+        shared_reads=arrivals.shared_reads,
+        retries=arrivals.retries,
         error=error,
     )

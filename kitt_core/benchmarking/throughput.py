@@ -9,9 +9,9 @@ from typing import ClassVar, Final
 from attrs import frozen
 
 from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome, Metrics, not_measured_for_failures
-from kitt_core.benchmarking.latency import streaming_metrics
 from kitt_core.benchmarking.load import ClosedLoop, LoadResult
 from kitt_core.benchmarking.samples import RequestSample, SampleObserver, rounded
+from kitt_core.benchmarking.streaming import RETRIED, streaming_metrics, without_retries
 from kitt_core.runs.statistics import mean, percentile
 
 __all__ = ["Throughput", "load_rates"]
@@ -70,11 +70,12 @@ class Throughput(Benchmark):
 
 
 def _per_request(samples: Sequence[RequestSample]) -> tuple[Metrics, dict[str, str]]:
-    rates = [rate for sample in samples if (rate := sample.tokens_per_second) is not None]
-    latencies = sorted(s.e2e_latency_ms for s in samples if s.e2e_latency_ms is not None)
+    timed = without_retries(samples)
+    rates = [rate for sample in timed if (rate := sample.tokens_per_second) is not None]
+    latencies = sorted(s.e2e_latency_ms for s in timed if s.e2e_latency_ms is not None)
     if not rates:
         names = ("avg_tps", "min_tps", "max_tps", "avg_latency_ms", "p50_latency_ms", "p99_latency_ms")
-        return {}, not_measured_for_failures(names)
+        return {}, dict.fromkeys(names, RETRIED) if samples else not_measured_for_failures(names)
     metrics: Metrics = {
         "avg_tps": rounded(mean(rates)),
         "min_tps": rounded(min(rates)),

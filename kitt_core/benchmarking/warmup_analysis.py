@@ -10,6 +10,7 @@ from attrs import Factory, field, frozen, validators
 from kitt_core.benchmarking.benchmark import Benchmark, BenchmarkOutcome, Metrics, not_measured_for_failures
 from kitt_core.benchmarking.load import ClosedLoop, LoadResult
 from kitt_core.benchmarking.samples import RequestSample, SampleObserver, rounded
+from kitt_core.benchmarking.streaming import RETRIED
 from kitt_core.benchmarking.workload import Workload
 from kitt_core.runs.statistics import percentile
 
@@ -61,15 +62,18 @@ class WarmupAnalysis(Benchmark):
 
 
 def _analysis(samples: Sequence[RequestSample], tolerance_pct: float) -> tuple[Metrics, dict[str, str]]:
-    latencies = [sample.e2e_latency_ms for sample in samples]
+    # The time of a request that was sent again includes waiting.
+    latencies = [None if sample.retries else sample.e2e_latency_ms for sample in samples]
     steady = sorted(latency for latency in latencies[(len(latencies) + 1) // 2 :] if latency is not None)
     if all(latency is None for latency in latencies):
-        return {}, not_measured_for_failures((_COLD, *_OF_WARM))
+        names = (_COLD, *_OF_WARM)
+        retried = any(sample.retries for sample in samples)
+        return {}, dict.fromkeys(names, RETRIED) if retried else not_measured_for_failures(names)
     metrics: Metrics = {}
     missing: dict[str, str] = {}
     cold = latencies[0]
     if cold is None:
-        missing[_COLD] = "the first request failed"
+        missing[_COLD] = f"the first request {'was sent again' if samples[0].retries else 'failed'}"
     else:
         metrics[_COLD] = rounded(cold)
     warm = percentile(steady, 50) if steady else 0.0

@@ -10,23 +10,28 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
 import click
 
+from kitt_core.cli.empty_values import refuse_empty_values
 from kitt_core.cli.filters import as_pairs
 from kitt_core.cli.invocation import State, complete_backend
 from kitt_core.cli.lazy import HintedUsageError, LazyCommand, LazyGroup
-from kitt_core.cli.messages import logging_to_stderr, say_error
+from kitt_core.cli.messages import completing_commands, counted, logging_to_stderr, say_error
 from kitt_core.cli.streams import forget, prepare_streams, works
 from kitt_core.errors import ConfigurationError, KittError, PluginError
+from kitt_core.redaction import shown_value
 
 __all__ = ["cli", "main"]
 
 _INTERRUPTED: Final = 128 + 2
 _TERMINATING: Final = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
+_INCOMPLETE: Final = 1
+_UNREAD_HINT: Final = "`kitt storage verify` names each; once they can be read, repeat the command"
 _BROKEN_PIPE: Final = 128 + 13  # what a shell reports for a program that SIGPIPE ended
 _LONGEST: Final = 300
 _COMPLETE: Final = "_KITT_COMPLETE"
@@ -145,8 +150,13 @@ def main(argv: Sequence[str] | None = None, *, state: State | None = None) -> in
     prepare_streams()
     if argv is None:
         _collect_less_garbage()
-    with _terminable() as received:
-        code = _guarded(list(sys.argv[1:] if argv is None else argv), state or State())
+    state = state or State()
+    with _terminable() as received, completing_commands(state.shown_options):
+        code = _guarded(list(sys.argv[1:] if argv is None else argv), state)
+        if unread := state.unread:
+            places = counted(unread, "place")
+            say_error(f"the runs in {places} of the store are missing here: they cannot be read", _UNREAD_HINT)
+            code = code or _INCOMPLETE
     if code == _INTERRUPTED and received:
         return 128 + received[0]
     return code
@@ -163,11 +173,11 @@ def _guarded(arguments: list[str], state: State) -> int:
         return _aborted(error)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a user never sees a raw traceback
         if works(sys.stdout):
-            return _failed(error)
+            return _failed(error, arguments)
         forget(sys.stdout)
         if isinstance(error, OSError):
             error = ConfigurationError(f"standard output cannot be written: {error.strerror or error}")
-        return _failed(error)
+        return _failed(error, arguments)
     return code
 
 
@@ -177,6 +187,7 @@ def _called(arguments: list[str], state: State) -> int:
 
         return shell_complete(cli, {"obj": state}, "kitt", _COMPLETE, instruction)
     try:
+        refuse_empty_values(cli, arguments, state)
         with cli.make_context("kitt", arguments, obj=state) as ctx:
             result = cli.invoke(ctx)
     except click.exceptions.Exit as error:
@@ -191,23 +202,35 @@ def _aborted(error: BaseException) -> int:
     return _INTERRUPTED if interrupted else 1
 
 
-def _failed(error: Exception) -> int:
+def _failed(error: Exception, arguments: list[str]) -> int:
+    hide = partial(_without_arguments, arguments)
     if isinstance(error, KittError):
-        say_error(error.message, error.hint)
+        say_error(error.message, error.hint, hide=hide)
         return error.exit_code
     if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # a plugin's group, click 8.2
         click.echo(error, err=True)
         return 2
     if isinstance(error, click.ClickException):
         meant = getattr(error, "possibilities", None)  # click would append them to the message
-        say_error(_sentence(error.message if meant else error.format_message()), _usage_hint(error))
+        say_error(_sentence(error.message if meant else error.format_message()), _usage_hint(error), hide=hide)
         return error.exit_code
     if isinstance(error, OSError) and error.strerror:  # not a bug in KITT
-        say_error(*_system_error(error))
+        say_error(*_system_error(error), hide=hide)
         return 2
     what = " ".join(f"{type(error).__name__}: {error}".split())
-    say_error(f"internal error: {what}", "set KITT_DEBUG=1 to see the traceback, and please report it")
+    say_error(f"internal error: {what}", "set KITT_DEBUG=1 to see the traceback, and please report it", hide=hide)
     return 1
+
+
+def _without_arguments(arguments: list[str], text: str) -> str:
+    """Hide the secrets of arguments that a message quotes: in a sentence nobody knows where an argument ends."""
+    for argument in sorted(arguments, key=len, reverse=True):
+        for value in (argument, argument.partition("=")[2]):
+            shown = shown_value(value)
+            if shown != value:
+                for quoted in (value, repr(value)[1:-1], " ".join(value.split())):
+                    text = text.replace(quoted, shown)
+    return text
 
 
 def _system_error(error: OSError) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from kitt_core.cli.lazy import HintedUsageError
 from kitt_core.cli.render import output_options, write_object, write_rows, write_tables
 from kitt_core.errors import ConfigurationError
 from kitt_core.files import is_part_of
-from kitt_core.presentation import some_of
+from kitt_core.presentation import counts_shown, some_of
 from kitt_core.runs.codec import shown
 from kitt_core.service.comparing import ComparedMetric, Comparison, compare_runs, unmatched
 from kitt_core.service.run_lookup import Subject, find_subject
@@ -70,10 +70,19 @@ _ALWAYS_SHOWN: Final = ("model", "engine", "suite_name")
     multiple=True,
     help="Only metrics that match: 'ttft_ms.*' of every benchmark, 'throughput/*' of one. May be repeated.",
 )
+@click.option(
+    "--incomplete", is_flag=True, help="Also compare what was measured of benchmarks that were interrupted."
+)
 @output_options
 @pass_state
 def compare(
-    state: State, first: str, second: str, metrics: tuple[str, ...], output_format: str | None, output: Path | None
+    state: State,
+    first: str,
+    second: str,
+    metrics: tuple[str, ...],
+    incomplete: bool,
+    output_format: str | None,
+    output: Path | None,
 ) -> None:
     """Compare two runs side by side: for each metric both values, B/A, the unit and which direction is better.
 
@@ -91,7 +100,7 @@ def compare(
 
         a, b = (find_subject(text, store, state.plugins) for text in (first, second))
     _protect(output, (a, b))
-    found = compare_runs(a, b, metrics=metrics)
+    found = compare_runs(a, b, metrics=metrics, incomplete=incomplete)
     _warn(state, found, metrics)
     if output_format in _FOR_READING:
         write_tables(_tables(found), output_format, output)
@@ -140,7 +149,6 @@ def _header(found: Comparison) -> Iterator[tuple[str, Any, Any]]:
 
 def _facts(subject: Subject) -> dict[str, Any]:
     run = subject.rows.run
-    counts = f"{run.passed_count or 0} of {run.total_benchmarks or 0} passed"
     return {
         "id": subject.id,
         "from": subject.source,
@@ -148,7 +156,7 @@ def _facts(subject: Subject) -> dict[str, Any]:
         "engine": run.engine,
         "suite": run.suite_name,
         "time": run.timestamp,
-        "status": f"{'passed' if run.passed else 'failed'} ({counts})",
+        "status": f"{'passed' if run.passed else 'failed'} ({counts_shown(subject.document, subject.rows)})",
     }
 
 

@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from kitt_core.cli.invocation import State, pass_state
-from kitt_core.cli.messages import say_error
+from kitt_core.cli.messages import completed, say_error
 from kitt_core.cli.render import output_options, write_rows
 
 __all__ = ["doctor"]
@@ -20,7 +20,9 @@ _COLUMNS: Final = ("check", "state", "finding", "hint")
 @output_options
 @pass_state
 def doctor(state: State, /, *, output_format: str | None, output: Path | None) -> int:
-    """Check versions, plugins, settings and the store, for bug reports; changes nothing, shows no secrets.
+    """Check versions, plugins, settings and the store, for bug reports; shows no secrets.
+
+    It changes nothing, but removes unfinished files that killed processes left here and in KITT_HOME.
 
     Exits with 0 if `kitt run` and `kitt storage` can work here, with 4 if the store cannot be used, and with 2
     if the configuration or the backend's plugin cannot. A broken plugin that is not needed is only a warning.
@@ -30,7 +32,12 @@ def doctor(state: State, /, *, output_format: str | None, output: Path | None) -
     state.protect_store(output)
     findings = list(examine(lambda: state.configuration, state.plugins, state.backend, state.options))
     rows = [
-        {"check": found.check, "state": found.state, "finding": found.text, "hint": found.hint}
+        {
+            "check": found.check,
+            "state": found.state,
+            "finding": completed(found.text),
+            "hint": found.hint and completed(found.hint),
+        }
         for found in findings
     ]
     narrow = None if any(found.hint for found in findings) else _COLUMNS[:-1]

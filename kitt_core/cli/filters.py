@@ -5,14 +5,18 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from kitt_core.cli.invocation import State
 from kitt_core.errors import InvalidQueryError
-from kitt_core.runs.query import GROUP_FIELDS, ORDER_FIELDS, STATISTICS, RunFilter
-from kitt_core.storage.contract import ResultStore
+from kitt_core.redaction import shown_value
+from kitt_core.runs.grouping import GROUP_FIELDS, STATISTICS
+from kitt_core.runs.query import ORDER_FIELDS, RunFilter
+
+if TYPE_CHECKING:
+    from kitt_core.storage.contract import ResultStore
 
 __all__ = [
     "as_pairs",
@@ -30,15 +34,17 @@ def as_pairs(ctx: click.Context, parameter: click.Parameter, texts: Sequence[str
     """Return the pairs that were given; a click callback.
 
     Raises:
-        BadParameter: A text has no ``=``, or a key is given twice with different values.
+        BadParameter: A text has no ``=``, a key has an empty value, or is given twice with different values.
     """
     pairs: dict[str, str] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise click.BadParameter(f"{text!r} is not KEY=VALUE", ctx, parameter)
+            raise click.BadParameter(f"{shown_value(text)!r} is not KEY=VALUE", ctx, parameter)
+        if not value:  # an unset shell variable
+            raise click.BadParameter(f"{key} is empty, expected {key}=VALUE", ctx, parameter)
         if pairs.setdefault(key, value) != value:
-            raise click.BadParameter(f"{key} is given twice, as {pairs[key]!r} and as {value!r}", ctx, parameter)
+            raise click.BadParameter(f"{key} is given twice, with different values", ctx, parameter)
     return pairs
 
 

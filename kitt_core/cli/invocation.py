@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from attrs import define, field
 
 from kitt_core.cli.messages import say
 from kitt_core.errors import ConfigurationError, KittError
+from kitt_core.redaction import REDACTED, shown_value
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -47,6 +49,7 @@ class State:
     options: dict[str, str] = field(factory=dict)
     config_file: Path | None = None
     verbosity: int = 0
+    _opened: list[ResultStore] = field(factory=list, init=False, repr=False)
 
     @cached_property
     def plugins(self) -> PluginManager:
@@ -93,6 +96,26 @@ class State:
         """Whether to draw progress bars: stderr is a terminal, and ``-q`` was not given."""
         return self.verbosity >= 0 and sys.stderr.isatty()
 
+    def shown_options(self) -> str:
+        """Return the global options as they were given, for a command in a message; secrets are hidden."""
+        given: list[str] = []
+        if self.config_file is not None:
+            given += ["--config", shlex.quote(str(self.config_file))]
+        if self.backend is not None:
+            given += ["--backend", shlex.quote(shown_value(self.backend))]
+        for key, value in self.options.items():
+            given += ["-O", shlex.quote(f"{key}={value if self._may_show(key) else REDACTED}")]
+        return "".join(f"{text} " for text in given)
+
+    def _may_show(self, key: str) -> bool:
+        from kitt_core.options import describe_options
+
+        try:
+            known = {option.name: option for option in describe_options(self.selection().backend.options)}
+        except KittError:
+            return False
+        return key in known and known[key].shown(self.options[key]) == self.options[key]
+
     def selection(self) -> Selection:
         """Return the selected store, with the origin of each setting.
 
@@ -121,7 +144,13 @@ class State:
         except ConfigurationError:
             store.close()
             raise
+        self._opened.append(store)
         return store
+
+    @property
+    def unread(self) -> int:
+        """How many places of the stores that were opened could not be read, so that an answer lacks them."""
+        return sum(len(store.unread) for store in self._opened)
 
     def protect_store(self, output: Path | None) -> None:
         """Refuse an output that would overwrite the store; for commands that also work without a store.

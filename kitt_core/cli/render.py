@@ -25,7 +25,6 @@ from kitt_core.errors import ConfigurationError
 
 __all__ = [
     "FORMATS",
-    "OutputName",
     "open_output",
     "open_verbatim",
     "output_options",
@@ -45,16 +44,6 @@ FORMATS: Final = ("table", "json", "jsonl", "csv", "markdown")
 """The values of ``--format``."""
 
 
-class OutputName(click.Path):
-    """The value of ``-o``: any name but the empty one, which would mean the current directory."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the name as it is, or as a path."""
-        if value == "":
-            self.fail("the name is empty", param, ctx)
-        return super().convert(value, param, ctx)
-
-
 def output_options(command: Callable[P, R]) -> Callable[P, R]:
     """Add ``--format`` and ``-o`` to a command, which receives ``output_format`` and ``output``."""
     command = click.option(
@@ -62,7 +51,7 @@ def output_options(command: Callable[P, R]) -> Callable[P, R]:
         "--output",
         "output",
         metavar="FILE",
-        type=OutputName(path_type=Path),
+        type=click.Path(path_type=Path),
         help="Write to this file instead of standard output (-).",
     )(command)
     return click.option(

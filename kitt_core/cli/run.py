@@ -31,6 +31,7 @@ __all__ = ["run"]
 logger = logging.getLogger(__name__)
 
 _KARR = "karr"
+_USUAL_REPOSITORY = "karr"  # --backend karr without a path
 _DEFAULT_REPOSITORY = ""  # --store-karr without a path
 _MOST = 1_000_000
 _MOST_CONCURRENT = 10_000
@@ -53,12 +54,6 @@ def _directory(ctx: click.Context, parameter: click.Parameter, path: str | None)
     return path
 
 
-def _named(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    if value == "":  # an unset shell variable
-        raise click.BadParameter("it is empty", ctx, parameter)
-    return value
-
-
 def _finite(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"{value} is not a number of seconds", ctx, parameter)
@@ -76,9 +71,14 @@ def _complete_benchmark(_ctx: click.Context, _parameter: click.Parameter, incomp
 
 @click.command()
 @click.option("-e", "--engine", shell_complete=_complete_engine, help="The engine to benchmark [reference].")
-@click.option("-m", "--model", callback=_named, help="The model, as the engine calls it.")
+@click.option("-m", "--model", help="The model, as the engine calls it.")
 @click.option("-s", "--suite", help="The benchmarks to run: quick, standard or performance [quick].")
 @click.option("--base-url", metavar="URL", help="The server, for engines that need one.")
+@click.option(
+    "--engine-name",
+    metavar="NAME",
+    help="The inference engine that the run is stored under, where it can't be detected: vllm, sglang, …",
+)
 @click.option(
     "--engine-option",
     "engine_options",
@@ -131,7 +131,6 @@ def _complete_benchmark(_ctx: click.Context, _parameter: click.Parameter, incomp
     "--results-dir",
     metavar="DIR",
     type=click.Path(file_okay=False),
-    callback=_named,
     help="Where run directories go [kitt-results].",
 )
 @click.option(
@@ -153,6 +152,7 @@ def run(
     model: str | None,
     suite: str | None,
     base_url: str | None,
+    engine_name: str | None,
     engine_options: dict[str, str],
     labels: dict[str, str],
     runs: int | None,
@@ -209,6 +209,7 @@ def run(
         results_dir=expanded(settings.run("results_dir", results_dir)),
         options=RunOptions(skip_warmup=skip_warmup, runs_override=runs),
         labels=labels,
+        engine_name=engine_name,
     )
     if output is not None and str(output) != "-":
         check_writable(output)
@@ -232,6 +233,7 @@ def _perform(state: State, plan: RunPlan, karr: str | None, output: Path | None)
     from kitt_core.service.run.running import perform
 
     with ExitStack() as opened:
+        _add_fingerprint(state, plan.system_info)
         store = opened.enter_context(state.open_store(output))
         second = None
         if karr is not None:
@@ -243,6 +245,18 @@ def _perform(state: State, plan: RunPlan, karr: str | None, output: Path | None)
             bar(progress.requests_done, progress.requests_total)
 
         return perform(plan, store, state.plugins, second=second, on_progress=show)
+
+
+def _add_fingerprint(state: State, system_info: Callable[[], Mapping[str, Any]]) -> None:
+    """Let a repository that ``--backend`` or the configuration names, and that is new, keep the fingerprint."""
+    selected = state.selection()
+    if selected.backend.name != _KARR or "fingerprint" in selected.options:
+        return
+    path = selected.options["path"].value if "path" in selected.options else _USUAL_REPOSITORY
+    if not _is_nonempty(Path(str(path))):
+        # With a fingerprint and no path the backend would take the machine's own repository.
+        given = {} if "path" in selected.options else {"path": _USUAL_REPOSITORY}
+        state.options |= given | {"fingerprint": str(system_info().get("fingerprint") or "")}
 
 
 def _karr_repository(
@@ -258,8 +272,9 @@ def _karr_repository(
     options: dict[str, str] = {}
     if path != _DEFAULT_REPOSITORY:
         options["path"] = path
-    if path == _DEFAULT_REPOSITORY or not _is_nonempty(Path(path)):
-        options["fingerprint"] = str(system_info().get("fingerprint") or "")
+    needed = path == _DEFAULT_REPOSITORY or not _is_nonempty(Path(path))
+    if needed and (fingerprint := system_info().get("fingerprint")):
+        options["fingerprint"] = str(fingerprint)
     store = select_store(_KARR, options, state.configuration, state.plugins).open()
     if output is not None and str(output) != "-":
         try:

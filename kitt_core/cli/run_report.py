@@ -95,9 +95,7 @@ def metric_rows(objects: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]
 
 
 def _status(row: BenchmarkRow, entry: Mapping[str, Any]) -> str:
-    if not row.passed:
-        return "failed"
-    return "skipped" if entry.get("skipped") else "passed"
+    return "skipped" if entry.get("skipped") else "passed" if row.passed else "failed"
 
 
 def _key_metrics(metrics: Mapping[str, float | None]) -> str:
@@ -164,8 +162,14 @@ def _exit_code(finished: FinishedRun) -> int:
         say_error(f"the run ended early: {measured.stopped}{more}", look)
         return 1
     first = next((error for entry in measured.entries for error in entry["errors"]), None)
-    failed = len(measured.entries) - measured.passed_count
-    say_error(f"{failed} of {len(measured.entries)} benchmarks failed" + (f": {first}" if first else ""), look)
+    if not measured.failed_count:
+        reason = next((f": {entry['skipped']}" for entry in measured.entries), "")
+        say_error(f"nothing was measured: every benchmark was skipped{reason}", look)
+        return 1
+    say_error(
+        f"{measured.failed_count} of {len(measured.entries)} benchmarks failed" + (f": {first}" if first else ""),
+        look,
+    )
     return 1
 
 

@@ -6,10 +6,13 @@ or a test.
 
 from __future__ import annotations
 
+import difflib
 import logging
 import os
+import re
+import sys
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
@@ -32,7 +35,6 @@ from kitt_core.plugins.records import (
 )
 from kitt_core.redaction import without_secrets
 from kitt_core.runs.model import CheckedRun
-from kitt_core.runs.query import nearest
 from kitt_core.storage.backend import STORAGE_API_VERSION, StorageBackend
 
 if TYPE_CHECKING:
@@ -79,6 +81,11 @@ _INSTALL: Final = {
     "apple": "kitt-hardware",
 }
 """Name to the distribution that provides it, for hints: the only place where the core knows its plugins."""
+
+_SERVERS: Final = dict.fromkeys(
+    ("vllm", "sglang", "tgi", "llamacpp", "ollama", "lmstudio", "trtllm", "tensorrtllm", "lmdeploy"), "openai"
+)
+"""Inference servers, without punctuation, and the engine that measures them."""
 
 
 @frozen
@@ -287,7 +294,9 @@ class PluginManager:
                 continue
             self._attempted.add(key)
             try:
-                self._register(entry.load(), f"{distribution}:{entry.value}", distribution, declared=True)
+                with redirect_stdout(sys.stderr):  # what a plugin prints must not spoil what a command prints
+                    plugin = entry.load()
+                self._register(plugin, f"{distribution}:{entry.value}", distribution, declared=True)
                 self._check_provided(group, name, distribution)
             except KeyboardInterrupt:
                 raise
@@ -348,7 +357,19 @@ class PluginManager:
         if any(self._is_disabled(entry) for entry in self._entries(kind.group, name)):
             return PluginError(f"{kind.name} {name} is disabled", hint=f"remove it from {_DISABLED}")
         installed = self.names(kind)
-        hint = f"pip install {_INSTALL[name]}" if name in _INSTALL else nearest(name, installed)
+        close = difflib.get_close_matches(name, installed, 1)
+        hint = (
+            f"did you mean {close[0]}?"
+            if close
+            else "`kitt plugins list` shows what is installed and what is broken"
+        )
+        hint = f"pip install {_INSTALL[name]}" if name in _INSTALL else hint
+        server = re.sub("[-_. ]", "", name.lower())
+        if kind is ENGINES and server in _SERVERS:
+            through = _SERVERS[server]
+            hint = f"a server is measured with -e {through} --base-url URL; the run's engine is then detected"
+            if through not in installed:
+                hint = f"pip install {_INSTALL[through]}; {hint}"
         return PluginError(f"no {kind.name} {name!r}; installed: {', '.join(installed) or 'none'}", hint=hint)
 
 

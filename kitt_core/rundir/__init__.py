@@ -3,7 +3,7 @@
 A run is a directory ``{model}/{engine}/{timestamp}_{last 8 of the id}/``::
 
     metrics.json    the document, byte for byte
-    run.json        {"id", "created_at", "sha256"}
+    run.json        {"id", "created_at", "sha256", "attachments": [{"name", "size", "sha256"}]}
     summary.md      the run, for people to read
     hardware.json   the document's system_info
     config.json     the settings of the run
@@ -21,6 +21,7 @@ from kitt_core.rundir.content import (
     OUTPUTS,
     OWN_FILES,
     Identity,
+    SavedFile,
     derived_identity,
     noted_identity,
     path_of,
@@ -34,12 +35,14 @@ from kitt_core.rundir.names import (
     run_path,
     safe_name,
 )
+from kitt_core.rundir.outputs import check_outputs
 from kitt_core.rundir.reading import FoundRun, find_lost_runs, find_runs, locate, read_attachments
 from kitt_core.rundir.writing import (
     LOCK_NAME,
     delete_run,
     exclusive,
     prepare_root,
+    unfinished_runs,
     write_new_runs,
     write_run,
     write_runs,
@@ -54,7 +57,9 @@ __all__ = [
     "OWN_FILES",
     "FoundRun",
     "Identity",
+    "SavedFile",
     "alternative_name",
+    "check_outputs",
     "delete_run",
     "derived_identity",
     "exclusive",
@@ -70,6 +75,7 @@ __all__ = [
     "render_files",
     "run_path",
     "safe_name",
+    "unfinished_runs",
     "write_new_runs",
     "write_run",
     "write_runs",

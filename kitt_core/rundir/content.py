@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import asdict, frozen
 
+from kitt_core.errors import InvalidDocumentError
 from kitt_core.rundir.names import run_path, timestamp_name
 from kitt_core.rundir.summary import render_summary
 from kitt_core.runs import codec
@@ -25,11 +26,13 @@ __all__ = [
     "OUTPUTS",
     "OWN_FILES",
     "Identity",
+    "SavedFile",
     "derived_identity",
     "noted_identity",
     "path_digest",
     "path_of",
     "render_files",
+    "saved_files",
 ]
 
 DOCUMENT: Final = "metrics.json"
@@ -45,10 +48,17 @@ def path_of(run: CheckedRun) -> PurePosixPath:
     return run_path(row.model or "", row.engine or "", row.timestamp or run.created_at, run.id)
 
 
-def render_files(run: CheckedRun) -> dict[str, bytes]:
-    """Return the files of a run by name: the document as it is, and what is derived from it."""
+def render_files(run: CheckedRun, saved: Iterable[SavedFile] | None = None) -> dict[str, bytes]:
+    """Return the files of a run by name: the document as it is, and what is derived from it.
+
+    Args:
+        run: The run.
+        saved: The files of its ``outputs/``; None where something else proves that they are intact.
+    """
     document = codec.parse(run.document)
-    identity = {"id": run.id, "created_at": format_utc(run.created_at), "sha256": run.sha256}
+    identity: dict[str, Any] = {"id": run.id, "created_at": format_utc(run.created_at), "sha256": run.sha256}
+    if saved is not None:
+        identity[_FILES] = [asdict(file) for file in saved]
     files = {
         DOCUMENT: run.document,
         "summary.md": render_summary(document, run.rows, run.created_at).encode(),
@@ -78,6 +88,42 @@ def _json(value: Mapping[str, Any]) -> bytes:
     return (json.dumps(value, indent=2, default=str) + "\n").encode()
 
 
+@frozen
+class SavedFile:
+    """A file of ``outputs/`` as it was saved."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+def saved_files(identity: bytes) -> dict[str, SavedFile] | None:
+    """Return the files that the bytes of ``run.json`` list, by name; None if it lists none, as in older KITTs.
+
+    Raises:
+        ValueError: The list can't be used.
+    """
+    try:
+        listed = codec.parse(identity).get(_FILES)
+    except InvalidDocumentError:  # reported as such
+        return None
+    if listed is None:
+        return None
+    files = {}
+    for each in listed if isinstance(listed, list) else [listed]:
+        match each:
+            case {"name": str(name), "size": int(size), "sha256": str(digest)} if re.fullmatch(
+                "[0-9a-f]{64}", digest
+            ):
+                file = each.get("file")  # in an unpacked archive, where names are safe on every system
+                name = PurePosixPath(file).name if isinstance(file, str) else name
+                files[name] = SavedFile(name, size, digest)
+            case _:
+                raise ValueError(f"{IDENTITY} cannot be used: {_FILES} is not a list of names, sizes and digests")
+    return files
+
+
+_FILES: Final = "attachments"
 _HALF_ID: Final = 16
 
 

@@ -6,6 +6,7 @@ document, not from the path. Links are never followed, so that a tree cannot exp
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
@@ -20,9 +21,11 @@ from kitt_core.rundir.content import (
     IDENTITY,
     OUTPUTS,
     Identity,
+    SavedFile,
     derived_identity,
     noted_identity,
     path_digest,
+    saved_files,
 )
 from kitt_core.rundir.names import INTERNAL_PREFIX, LEVELS, id_suffixes, is_regular, numbers_counted
 from kitt_core.runs.model import Attachment, StoredRun
@@ -44,6 +47,7 @@ OnSkip = Callable[[PurePosixPath, str], None]
 Prune = Callable[[str, int], bool]
 """Whether to skip a directory, by its name and its level below the root (from 1)."""
 
+_NO_FILE: Final = frozenset({errno.ELOOP, errno.EISDIR})  # a link or a directory in the place of run.json
 _LAST_SECOND: Final = 253402300799.0  # of the year 9999; file systems allow later times
 
 
@@ -76,7 +80,7 @@ class FoundRun:
         """Return the run's identity; reads the document only if ``run.json`` can't be used.
 
         Raises:
-            OSError: The document is needed and can't be read.
+            OSError: ``run.json`` can't be read, or the document is needed and can't be.
         """
         noted = self._noted()
         return noted if isinstance(noted, Identity) else self._derived(self.document(), noted)
@@ -93,7 +97,11 @@ class FoundRun:
         return StoredRun(identity.id, document, identity.created_at, identity.sha256)
 
     def is_any_of(self, run_ids: Collection[str]) -> str | None:
-        """Return which of the ids the run has, None if none of them. Reads as little as possible."""
+        """Return which of the ids the run has, None if none of them. Reads as little as possible.
+
+        Raises:
+            OSError: What would tell can't be read.
+        """
         noted = self._noted()
         if isinstance(noted, Identity):
             return noted.id if noted.id in run_ids else None
@@ -103,6 +111,18 @@ class FoundRun:
         found = self._derived(self.document(), noted).id
         return found if found in run_ids else None
 
+    def saved_files(self) -> dict[str, SavedFile] | None:
+        """Return the files of ``outputs/`` as ``run.json`` lists them; None if it does not, as in older KITTs.
+
+        Raises:
+            OSError: It can't be read.
+            ValueError: The list can't be used.
+        """
+        try:
+            return saved_files(_content(self.directory / IDENTITY))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
     def _noted(self) -> Identity | str | None:
         """Return what ``run.json`` says, why it can't be used, or None if there is none."""
         try:
@@ -110,6 +130,8 @@ class FoundRun:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
+            if error.errno not in _NO_FILE:
+                raise  # the next attempt may succeed, and a derived id would not be the run's
             return f"{IDENTITY} cannot be read: {error.strerror}"
         return noted_identity(content)
 
@@ -145,7 +167,9 @@ def find_lost_runs(root: Path) -> Iterator[FoundRun]:
             yield FoundRun(root, PurePosixPath(Path(folder).relative_to(root).as_posix()))
 
 
-def locate(root: Path, run_ids: Collection[str], *, trust_names: bool = False) -> tuple[str, FoundRun] | None:
+def locate(
+    root: Path, run_ids: Collection[str], *, trust_names: bool = False, on_skip: OnSkip | None = None
+) -> tuple[str, FoundRun] | None:
     """Return the first run found that has one of the ids, with that id.
 
     Directories whose names end like one of the ids are searched first.
@@ -155,6 +179,7 @@ def locate(root: Path, run_ids: Collection[str], *, trust_names: bool = False) -
         run_ids: The ids to look for.
         trust_names: Skip directories whose names say that they are other runs. This is faster, and misses a run
             only if somebody renamed its directory to look like another's.
+        on_skip: Called for what can't be read before a run is found, perhaps twice: one of these may be the run.
 
     Raises:
         StoreUnavailableError: ``root`` exists but is not a readable directory.
@@ -164,9 +189,10 @@ def locate(root: Path, run_ids: Collection[str], *, trust_names: bool = False) -
     def others(name: str, depth: int) -> bool:
         return depth == LEVELS and not name.endswith(endings) and is_regular(name)
 
-    found = _first(_walk(root, _ignore, others), run_ids)
+    skip = on_skip or _ignore
+    found = _first(_walk(root, skip, others), run_ids, skip)
     if found is None and not trust_names:
-        found = _first(_walk(root, _ignore, _never), run_ids)
+        found = _first(_walk(root, skip, _never), run_ids, skip)
     return found
 
 
@@ -196,7 +222,11 @@ def ids_by_digest(root: Path, digests: Collection[str], seen: set[PurePosixPath]
 
 
 def read_attachments(run: FoundRun) -> Iterator[Attachment]:
-    """Yield the files of ``outputs/`` by name, with numbers in names compared numerically."""
+    """Yield the files of ``outputs/`` by name, with numbers in names compared numerically.
+
+    Raises:
+        OSError: The directory can't be read.
+    """
     directory = run.directory / OUTPUTS
     if directory.is_symlink():
         return
@@ -205,7 +235,7 @@ def read_attachments(run: FoundRun) -> Iterator[Attachment]:
             files = [
                 (entry.name, entry.stat(follow_symlinks=False).st_size) for entry in entries if _is_file(entry)
             ]
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     for name, size in sorted(files, key=lambda file: numbers_counted(file[0])):
         yield Attachment(name, size, _opener(directory / name))
@@ -257,11 +287,14 @@ def _listed(root: Path, parts: tuple[str, ...], on_skip: OnSkip) -> tuple[list[s
     return directories, is_run
 
 
-def _first(runs: Iterator[FoundRun], run_ids: Collection[str]) -> tuple[str, FoundRun] | None:
+def _first(runs: Iterator[FoundRun], run_ids: Collection[str], on_skip: OnSkip) -> tuple[str, FoundRun] | None:
     for run in runs:
         try:
             found = run.is_any_of(run_ids)
-        except OSError:
+        except FileNotFoundError:  # removed in the meantime
+            continue
+        except OSError as error:
+            on_skip(run.path, f"cannot be read: {error.strerror}")
             continue
         if found is not None:
             return found, run

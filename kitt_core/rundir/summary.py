@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from kitt_core.presentation import escape_markdown, one_line
+from kitt_core.presentation import benchmark_states, escape_markdown, one_line
 from kitt_core.runs.model import BenchmarkRow, RunRows
 from kitt_core.runs.timestamps import to_utc
 
@@ -16,6 +16,7 @@ __all__ = ["render_summary"]
 _LONGEST: Final = 200
 _SHOWN_ERRORS: Final = 5
 _EXACT: Final = 2.0**53
+_STATUS: Final = {"passed": "PASS", "failed": "FAIL", "skipped": "SKIP"}
 _KEY_METRICS: Final = (  # the first one that a benchmark has is shown
     ("avg_tps", 1.0, " tok/s"),
     ("accuracy", 100.0, "%"),
@@ -31,14 +32,16 @@ def render_summary(document: Mapping[str, Any], rows: RunRows, created_at: datet
         rows: The rows of the same document.
         created_at: When the run was saved; shown in UTC.
     """
-    lines = [*_head(rows, created_at), *_system(document.get("system_info"), rows), *_results(rows)]
+    states = benchmark_states(document, rows)
+    head = _head(rows, created_at, skipped=states.count("skipped"))
+    lines = [*head, *_system(document.get("system_info"), rows), *_results(rows, states)]
     lines += ["", "## Detailed Metrics"]
     for row, entry in zip(rows.benchmarks, _entries(document), strict=False):
         lines += _details(row, entry)
     return "\n".join(lines) + "\n"
 
 
-def _head(rows: RunRows, created_at: datetime) -> Iterator[str]:
+def _head(rows: RunRows, created_at: datetime, *, skipped: int) -> Iterator[str]:
     run = rows.run
     status = "PASSED" if run.passed else "FAILED"
     yield f"# KITT Benchmark Results - {_shown(run.suite_name or '-')}"
@@ -46,7 +49,8 @@ def _head(rows: RunRows, created_at: datetime) -> Iterator[str]:
     yield f"**Generated:** {to_utc(created_at).isoformat(' ', 'seconds').removesuffix('+00:00')} UTC  "
     yield f"**Engine:** {_shown(run.engine or '-')}  "
     yield f"**Model:** {_shown(run.model or '-')}  "
-    yield f"**Status:** {status} ({run.passed_count or 0}/{run.total_benchmarks or 0})  "
+    counts = f"{run.passed_count or 0}/{run.total_benchmarks or 0}" + (f", {skipped} skipped" if skipped else "")
+    yield f"**Status:** {status} ({counts})  "
     yield f"**Total Time:** {run.total_time_seconds or 0.0:.1f}s"
 
 
@@ -76,11 +80,10 @@ def _bullet(name: str, value: object) -> Iterator[str]:
         yield f"- **{name}:** {_shown(value)}"
 
 
-def _results(rows: RunRows) -> Iterator[str]:
+def _results(rows: RunRows, states: Sequence[str]) -> Iterator[str]:
     yield from ("", "## Results", "", "| Benchmark | Run | Status | Key Metric |", "|---|---|---|---|")
-    for row in rows.benchmarks:
-        status = "PASS" if row.passed else "FAIL"
-        yield f"| {_title(row)} | {row.run_number or 1} | {status} | {_key_metric(row)} |"
+    for row, state in zip(rows.benchmarks, states, strict=True):
+        yield f"| {_title(row)} | {row.run_number or 1} | {_STATUS[state]} | {_key_metric(row)} |"
 
 
 def _key_metric(row: BenchmarkRow) -> str:
@@ -99,6 +102,8 @@ def _details(row: BenchmarkRow, entry: Mapping[str, Any]) -> Iterator[str]:
         yield f"- Warm-up: {len(warmup)} iterations, first {_number(warmup[0])}s, last {_number(warmup[-1])}s"
     for metric in row.metrics:
         yield f"- {_shown(metric.name)}: {_number(metric.value)}"
+    if entry.get("skipped"):
+        yield f"- Skipped: {_shown(entry['skipped'])}"
     errors = _list(entry.get("errors"))
     if errors:
         yield f"- Errors: {len(errors)}"

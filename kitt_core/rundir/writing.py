@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from kitt_core.errors import RunExistsError, StoreUnavailableError
-from kitt_core.files import sync_directory
-from kitt_core.rundir.content import DOCUMENT, OUTPUTS, OWN_FILES, path_of, render_files
-from kitt_core.rundir.names import INTERNAL_PREFIX, alternative_name
+from kitt_core.files import sync_directory, write_file
+from kitt_core.rundir.content import DOCUMENT, OUTPUTS, OWN_FILES, SavedFile, path_of, render_files
+from kitt_core.rundir.names import INTERNAL_PREFIX, alternative_name, id_suffixes
 from kitt_core.rundir.reading import FoundRun, holds_runs_below, ids_by_digest, locate
 from kitt_core.runs.model import Attachment, CheckedRun
 
-__all__ = ["LOCK_NAME", "delete_run", "exclusive", "prepare_root", "write_new_runs", "write_run", "write_runs"]
+__all__ = [
+    "LOCK_NAME",
+    "delete_run",
+    "exclusive",
+    "prepare_root",
+    "unfinished_runs",
+    "write_new_runs",
+    "write_run",
+    "write_runs",
+]
 
 LOCK_NAME: Final = f"{INTERNAL_PREFIX}lock"
 _PATIENCE_SECONDS: Final = 60.0
@@ -168,6 +178,15 @@ def delete_run(run: FoundRun) -> bool:
     return True
 
 
+def unfinished_runs(root: Path) -> int:
+    """Return how many runs are being written into a tree now, or were when their writer was killed."""
+    try:
+        with os.scandir(root) as entries:
+            return sum(entry.name.startswith(_UNFINISHED) for entry in entries)
+    except OSError:  # nothing is there yet; who reads the runs says whatever else is wrong
+        return 0
+
+
 def prepare_root(root: Path) -> None:
     """Create the tree's root and any missing parents.
 
@@ -198,23 +217,29 @@ def _staged(root: Path, runs: Sequence[CheckedRun]) -> Iterator[list[tuple[Check
 
 def _build(directory: Path, run: CheckedRun) -> None:
     directory.mkdir()
-    for name, content in render_files(run).items():
-        _write_file(directory / name, [content])
+    saved: list[SavedFile] = []
     if run.attachments:
         outputs = directory / OUTPUTS
         outputs.mkdir()
-        for attachment in run.attachments:
-            _write_file(outputs / attachment.name, _chunks(attachment))
+        saved = [_save_attachment(outputs, attachment) for attachment in run.attachments]
         sync_directory(outputs)
+    for name, content in render_files(run, saved).items():
+        write_file(directory / name, [content])
     sync_directory(directory)
 
 
-def _write_file(path: Path, chunks: Iterable[bytes]) -> None:
-    with path.open("xb") as file:
-        for chunk in chunks:
-            file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
+def _save_attachment(outputs: Path, attachment: Attachment) -> SavedFile:
+    digest, size = hashlib.sha256(), 0
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal size
+        for chunk in _chunks(attachment):
+            digest.update(chunk)
+            size += len(chunk)
+            yield chunk
+
+    write_file(outputs / attachment.name, chunks())
+    return SavedFile(attachment.name, size, digest.hexdigest())
 
 
 def _chunks(attachment: Attachment) -> Iterator[bytes]:
@@ -230,9 +255,14 @@ def _chunks(attachment: Attachment) -> Iterator[bytes]:
 
 
 def _refuse_taken(root: Path, run_ids: Collection[str]) -> None:
-    found = locate(root, run_ids, trust_names=True)
+    unread: dict[PurePosixPath, str] = {}
+    found = locate(root, run_ids, trust_names=True, on_skip=unread.__setitem__)
     if found is not None:
         raise RunExistsError(f"run {found[0]} is in {root} already, as {found[1].path}")
+    endings = tuple(suffix for run_id in run_ids for suffix in id_suffixes(run_id))
+    for path, reason in unread.items():
+        if path.name.endswith(endings):  # the run would be there twice once this can be read again
+            raise StoreUnavailableError(f"{root / path} {reason}, and may be the run", hint="make it readable")
 
 
 def _commit(root: Path, staged: Sequence[tuple[CheckedRun, Path]]) -> list[Path]:

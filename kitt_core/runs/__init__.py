@@ -6,7 +6,8 @@
     rows         a document to the rows of a run
     checking     both at once, with id and time: the check that every run passes on its way into a store
     model        the values that packages exchange, rows and summaries among them
-    query        filters, orders, cursors, groups and statistics, as checked values
+    query        filters, orders and cursors, as checked values
+    grouping     groups and statistics of `aggregate`, likewise
     statistics   the statistics of numbers
     ids          run ids
     timestamps   times as KITT reads and writes them
@@ -17,6 +18,14 @@ Nothing here knows about stores. The modules `kitt_core.runs.codec` and `kitt_co
 from __future__ import annotations
 
 from kitt_core.runs.checking import check_run
+from kitt_core.runs.grouping import (
+    GROUP_FIELDS,
+    PERIODS,
+    STATISTICS,
+    Aggregation,
+    Statistic,
+    grouped_label,
+)
 from kitt_core.runs.ids import check_run_id, new_run_id
 from kitt_core.runs.model import (
     Attachment,
@@ -36,11 +45,7 @@ from kitt_core.runs.model import (
     StoredRun,
 )
 from kitt_core.runs.query import (
-    GROUP_FIELDS,
     ORDER_FIELDS,
-    PERIODS,
-    STATISTICS,
-    Aggregation,
     Cursor,
     Filters,
     MetricCondition,
@@ -49,9 +54,7 @@ from kitt_core.runs.query import (
     OrderKey,
     Patterns,
     RunFilter,
-    Statistic,
     check_page,
-    grouped_label,
     nearest,
     sought_id,
 )

@@ -275,7 +275,8 @@ def _misfits(value: object, path: str = "$", depth: int = 0) -> Iterator[tuple[s
     elif isinstance(value, Mapping):
         for key, item in value.items():
             if isinstance(key, str):
-                yield from _misfits(item, f"{path}.{key}", depth + 1)
+                # Cut: whole keys would add up with every level.
+                yield from _misfits(item, f"{path}.{key[:_SHOWN]}", depth + 1)
             else:
                 yield f"a key of {path}", key
     elif isinstance(value, (list, tuple)):

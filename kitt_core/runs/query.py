@@ -1,4 +1,4 @@
-"""Queries: filters, orders, cursors, groups and statistics, as checked values.
+"""Queries: filters, orders and cursors, as checked values; groups and statistics are in `runs.grouping`.
 
 Backends get these values and never a caller's text, so that a typo raises `UnknownFieldError` and a bad value
 `InvalidQueryError` before any store is touched.
@@ -25,63 +25,24 @@ from kitt_core.runs.rows import clean_text
 from kitt_core.runs.timestamps import parse_timestamp
 
 __all__ = [
-    "GROUP_FIELDS",
     "ORDER_FIELDS",
-    "PERIODS",
-    "STATISTICS",
-    "Aggregation",
     "Cursor",
     "Filters",
     "MetricCondition",
     "Operator",
     "Order",
     "RunFilter",
-    "Statistic",
     "check_page",
-    "grouped_label",
     "nearest",
     "sought_id",
 ]
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
-Statistic = Literal["avg", "min", "max", "sum", "count", "stddev", "p50", "p90", "p95", "p99"]
 Patterns = tuple[str, ...]
 OrderKey = str | float | None
 
-STATISTICS: Final[tuple[Statistic, ...]] = get_args(Statistic)
-"""Over the entries of a group: sample standard deviation, percentiles by linear interpolation."""
-
 ORDER_FIELDS: Final = ("timestamp", "model", "engine", "suite_name", "total_time_seconds", "created_at")
 """What a listing may be ordered by, in addition to ``metric:<name>``."""
-
-GROUP_FIELDS: Final = (
-    "model",
-    "engine",
-    "suite_name",
-    "passed",
-    "kitt_version",
-    "gpu_model",
-    "environment_type",
-    "fingerprint",
-    "machine",
-    "software",
-    "day",
-    "week",
-    "month",
-    "test_name",
-)
-"""What `aggregate` may group by, in addition to ``label:<key>``.
-
-``machine`` and ``software`` are the labels of these names. ``day``, ``week`` (its Monday) and ``month`` are
-those of the run's timestamp in UTC: 2025-01-31, 2025-01-27 and 2025-01.
-"""
-
-PERIODS: Final = ("day", "week", "month")
-"""The groups that are derived from the run's timestamp."""
-
-_LABEL: Final = "label:"
-_LABELS: Final = ("machine", "software")
-_OTHER_NAMES: Final[Mapping[str, Statistic]] = {"median": "p50", "mean": "avg"}
 
 _LARGEST_COUNT: Final = 2**62
 _LONGEST_PATTERN: Final = 10_000
@@ -100,13 +61,6 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     names = list(known)
     close = difflib.get_close_matches(name, names, 1)
     return f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}" if names else None
-
-
-def grouped_label(field: str) -> str | None:
-    """Return the key of the label that a field of ``group_by`` stands for, None if it is another field."""
-    if field in _LABELS:
-        return field
-    return clean_text(field.removeprefix(_LABEL)) if field.startswith(_LABEL) else None
 
 
 def _patterns(value: str | Iterable[str] | None) -> Patterns | None:
@@ -393,67 +347,6 @@ def _fits(key: object, order: Order) -> bool:
     if order.field in {"timestamp", "created_at"}:
         parse_timestamp(key)
     return True
-
-
-@frozen
-class Aggregation:
-    """What `aggregate` computes.
-
-    Attributes:
-        group_by: Some of `GROUP_FIELDS`, or ``label:<key>``.
-        metrics: Metric names; empty for counts only.
-        statistics: Some of `STATISTICS`, for each metric; ``median`` is read as ``p50``, and ``mean`` as ``avg``.
-    """
-
-    group_by: tuple[str, ...]
-    metrics: tuple[str, ...]
-    statistics: tuple[Statistic, ...]
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The keys of the statistics in a row, in order."""
-        return tuple(f"{name}_{statistic}" for name in self.metrics for statistic in self.statistics)
-
-    @classmethod
-    def of(
-        cls,
-        group_by: str | Sequence[str],
-        metrics: str | Sequence[str] | None,
-        statistics: str | Sequence[str],
-    ) -> Aggregation:
-        """Check a caller's arguments.
-
-        Raises:
-            UnknownFieldError: A field or statistic does not exist.
-            InvalidQueryError: There is no field to group by, or no statistic for the metrics.
-        """
-        groups = _texts(group_by, "group_by")
-        if not groups:
-            raise InvalidQueryError(
-                "group_by is empty, expected a field", hint=f"known: {', '.join(GROUP_FIELDS)}, {_LABEL}<key>"
-            )
-        for name in groups:
-            if name not in GROUP_FIELDS and not name.startswith(_LABEL):
-                known = (*GROUP_FIELDS, f"{_LABEL}<key>")
-                raise UnknownFieldError(f"cannot group by {name!r}", hint=nearest(name, known))
-        wanted = tuple(dict.fromkeys(_OTHER_NAMES.get(name, name) for name in _texts(statistics, "statistics")))
-        for name in wanted:
-            if name not in STATISTICS:
-                raise UnknownFieldError(f"unknown statistic {name!r}", hint=nearest(name, STATISTICS))
-        names = tuple(clean_text(name) for name in _texts(metrics or (), "metrics"))
-        if names and not wanted:
-            raise InvalidQueryError(
-                "statistics is empty, expected at least one", hint=f"known: {', '.join(STATISTICS)}"
-            )
-        return cls(groups, names, cast("tuple[Statistic, ...]", wanted))
-
-
-def _texts(value: str | Sequence[str], name: str) -> tuple[str, ...]:
-    values = (value,) if isinstance(value, str) else tuple(value)
-    for item in values:
-        if not isinstance(item, str):
-            raise InvalidQueryError(f"{name} holds {item!r}, expected text")
-    return tuple(dict.fromkeys(values))
 
 
 def sought_id(run_id: object) -> str:

@@ -5,16 +5,22 @@ import: the first field of a wrong type raises `InvalidDocumentError` with its J
 (adoption, copy, restore) such a field becomes None and is named in `RunRows.problems`. An absent or null field
 takes KITT's default: ``""``, 0 or false; an absent time is None. Counts and ``passed`` of the run are derived from
 the entries if they are absent.
+
+What is derived takes a small multiple of the document's size: texts and names have a longest length, entries,
+numbers and labels a greatest number, and the names of nested metrics, which repeat those of the objects around
+them, a greatest length altogether. What is beyond is refused in strict mode; in lenient mode it is left out and
+named in ``problems``, whose lines are limited too.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache, partial
+from itertools import islice
 from typing import Any, Final
 
 from attrs import evolve
@@ -24,12 +30,28 @@ from kitt_core.runs.codec import shown
 from kitt_core.runs.model import BenchmarkRow, HardwareRow, MetricRow, RunRow, RunRows
 from kitt_core.runs.timestamps import parse_timestamp
 
-__all__ = ["clean_text", "counts_of", "derive_rows"]
+__all__ = ["MAX_ENTRIES", "MAX_LABELS", "MAX_NUMBERS", "MAX_TEXT", "clean_text", "counts_of", "derive_rows"]
+
+MAX_TEXT: Final = 1000
+"""How many characters a text of a row has at most: a benchmark's or metric's name, a label, a fingerprint, …"""
+MAX_ENTRIES: Final = 100_000
+"""How many entries a run has at most."""
+MAX_NUMBERS: Final = 500_000
+"""How many numbers the metrics of all entries have at most."""
+MAX_LABELS: Final = 10_000
+"""How many labels a run has at most."""
 
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _LARGEST: Final = 2**31 - 1
 _DERIVED: Final = ("passed", "total_benchmarks", "passed_count", "failed_count")
 _FINGERPRINT_IDS: Final = ("machine", "software")
+_NUMBERS: Final = frozenset({int, float, Decimal})
+_FREE_PREFIXES: Final = 1 << 20
+_PREFIX_OF_A_NUMBER: Final = 32
+"""The bytes that nesting may put before the names of a document's metrics: so many, and for each number so many
+on the average. ``by_concurrency.16.ttft_ms.`` has 27."""
+_MOST_PROBLEMS: Final = 100
+_SHOWN_NAME: Final = 60
 
 
 def derive_rows(document: Mapping[str, Any], *, strict: bool = True) -> RunRows:
@@ -50,7 +72,7 @@ def derive_rows(document: Mapping[str, Any], *, strict: bool = True) -> RunRows:
         benchmarks=benchmarks,
         hardware=_hardware(document, reader),
         labels=tuple(_labels(document, reader).items()),
-        problems=tuple(reader.problems),
+        problems=reader.all_problems(),
     )
 
 
@@ -63,7 +85,8 @@ def counts_of(document: Mapping[str, Any], benchmarks: Sequence[BenchmarkRow]) -
     """
     results = document.get("results")
     entries = [entry for entry in results if isinstance(entry, Mapping)] if isinstance(results, list) else []
-    measured = [row for row, entry in zip(benchmarks, entries, strict=True) if not entry.get("skipped")]
+    # Entries beyond `MAX_ENTRIES` have no row.
+    measured = [row for row, entry in zip(benchmarks, entries, strict=False) if not entry.get("skipped")]
     passed = sum(row.passed is True for row in measured)
     return {
         "total_benchmarks": len(entries),
@@ -88,13 +111,26 @@ class _Reader:
 
     def __init__(self, strict: bool) -> None:
         self.strict = strict
-        self.problems: list[str] = []
+        self.numbers = 0
+        self._problems: list[str] = []
+        self._more_problems = 0
+        self._prefixes = 0
+        self._most_prefixes = _FREE_PREFIXES
 
     def misfit(self, path: str, value: object, wanted: str) -> None:
-        line = f"{path} is {shown(value)}, expected {wanted}"
+        self.refuse(f"{path} is {shown(value)}, expected {wanted}")
+
+    def refuse(self, line: str) -> None:
         if self.strict:
             raise InvalidDocumentError(line)
-        self.problems.append(line)
+        if len(self._problems) < _MOST_PROBLEMS:
+            self._problems.append(line)
+        else:
+            self._more_problems += 1
+
+    def all_problems(self) -> tuple[str, ...]:
+        more = f"{self._more_problems} more fields do not fit"
+        return (*self._problems, *([more] if self._more_problems else ()))
 
     def remark(self, path: str, value: object, wanted: str) -> None:
         """Note a field that does not justify refusing the document: other tools may use the key differently."""
@@ -105,10 +141,50 @@ class _Reader:
         value = parent.get(name)
         if value is None:
             return default
-        if isinstance(value, str):
+        if not isinstance(value, str):
+            self.misfit(f"{path}.{name}", value, "text")
+        elif self.is_short(f"{path}.{name}", value):
             return clean_text(value)
-        self.misfit(f"{path}.{name}", value, "text")
         return None
+
+    def is_short(self, path: str, text: str) -> bool:
+        if len(text) <= MAX_TEXT:
+            return True
+        self.refuse(f"{path} has {len(text)} characters, expected at most {MAX_TEXT}")
+        return False
+
+    def first(self, most: int, path: str, items: Sized, what: str) -> int:
+        """Return how many of ``items`` are read."""
+        if len(items) > most:
+            self.refuse(f"{path} has {len(items)} {what}, expected at most {most}")
+        return min(len(items), most)
+
+    def takes_numbers(self, metrics: Mapping[str, Any], prefix: str, path: str, before: int) -> bool:
+        """Return whether the numbers directly in ``metrics`` are within the limits of the whole document.
+
+        Args:
+            metrics: An object of metrics.
+            prefix: What their names begin with.
+            path: Where the entry is.
+            before: How many numbers the entry has so far.
+        """
+        if not prefix and self.numbers + before + len(metrics) <= MAX_NUMBERS:
+            return True
+        count = sum(map(_NUMBERS.__contains__, map(type, metrics.values())))
+        if self.numbers + before + count > MAX_NUMBERS:
+            self.refuse(f"{path}.metrics: all entries together have more than {MAX_NUMBERS} numbers")
+            return False
+        size = len(prefix) * count * (1 if prefix.isascii() else 4)
+        most = self._most_prefixes + _PREFIX_OF_A_NUMBER * count
+        if self._prefixes + size > most:
+            self.refuse(
+                f"{_place(path, prefix)}: nesting makes the metrics' names longer than the document allows,"
+                " expected shorter names around so many numbers"
+            )
+            return False
+        self._prefixes += size
+        self._most_prefixes = most
+        return True
 
     def required_text(self, parent: Mapping[str, Any], name: str, path: str) -> str | None:
         if parent.get(name) is None and self.strict:
@@ -185,7 +261,8 @@ def _benchmarks(document: Mapping[str, Any], reader: _Reader) -> Iterator[Benchm
     if not isinstance(results, list):
         reader.misfit("$.results", results, "an array of objects")
         return
-    for position, entry in enumerate(results):
+    read = reader.first(MAX_ENTRIES, "$.results", results, "entries")
+    for position, entry in enumerate(islice(results, read)):
         path = f"$.results[{position}]"
         if not isinstance(entry, Mapping):
             reader.misfit(path, entry, "an object")
@@ -194,10 +271,15 @@ def _benchmarks(document: Mapping[str, Any], reader: _Reader) -> Iterator[Benchm
             test_name=reader.text(entry, "test_name", path),
             test_version=reader.text(entry, "test_version", path, "1.0.0"),
             run_number=reader.integer(entry, "run_number", path, 1),
-            passed=reader.flag(entry, "passed", path),
+            passed=_entry_passed(entry, path, reader),
             timestamp=reader.time(entry, "timestamp", path),
             metrics=_metrics(entry, path, reader),
         )
+
+
+def _entry_passed(entry: Mapping[str, Any], path: str, reader: _Reader) -> bool | None:
+    passed = reader.flag(entry, "passed", path)
+    return None if entry.get("skipped") else passed
 
 
 def _metrics(entry: Mapping[str, Any], path: str, reader: _Reader) -> tuple[MetricRow, ...]:
@@ -206,11 +288,18 @@ def _metrics(entry: Mapping[str, Any], path: str, reader: _Reader) -> tuple[Metr
         reader.misfit(f"{path}.metrics", metrics, "an object")
         return ()
     numbers: list[MetricRow] = []
-    _collect_numbers(metrics, "", numbers)
+    _collect_numbers(metrics, "", path, reader, numbers)
+    reader.numbers += len(numbers)
     return tuple(numbers)
 
 
-def _collect_numbers(metrics: Mapping[str, Any], prefix: str, numbers: list[MetricRow]) -> None:
+def _collect_numbers(
+    metrics: Mapping[str, Any], prefix: str, path: str, reader: _Reader, numbers: list[MetricRow]
+) -> None:
+    if len(max(metrics, key=len, default="")) + len(prefix) > MAX_TEXT:
+        metrics = _with_short_names(metrics, prefix, path, reader)
+    if not reader.takes_numbers(metrics, prefix, path, len(numbers)):
+        metrics = {name: value for name, value in metrics.items() if type(value) is dict}
     # A run has hundreds of numbers, so the parser's exact types are compared, the most common one first.
     for name, value in metrics.items():
         kind = type(value)
@@ -218,9 +307,33 @@ def _collect_numbers(metrics: Mapping[str, Any], prefix: str, numbers: list[Metr
             number = value if value == value else None  # only NaN differs from itself
             numbers.append(_metric_row((prefix + _clean_name(name), number)))
         elif kind is dict:
-            _collect_numbers(value, f"{prefix}{_clean_name(name)}.", numbers)
+            _collect_numbers(value, f"{prefix}{_clean_name(name)}.", path, reader, numbers)
         elif kind is int or kind is Decimal:
             numbers.append(_metric_row((prefix + _clean_name(name), _double(value))))
+
+
+def _with_short_names(metrics: Mapping[str, Any], prefix: str, path: str, reader: _Reader) -> Mapping[str, Any]:
+    """Return ``metrics`` without what would have too long a name; what has no number has no name."""
+    short: dict[str, Any] = {}
+    for name, value in metrics.items():
+        length = len(prefix) + len(name)
+        if length <= MAX_TEXT:
+            short[name] = value
+        elif _has_number(value):
+            wanted = f"expected a metric's name of at most {MAX_TEXT} characters"
+            reader.refuse(f"{_place(path, prefix + name[:_SHOWN_NAME])} has {length} characters, {wanted}")
+    return short
+
+
+def _has_number(value: object) -> bool:
+    if type(value) is dict:
+        return any(map(_has_number, value.values()))
+    return type(value) in _NUMBERS
+
+
+def _place(path: str, name: str) -> str:
+    name = clean_text(name).rstrip(".")
+    return f"{path}.metrics.{name if len(name) <= _SHOWN_NAME else name[:_SHOWN_NAME] + '…'}"
 
 
 def _hardware(document: Mapping[str, Any], reader: _Reader) -> HardwareRow | None:
@@ -252,15 +365,22 @@ def _labels(document: Mapping[str, Any], reader: _Reader) -> dict[str, str]:
     labels: dict[str, str] = {}
     system = document.get("system_info")
     if isinstance(system, Mapping):
-        labels |= {k: clean_text(v) for k in _FINGERPRINT_IDS if isinstance(v := system.get(k), str)}
+        labels |= {
+            key: clean_text(value)
+            for key in _FINGERPRINT_IDS
+            if isinstance(value := system.get(key), str) and reader.is_short(f"$.system_info.{key}", value)
+        }
     given = document.get("labels")
     if isinstance(given, Mapping):
-        for key, value in given.items():
+        read = reader.first(MAX_LABELS, "$.labels", given, "labels")
+        for key, value in islice(given.items(), read):
+            path = f"$.labels.{key[:_SHOWN_NAME]}"
             text = _label_text(value)
-            if text is not None:
-                labels[clean_text(key)] = text
-            elif value is not None:
-                reader.remark(f"$.labels.{key}", value, "text, a number, true or false")
+            if text is None:
+                if value is not None:
+                    reader.remark(path, value, "text, a number, true or false")
+            elif reader.is_short(f"the name of {path}", key) and reader.is_short(path, text):
+                labels[clean_text(key)] = clean_text(text)
     elif given is not None:
         reader.remark("$.labels", given, "an object")
     return labels
@@ -268,7 +388,7 @@ def _labels(document: Mapping[str, Any], reader: _Reader) -> dict[str, str]:
 
 def _label_text(value: object) -> str | None:
     if isinstance(value, str):
-        return clean_text(value)
+        return value
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, (int, float, Decimal)) else None

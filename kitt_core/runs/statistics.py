@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from kitt_core.runs.query import Statistic
+from kitt_core.runs.grouping import Statistic
 
 __all__ = ["compute", "mean", "percentile", "sample_deviation"]
 

@@ -34,6 +34,7 @@ _MEASURED: Final = frozenset(
         "total_benchmarks",
         "passed_count",
         "failed_count",
+        "skipped_count",
         "total_time_seconds",
         "outputs_incomplete",
         "stopped",
@@ -115,7 +116,7 @@ class Comparison:
     alone: tuple[ComparedMetric, ...]
 
 
-def compare_runs(a: Subject, b: Subject, *, metrics: Sequence[str] = ()) -> Comparison:
+def compare_runs(a: Subject, b: Subject, *, metrics: Sequence[str] = (), incomplete: bool = False) -> Comparison:
     """Compare two runs side by side.
 
     Several entries of one benchmark (``run_number``) are combined into their mean. Only entries that passed count;
@@ -130,8 +131,10 @@ def compare_runs(a: Subject, b: Subject, *, metrics: Sequence[str] = ()) -> Comp
         b: The second run.
         metrics: Patterns with ``*``; ``metric`` or ``benchmark/metric`` must match one of them. Without any, all
             metrics are compared.
+        incomplete: Whether entries of benchmarks that were interrupted count; by default, their metrics are left
+            out.
     """
-    cases = list(_cases(a, b))
+    cases = list(_cases(a, b, incomplete=incomplete))
     differences = [*_document_differences(a.document, b.document)]
     compared: list[ComparedMetric] = []
     for case in cases:
@@ -175,6 +178,10 @@ class _Entry:
     @property
     def name(self) -> str:
         return self.row.test_name or ""
+
+    @property
+    def failed(self) -> bool:
+        return not self.row.passed and not self.raw.get("skipped")
 
 
 @frozen
@@ -249,7 +256,7 @@ class _Case:
             if _sources(self.a) != _sources(self.b) and _counts_tokens(known):
                 yield "different token_count_source"
         for side, value, entries in (("A", a, self.a), ("B", b, self.b)):
-            failed = sum(1 for entry in entries if not entry.row.passed)
+            failed = sum(1 for entry in entries if entry.failed)
             if failed and value.present:
                 yield f"{failed} of {len(entries)} failed in {side}{'' if value.failed else ' and left out'}"
             if value.present and value.mean is None:
@@ -265,8 +272,8 @@ def _is_common(row: ComparedMetric) -> bool:
     return not any(note.startswith("only in ") for note in row.notes)
 
 
-def _cases(a: Subject, b: Subject) -> Iterator[_Case]:
-    entries_a, entries_b = _by_name(a), _by_name(b)
+def _cases(a: Subject, b: Subject, *, incomplete: bool) -> Iterator[_Case]:
+    entries_a, entries_b = (_by_name(each, incomplete=incomplete) for each in (a, b))
     for name in dict.fromkeys([*entries_a, *entries_b]):
         sides = entries_a.get(name, []), entries_b.get(name, [])
         varying = sorted(_varying(sides[0]) | _varying(sides[1]))
@@ -278,7 +285,7 @@ def _cases(a: Subject, b: Subject) -> Iterator[_Case]:
             yield _Case(label, name, *own)
 
 
-def _by_name(subject: Subject) -> dict[str, list[_Entry]]:
+def _by_name(subject: Subject, *, incomplete: bool) -> dict[str, list[_Entry]]:
     results = subject.document.get("results")
     objects = [entry for entry in results if isinstance(entry, Mapping)] if isinstance(results, list) else []
     # Documents of KITT 1.x and of other tools use the catalogue's names without saying what they mean by them.
@@ -287,7 +294,9 @@ def _by_name(subject: Subject) -> dict[str, list[_Entry]]:
     for row, raw in zip(subject.rows.benchmarks, objects, strict=True):
         settings = raw.get("settings")
         stated = leaves(settings) if isinstance(settings, Mapping) else None
-        entry = _Entry(row, raw, ours and stated is not None, stated or {}, dict(row.metrics))
+        left_out = raw.get("incomplete") and not incomplete
+        values = {} if left_out else dict(row.metrics)
+        entry = _Entry(row, raw, ours and stated is not None, stated or {}, values)
         found.setdefault(entry.name, []).append(entry)
     return found
 
@@ -331,7 +340,8 @@ def _case_facts(entries: Sequence[_Entry]) -> dict[str, Any]:
     facts["entries"] = len(entries)
     facts["test_version"] = ", ".join(_versions(entries))
     facts["token_count_source"] = ", ".join(_sources(entries)) or None
-    facts["failed entries"] = sum(1 for entry in entries if not entry.row.passed)
+    facts["failed entries"] = sum(1 for entry in entries if entry.failed)
+    facts["incomplete"] = next((e.raw["incomplete"] for e in entries if e.raw.get("incomplete")), None)
     facts["skipped"] = next((entry.raw["skipped"] for entry in entries if entry.raw.get("skipped")), None)
     return facts
 
@@ -352,6 +362,8 @@ def _why_not_measured(entries: Iterable[_Entry], name: str) -> str | None:
         reason = given.get(name, given.get(name.partition(".")[0], entry.raw.get("skipped")))
         if isinstance(reason, str):
             return reason
+        if isinstance(measured := entry.raw.get("incomplete"), str):
+            return f"interrupted after {measured}"
     return None
 
 

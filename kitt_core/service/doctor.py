@@ -1,10 +1,11 @@
-"""What ``kitt doctor`` finds: versions, plugins, files, the store. Everything is examined, nothing is changed."""
+"""What ``kitt doctor`` finds: versions, plugins, files, the store. Only what killed processes left is removed."""
 
 from __future__ import annotations
 
 import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from pathlib import Path
@@ -16,10 +17,10 @@ from kitt_core import __version__
 from kitt_core.benchmarking.suites import suite_named
 from kitt_core.config import Configuration, expanded, kitt_home
 from kitt_core.errors import ConfigurationError, KittError
-from kitt_core.files import obstacle
+from kitt_core.files import obstacle, remove_unfinished
 from kitt_core.opening import select_store
 from kitt_core.plugins.loading import ENGINES, PluginManager, PluginStatus
-from kitt_core.redaction import REDACTED, without_secrets
+from kitt_core.redaction import REDACTED, shown_value
 from kitt_core.runs.model import SchemaState, SchemaStatus
 from kitt_core.service.run.engine_choice import select_engine
 
@@ -70,6 +71,7 @@ def examine(
     yield from _versions()
     yield from _plugins(plugins)
     yield _home()
+    yield from _unfinished_files()
     try:
         configuration = load()
     except KittError as error:
@@ -129,20 +131,36 @@ def _home() -> Observation:
         return Observation("home", WARNING, error.message, error.hint)
 
 
+def _unfinished_files() -> Iterator[Observation]:
+    """Remove what killed processes left where people usually write archives and exports."""
+    places = {Path()}
+    with suppress(ConfigurationError):
+        places.add(kitt_home())
+    for place in sorted(places):
+        if removed := remove_unfinished(place):
+            what = "a file" if removed == 1 else f"{removed} files"
+            yield Observation(
+                "files", OK, f"{place.absolute()}: removed {what} that a killed process left unfinished"
+            )
+
+
 def _configuration(configuration: Configuration) -> Iterator[Observation]:
     files = ", ".join(str(path) for path, _ in configuration.files)
     yield Observation("configuration", OK, files or "no file; defaults are in effect")
     for name, value in sorted(configuration.environment.items()):
         if name.startswith("KITT_"):
             secret = any(part in name for part in _SECRET_NAMES)
-            yield Observation("environment", OK, f"{name}={REDACTED if secret else without_secrets(value)}")
+            yield Observation("environment", OK, f"{name}={REDACTED if secret else shown_value(value)}")
 
 
 def _store_or_failure(
     configuration: Configuration, plugins: PluginManager, backend: str | None, options: Mapping[str, str]
 ) -> Observation:
-    target = configuration.backend(backend)
-    named = f"{without_secrets(str(target.value))} (from {target.origin})"
+    try:
+        target = configuration.backend(backend)
+        named = f"{shown_value(str(target.value))} (from {target.origin})"
+    except KittError as error:
+        return _failure("store", error)
     try:
         with select_store(backend, options, configuration, plugins).open() as store:
             problem = obstacle(store.paths[0]) if store.paths else None

@@ -13,7 +13,7 @@ from kitt_core.errors import KittError
 from kitt_core.opening import select_store
 from kitt_core.options import Option, describe_options
 from kitt_core.plugins.loading import PluginManager
-from kitt_core.redaction import REDACTED, without_secrets
+from kitt_core.redaction import REDACTED, shown_value
 from kitt_core.service.run.engine_choice import select_engine
 
 __all__ = ["settings_in_effect"]
@@ -36,10 +36,10 @@ def settings_in_effect(
         options: The backend's options that were given directly.
     """
     variable = "KITT_HOME"
-    origin = variable if configuration.environment.get(variable) else "default"
+    origin = variable if variable in configuration.environment else "default"
     yield "home", Setting(str(kitt_home(configuration.environment)), origin)
     target = configuration.backend(backend)
-    yield "backend", Setting(without_secrets(str(target.value)), target.origin)
+    yield "backend", Setting(shown_value(str(target.value)), target.origin)
     try:
         selection = select_store(backend, options or {}, configuration, plugins)
         known = describe_options(selection.backend.options)
@@ -68,4 +68,4 @@ def _options(prefix: str, known: list[Option], given: Mapping[str, Setting]) -> 
 def _hidden(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
-    return without_secrets(str(value))
+    return shown_value(str(value))

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Self
 from kitt_core.errors import InvalidDocumentError, RunExistsError, UnsupportedOperationError
 from kitt_core.runs import codec
 from kitt_core.runs.checking import check_run, once_each
+from kitt_core.runs.grouping import Aggregation
 from kitt_core.runs.model import (
     Attachment,
     CheckedRun,
@@ -31,7 +32,13 @@ from kitt_core.runs.model import (
     SchemaStatus,
     StoredRun,
 )
-from kitt_core.runs.query import Aggregation, Filters, Order, RunFilter, check_page, sought_id
+from kitt_core.runs.query import (
+    Filters,
+    Order,
+    RunFilter,
+    check_page,
+    sought_id,
+)
 from kitt_core.storage import fallbacks, verification
 
 __all__ = ["Capability", "ResultStore"]
@@ -382,6 +389,15 @@ class ResultStore(abc.ABC):
         """The files and directories that make up this store, the user's target first; empty if it is not local.
 
         Nothing else may write there: the command line refuses them as output.
+        """
+        return ()
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """What the latest answer lacks because it could not be read: each place, and why.
+
+        A failed read is not a fact about the run: it is never remembered, and the next answer tries again. This
+        can still be asked after `close`.
         """
         return ()
 

@@ -16,17 +16,15 @@ from attrs import fields, frozen
 
 from kitt_core.errors import InvalidDocumentError
 from kitt_core.runs import codec
+from kitt_core.runs.grouping import PERIODS, Aggregation, grouped_label
 from kitt_core.runs.model import BenchmarkRow, Page, RunRows, RunSummary, StoredRun
 from kitt_core.runs.query import (
-    PERIODS,
-    Aggregation,
     Cursor,
     MetricCondition,
     Order,
     OrderKey,
     Patterns,
     RunFilter,
-    grouped_label,
 )
 from kitt_core.runs.rows import derive_rows
 from kitt_core.runs.statistics import compute

@@ -14,6 +14,7 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from kitt_core.runs.codec import MAX_DEPTH
+from kitt_core.runs.rows import MAX_TEXT
 
 __all__ = [
     "HOSTILE",
@@ -24,12 +25,14 @@ __all__ = [
     "UNFIT",
     "Refused",
     "as_bytes",
+    "multiplying_names",
     "nested",
     "run",
     "small",
 ]
 
 _DIGITS: Final = "7" * 5000
+_TOO_LONG: Final = "x" * (MAX_TEXT + 1)
 _BENCHMARKS: Final = (
     "throughput",
     "latency",
@@ -93,6 +96,18 @@ def nested(levels: int, *, objects: bool = False) -> bytes:
     opening, closing = ('{"x":', "}") if objects else ("[", "]")
     inside = opening * (levels - 1) + "1" + closing * (levels - 1)
     return f'{{"model": "deep", "engine": "e", "x": {inside}}}'.encode()
+
+
+def multiplying_names(size: int) -> bytes:
+    """Return a document of about ``size`` bytes whose metrics' names would take seventy times as many.
+
+    The names of objects are repeated in the name of each metric inside.
+    """
+    levels = 90
+    opening = "".join(f'{{"{level:09}":' for level in range(levels))
+    numbers = ",".join(f'"{i}":{i}' for i in range(size // 13))
+    metrics = f"{opening}{{{numbers}}}{'}' * levels}"
+    return f'{{"model":"m","engine":"e","results":[{{"test_name":"t","metrics":{metrics}}}]}}'.encode()
 
 
 def _standard() -> bytes:
@@ -369,6 +384,15 @@ def _refused_fields() -> list[Refused]:
         Refused("cores too many", system(cpu={"cores": 2**70}), "$.system_info.cpu.cores"),
         Refused("text as memory", system(ram_gb="64"), '$.system_info.ram_gb is "64"'),
         Refused("number as fingerprint", system(fingerprint=12), "$.system_info.fingerprint is 12"),
+        Refused("long model", run(model=_TOO_LONG), f"$.model has {MAX_TEXT + 1} characters"),
+        Refused("long fingerprint", system(fingerprint=_TOO_LONG), "$.system_info.fingerprint has 1001"),
+        Refused("long machine id", system(machine=_TOO_LONG), "$.system_info.machine has 1001"),
+        Refused("long benchmark", second(test_name=_TOO_LONG), f"{entry}.test_name has 1001"),
+        Refused("long metric", second(metrics={_TOO_LONG: 1}), f"{entry}.metrics.xxx"),
+        Refused("long nested metric", second(metrics={"x" * 600: {"y": {"z" * 399: 1}}}), f"{entry}.metrics.xxx"),
+        Refused("long label", run(labels={"a": _TOO_LONG}), "$.labels.a has 1001"),
+        Refused("long name of a label", run(labels={_TOO_LONG: "a"}), "the name of $.labels.xxx"),
+        Refused("names that multiply", multiplying_names(100_000), "$.results[0].metrics.000000000"),
     ]
 
 
@@ -399,6 +423,15 @@ UNFIT: Final[Mapping[str, bytes]] = MappingProxyType(
         b' "total_time_seconds": "long", "timestamp": "yesterday", "results": [1, {"metrics": null,'
         b' "test_name": {}}], "system_info": {"gpu": "A100", "ram_gb": "64"}, "suite_name": 1, "kitt_version": 2}',
         "too large": b'{"model": "m", "engine": "", "passed_count": 2147483648, "results": [{"run_number": 1e9}]}',
+        "too long": as_bytes(
+            {
+                "model": _TOO_LONG,
+                "engine": "e",
+                "labels": {"k": _TOO_LONG, _TOO_LONG: "v"},
+                "results": [{"test_name": _TOO_LONG, "metrics": {_TOO_LONG: {"a": 1}, "fits": 2}}],
+                "system_info": {"fingerprint": _TOO_LONG, "machine": _TOO_LONG},
+            }
+        ),
         "no results": b'{"model": "m", "engine": "e", "results": {"a": 1}, "system_info": "none"}',
     }
 )

@@ -319,7 +319,10 @@ def test_the_warning_has_a_threshold(share: float | None, warned: bool) -> None:
 def test_every_metric_that_a_benchmark_writes_is_in_the_catalogue() -> None:
     written: set[str] = set()
     for benchmark in (Throughput(), Latency(), StreamingLatency(), ConcurrencySweep(), WarmupAnalysis(), Memory()):
-        for name, value in overlapped(benchmark, words(10, 5, usage=Usage(3, 2)), remote=True).metrics.items():
+        thought = [Step(10, Chunk("hm ", reasoning=True)), *words(10, 5, usage=Usage(3, 3))]
+        again = [Step(10, Chunk("w ", retries=1)), *words(10, 5, usage=Usage(3, 3))]
+        scripts = [*[again] * 6, thought] if benchmark.name == "throughput" else [thought]
+        for name, value in overlapped(benchmark, *scripts, remote=True).metrics.items():
             if re.fullmatch(r"c\d+", name) and isinstance(value, dict):
                 written |= {f"{name}.{metric}" for metric in value}
             else:

@@ -13,15 +13,17 @@ import pytest
 from attrs import evolve
 
 from kitt_core.benchmarking.concurrency_sweep import ConcurrencySweep
-from kitt_core.benchmarking.latency import Latency
+from kitt_core.benchmarking.latency import Latency, StreamingLatency
 from kitt_core.benchmarking.memory import Memory
 from kitt_core.benchmarking.outputs import OutputWriter
 from kitt_core.benchmarking.runner import RunOptions, RunProgress, SuiteRun, build_document, encode, run_suite
 from kitt_core.benchmarking.suites import PlannedBenchmark, Suite
 from kitt_core.benchmarking.throughput import Throughput
+from kitt_core.benchmarking.warmup_analysis import WarmupAnalysis
 from kitt_core.benchmarking.workload import Workload
 from kitt_core.engine import Usage
 from kitt_core.errors import EngineError, EngineLostError, StoreUnavailableError
+from kitt_core.runs import derive_rows
 
 from .scripted import ScriptedSession, Step, VirtualClock, words
 
@@ -189,7 +191,10 @@ def test_an_interrupted_run_keeps_what_was_measured(tmp_path: Path) -> None:
     writer = OutputWriter(tmp_path)
     result = run(*[GOOD] * 5, [*words(1), Step(1, error=KeyboardInterrupt())], outputs=writer)
     assert [entry["passed"] for entry in result.entries] == [True, False]
-    assert result.entries[1]["errors"] == ["interrupted"]
+    assert result.entries[1]["errors"] == ["interrupted after 1 of 2 requests"]
+    assert result.entries[1]["incomplete"] == "1 of 2 requests"
+    assert result.entries[1]["metrics"]["total_iterations"] == 1
+    assert result.entries[1]["metrics"]["ttft_ms"]["p50"] == result.entries[0]["metrics"]["ttft_ms"]["p50"]
     assert (result.stopped, result.interrupted, result.passed) == ("interrupted", True, False)
     (attachment,) = writer.close()
     with attachment.open() as content:
@@ -245,7 +250,7 @@ def run_until_the_engine_is_gone(*plan: PlannedBenchmark) -> SuiteRun:
 def test_an_engine_that_gives_up_ends_the_run_with_what_there_is() -> None:
     result = run_until_the_engine_is_gone(ONE_REQUEST, MEMORY)
     assert [entry["passed"] for entry in result.entries] == [True, False]
-    assert result.entries[1]["errors"] == ["the engine is gone"]
+    assert result.entries[1]["errors"] == ["the engine is gone after 0 of 10 requests"]
     assert (result.stopped, result.interrupted) == ("the engine is gone", False)
 
 
@@ -282,8 +287,11 @@ def test_a_sweep_that_is_cut_short_names_level_and_number_of_what_had_failed() -
     assert result.entries[0]["errors"] == [
         "concurrency 1: request 2: no",
         "concurrency 2: request 2: no",
-        "interrupted",
+        "interrupted after 7 of 8 requests",
     ]
+    metrics = result.entries[0]["metrics"]
+    assert [metrics[level]["total_iterations"] for level in ("c1", "c2")] == [3, 2]
+    assert metrics["c2"]["ttft_ms"]["p50"] > 0
 
 
 @pytest.mark.parametrize("concurrent", [False, True])
@@ -291,7 +299,10 @@ def test_a_lost_engine_ends_the_run_and_its_request_is_recorded(concurrent: bool
     writer = OutputWriter(tmp_path)
     result = run(*[GOOD] * 8, LOST, outputs=writer, concurrent=concurrent)
     assert [entry["passed"] for entry in result.entries] == [True, True, False]
-    assert result.entries[2]["errors"] == ["request 3: the server is gone", "the server is gone"]
+    assert result.entries[2]["errors"] == [
+        "request 3: the server is gone",
+        "the server is gone after 3 of 3 requests",
+    ]
     assert (result.stopped, result.interrupted) == ("the server is gone", False)
     (attachment,) = writer.close()
     with attachment.open() as content:
@@ -352,6 +363,24 @@ def test_no_two_requests_of_a_run_have_the_same_prompt_nor_those_of_two_runs() -
     assert "salt" not in result.entries[0]["settings"]
 
 
+ALONE = PlannedBenchmark(StreamingLatency(Workload(iterations=2, concurrency=2)))
+"""Skipped by a session whose requests cannot overlap."""
+
+
+def test_a_skipped_benchmark_neither_passed_nor_failed() -> None:
+    result = run(suite=Suite("s", "", (ONE_REQUEST, ALONE)))
+    assert (result.passed, result.passed_count, result.failed_count, result.skipped_count) == (True, 1, 0, 1)
+    assert [entry["passed"] for entry in result.entries] == [True, None]
+    document = build_document(
+        result, kitt_version="1", engine="e", model="m", engine_info={}, system_info={"fingerprint": "f"}
+    )
+    names = ("passed", "total_benchmarks", "passed_count", "failed_count", "skipped_count")
+    assert [document[name] for name in names] == [True, 2, 1, 0, 1]
+    assert [row.passed for row in derive_rows(document).benchmarks] == [True, None]
+    nothing = run(suite=Suite("s", "", (ALONE,)))
+    assert (nothing.passed, nothing.failed_count, nothing.skipped_count) == (False, 0, 1)
+
+
 def test_the_document_has_its_keys_in_order() -> None:
     document = build_document(
         run(),
@@ -373,6 +402,7 @@ def test_the_document_has_its_keys_in_order() -> None:
         "total_benchmarks",
         "passed_count",
         "failed_count",
+        "skipped_count",
         "total_time_seconds",
         "results",
         "labels",
@@ -407,3 +437,23 @@ def test_a_stopped_run_has_not_passed_and_says_why() -> None:
 
 def test_the_bytes_are_indented_ascii_with_a_final_newline() -> None:
     assert encode({"a": "é", "b": [1.5]}) == b'{\n  "a": "\\u00e9",\n  "b": [\n    1.5\n  ]\n}\n'
+
+
+def test_what_was_measured_before_an_interruption_is_evaluated_in_every_benchmark() -> None:
+    workload = Workload(iterations=400, warmups=0, concurrency=2)
+    for benchmark, concurrent in (
+        (Throughput(workload), True),
+        (Latency(workload), False),
+        (StreamingLatency(workload), True),
+        (WarmupAnalysis(workload), False),
+        (Memory(workload), False),
+    ):
+        clock = VirtualClock()
+        scripts = [*[GOOD] * 43, [Step(1, error=EngineLostError("gone"))]]
+        session = ScriptedSession(clock, *scripts, concurrent=concurrent, memory=lambda: {"cache_gb": 1.0})
+        suite = Suite("s", "", (PlannedBenchmark(benchmark),))
+        (entry,) = asyncio.run(run_suite(session, suite, clock=clock)).entries
+        assert not entry["passed"]
+        assert entry["incomplete"].endswith(" of 400 requests")
+        assert entry["metrics"]["total_iterations"] >= 42
+        assert len(entry["metrics"]) > 1

@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import field, frozen
 
+from kitt_core import open_store
+from kitt_core.config import kitt_home
 from kitt_core.hookspecs import hookimpl
 from kitt_core.plugins import PluginManager, Registry
 from kitt_core.storage import StorageBackend
 from kitt_core.storage.memory import MemoryStore
+from kitt_core.testing.documents import MINIMAL
 
 from .conftest import Kitt
 
@@ -104,3 +108,29 @@ def test_a_password_in_the_place_of_the_dsn_is_hidden(kitt: Kitt, monkeypatch: p
     assert (
         "hunter2" not in kitt("--backend", "postgres", "-O", "dsn=hunter2", "config", "show", installed=True).out
     )
+
+
+@pytest.mark.parametrize(
+    ("target", "option"),
+    [
+        ("./~/x.db", None),
+        ("sqlite:///./~/x.db", None),
+        ("json:///./~/x.db", None),
+        ("sqlite", "./~/x.db"),
+        ("json", "./~/x.db"),
+    ],
+)
+def test_a_tilde_means_the_home_directory_only_at_the_beginning(
+    target: str, option: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "work/~").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("KITT_HOME", "./~/kitt")
+    monkeypatch.chdir(tmp_path / "work")
+    assert kitt_home() == Path("~/kitt")
+    options: dict[str, Any] = {} if option is None else {"path": option}
+    with open_store(target, **options) as store:
+        store.save_result(MINIMAL)
+    assert list((tmp_path / "home").iterdir()) == []
+    assert [path.name for path in Path("~").iterdir()] == ["x.db"]

@@ -324,7 +324,14 @@ def test_a_busy_load_generator_is_warned_of_once(
 def test_a_benchmark_that_is_skipped_says_why(kitt: Kitt, plugin: Plugin) -> None:
     options = ["-s", "standard", "--benchmark", "streaming_latency"]
     reason = "the engine answers one request at a time, which latency measures"
-    assert f"streaming_latency\t1\tskipped\t{reason}" in kitt("run", *options).out
+    answer = kitt("run", *options)
+    assert f"streaming_latency\t1\tskipped\t{reason}" in answer.out
+    assert answer.code == 1, "nothing was measured"
+    assert f"nothing was measured: every benchmark was skipped: {reason}" in answer.err
+    (summary,) = Path("kitt-results").rglob("summary.md")
+    assert "**Status:** FAILED (0/1, 1 skipped)" in summary.read_text()
+    assert "| streaming_latency | 1 | SKIP | - |" in summary.read_text()
+    assert f"- Skipped: {reason}" in summary.read_text()
     assert json.loads(kitt("run", *options, "--format", "json").out)["benchmarks"][0]["skipped"] == reason
 
 
@@ -374,8 +381,8 @@ def test_an_engine_that_cannot_be_reached_is_exit_1_and_nothing_is_stored(kitt: 
         (["--format", "xml"], "'xml' is not one of"),
         (["-o", "nowhere/run.json"], "nowhere/run.json cannot be written: No such file or directory"),
         (["-o", "."], ". cannot be written: Is a directory"),
-        (["-m", ""], "it is empty"),
-        (["--results-dir", ""], "it is empty"),
+        (["-m", ""], "--model is empty"),
+        (["--results-dir", ""], "--results-dir is empty"),
         (["extra"], "unexpected extra argument"),
     ],
 )
@@ -436,6 +443,7 @@ def test_an_interruption_stores_what_was_measured_and_is_exit_130(
     assert plugin.store.count() == 1
 
 
+@pytest.mark.long  # .ci/run does the same with its second command, and compares the same bytes
 def test_no_option_runs_on_a_fresh_machine(home: Path) -> None:
     pytest.importorskip("kitt_engines")
     pytest.importorskip("kitt_sqlite")

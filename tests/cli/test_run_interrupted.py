@@ -201,6 +201,9 @@ def test_in_the_middle_of_a_benchmark_the_others_are_stored(
     assert passed(document) == {"warmup_analysis": True, "throughput": False}
     assert (document["passed"], document["stopped"]) == (False, "interrupted")
     assert document["results"][0]["metrics"]["cold_latency_ms"] > 0
+    cut_short = document["results"][1]
+    assert cut_short["errors"] == [f"interrupted after {cut_short['incomplete']}"]
+    assert cut_short["metrics"]["total_iterations"] == int(cut_short["incomplete"].split()[0])
 
 
 def test_a_lost_terminal_ends_no_run_that_was_started_with_nohup(
@@ -306,7 +309,7 @@ def test_a_lost_engine_ends_the_run_with_its_reason(
     (document,) = stored(home)
     assert passed(document) == {"warmup_analysis": True, "throughput": False}
     assert document["stopped"] == "the server went away for good"
-    assert document["results"][1]["errors"][-1] == "the server went away for good"
+    assert document["results"][1]["errors"][-1] == "the server went away for good after 3 of 18 requests"
 
 
 def test_an_engine_lost_before_it_answered_leaves_nothing(

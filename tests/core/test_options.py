@@ -89,7 +89,6 @@ def test_words_for_false(text: str) -> None:
         ("sync", "off", "one of full, normal"),
         ("password", 5, "text"),
         ("path", 5, "a path"),
-        ("path", "", "a path"),
     ],
 )
 def test_a_wrong_type_names_option_owner_and_what_was_expected(name: str, value: object, expected: str) -> None:
@@ -97,6 +96,11 @@ def test_a_wrong_type_names_option_owner_and_what_was_expected(name: str, value:
         build(**{name: value})
     assert caught.value.message.startswith(f"option {name} of backend x is ")
     assert caught.value.message.endswith(f"expected {expected}")
+
+
+def test_an_empty_value_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="option path of backend x is empty, expected a value"):
+        build(path="")
 
 
 def test_an_unknown_option_has_the_nearest_name() -> None:
@@ -112,6 +116,9 @@ def test_a_missing_option_has_its_cure() -> None:
     with pytest.raises(ConfigurationError, match="backend x needs the option path") as caught:
         build_options(Options, {}, "backend x")
     assert caught.value.hint == "give -O path=… or set X_PATH"
+    with pytest.raises(ConfigurationError) as caught:
+        build_options(Options, {}, "engine x", flag="--engine-option")
+    assert caught.value.hint == "give --engine-option path=… or set X_PATH"
 
 
 def test_the_classes_own_checks_are_configuration_errors() -> None:

@@ -251,6 +251,13 @@ def test_a_plugin_that_implements_unknown_hooks_is_loaded(install: Install) -> N
     assert PluginManager().find(STORAGE, "shelf").name == "shelf"
 
 
+def test_the_hint_does_not_repeat_what_the_message_lists() -> None:
+    with pytest.raises(PluginError) as caught:
+        PluginManager().find(STORAGE, "qqqq")
+    assert "installed: " in caught.value.message
+    assert caught.value.hint == "`kitt plugins list` shows what is installed and what is broken"
+
+
 def test_what_is_not_installed_is_named_with_what_is(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     install_backend(install)
     with pytest.raises(PluginError, match=r"no backend 'shelv'; installed: .*shelf") as caught:

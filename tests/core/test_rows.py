@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -9,7 +12,7 @@ import pytest
 
 from kitt_core.errors import InvalidDocumentError
 from kitt_core.runs import BenchmarkRow, HardwareRow, MetricRow, RunRow, clean_text, codec, derive_rows
-from kitt_core.testing.documents import HOSTILE, MINIMAL, STANDARD, UNFIT, run
+from kitt_core.testing.documents import HOSTILE, MINIMAL, STANDARD, UNFIT, multiplying_names, run
 
 
 def metrics_of(**metrics: Any) -> dict[str, float | None]:
@@ -149,3 +152,87 @@ def test_lenient_rows_say_what_did_not_fit() -> None:
         "$.system_info.gpu",
         "$.system_info.ram_gb",
     }
+
+
+def test_a_document_with_too_many_entries_numbers_or_labels_is_refused_or_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for limit, most in {"MAX_ENTRIES": 5, "MAX_LABELS": 6, "MAX_NUMBERS": 7}.items():
+        monkeypatch.setattr(f"kitt_core.runs.rows.{limit}", most)
+    full = {"a": 1, "b": {"c": 2, "text": ""}, "d": 3, "e": True, "f": None}
+    derive_rows(run(results=[{"metrics": full}] * 2 + [{"metrics": {"x": 1}}] + [{}] * 2))
+    derive_rows(run(labels={str(i): i for i in range(6)}))
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"results": [{}] * 6}, "$.results has 6 entries, expected at most 5"),
+        ({"labels": {str(i): i for i in range(7)}}, "$.labels has 7 labels, expected at most 6"),
+        (
+            {"results": [{"metrics": full}] * 2 + [{"metrics": {"b": {"x": 1, "y": 2}}}]},
+            "$.results[2].metrics: all entries together have more than 7 numbers",
+        ),
+    ]
+    for fields, line in cases:
+        with pytest.raises(InvalidDocumentError) as caught:
+            derive_rows(run(**fields))
+        assert line in str(caught.value)
+        (problem,) = derive_rows(run(**fields), strict=False).problems
+        assert line in problem
+
+
+def test_problems_are_limited() -> None:
+    problems = derive_rows(run(results=[1] * 500), strict=False).problems
+    assert len(problems) == 101
+    assert problems[-1] == "400 more fields do not fit"
+
+
+def test_names_that_nesting_makes_a_little_longer_are_all_kept() -> None:
+    sizes = {f"{i}": {"ttft_ms": {f"p{q}": 1.5 for q in range(20)}} for i in range(2000)}
+    rows = derive_rows(run(results=[{"metrics": {"by_concurrency": sizes}}]))
+    assert len(rows.benchmarks[0].metrics) == 40_000
+
+
+def test_a_long_key_without_a_number_is_not_a_metric() -> None:
+    rows = derive_rows(run(results=[{"metrics": {"x" * 5000: "text", "y" * 5000: {"z": "text"}, "n": 1}}]))
+    assert rows.benchmarks[0].metrics == (("n", 1.0),)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_what_is_derived_grows_as_the_document_does(strict: bool) -> None:
+    fillers: dict[str, Callable[[int], dict[str, Any]]] = {
+        "names": lambda size: codec.parse(multiplying_names(size)),
+        "long objects": lambda size: nested_metrics("k" * (size // 250), 249, size // 20),
+        "many objects": lambda size: run(
+            results=[{"metrics": {"o" * 990: {str(i): {"a": 1} for i in range(size // 16)}}}]
+        ),
+        "beyond ASCII": lambda size: nested_metrics("\N{LLAMA}", 200, size // 20),
+        "labels": lambda size: run(labels={f"{i:x}": {"k" * 90: 1} for i in range(size // 110)}),
+        "wrong entries": lambda size: run(results=[1] * (size // 3)),
+        "one long text": lambda size: run(results=[{"test_name": "t" * size, "metrics": {"x" * size: 1}}]),
+    }
+    for what, fill in fillers.items():
+        for size in (40_000, 80_000):
+            document = fill(size)
+            tracemalloc.start()
+            with suppress(InvalidDocumentError):
+                derive_rows(document, strict=strict)
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert peak < 12 * size + (3 << 20), (what, size, peak)
+
+
+def nested_metrics(name: str, levels: int, numbers: int) -> dict[str, Any]:
+    metrics: dict[str, Any] = {str(i): i for i in range(numbers)}
+    for _ in range(levels):
+        metrics = {name: metrics}
+    return run(results=[{"metrics": metrics}])
+
+
+def test_a_mapping_that_json_cannot_express_is_named_without_repeating_its_keys() -> None:
+    document: Any = {"k" * 3000: {1, 2}}
+    for _ in range(200):
+        document = {"k" * 3000: document}
+    tracemalloc.start()
+    with pytest.raises(InvalidDocumentError):
+        codec.encode(run(x=document))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000

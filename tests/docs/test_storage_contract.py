@@ -50,7 +50,7 @@ def test_every_filter_order_group_statistic_and_value_is_documented() -> None:
     assert set(first_names(page["Filters"])) == {attribute.name for attribute in attrs.fields(RunFilter)}
     named = {spans(row[0])[0] if row[0] else "": row[1] for row in rows(page["Orders, groups and statistics"])}
     assert set(spans(named["order_by"])) == {*ORDER_FIELDS, "metric:<name>"}
-    assert set(spans(named["group_by"] + named[""])) == set(GROUP_FIELDS)
+    assert set(spans(named["group_by"] + named[""])) == {*GROUP_FIELDS, "label:<key>"}
     assert set(spans(named["statistics"])) == set(STATISTICS)
     values: dict[str, list[str]] = {}
     for first, fields in rows(page["Values"]):

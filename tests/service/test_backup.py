@@ -279,7 +279,9 @@ def test_a_backup_that_is_killed_leaves_no_file(tmp_path: Path) -> None:
         with subprocess.Popen([*command, str(path)], env=environment, stderr=subprocess.DEVNULL) as process:
             deadline = time.monotonic() + 180
             while (
-                not list(tmp_path.glob(".a.tar.gz.*")) and time.monotonic() < deadline and process.poll() is None
+                not list(tmp_path.glob(".kitt-unfinished-a.tar.gz.*"))
+                and time.monotonic() < deadline
+                and process.poll() is None
             ):
                 time.sleep(0.001)
             time.sleep(delay)
@@ -349,7 +351,7 @@ def noise(size: int, seed: int) -> Iterator[bytes]:
         yield random_.randbytes(1 << 20)
 
 
-@pytest.mark.parametrize(("documents", "file_mib"), [(30, 80), pytest.param(1000, 1024, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("documents", "file_mib"), [(15, 40), pytest.param(1000, 1024, marks=pytest.mark.long)])
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
 def test_memory_does_not_grow_with_what_is_backed_up_and_restored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, documents: int, file_mib: int

@@ -276,3 +276,22 @@ def test_odd_documents_are_compared_without_a_word(odd: dict[str, Any]) -> None:
     for a, b in ((odd, odd), (odd, {"model": "m"}), ({"model": "m"}, odd)):
         found = compare_runs(subject(a), subject(b))
         assert all(metric.ratio in {None, 1.0} for metric in (*found.common, *found.alone))
+
+
+def test_a_skipped_entry_is_not_a_failed_one() -> None:
+    measured, skipped = entry({"a": 1}, name="memory"), entry({"a": 2}, name="memory", skipped="no readings")
+    found = differing(run(measured), run(skipped | {"passed": None}))
+    assert found == {"memory: skipped": (None, "no readings")}
+
+
+def test_what_was_interrupted_is_left_out_unless_asked_for() -> None:
+    whole = run(entry({"avg_tps": 40.0}))
+    cut = run(entry({"avg_tps": 50.0}, passed=False, incomplete="43 of 400 requests"))
+    found = compare_runs(whole, cut)
+    (alone,) = found.alone
+    assert (found.common, alone.notes) == ((), ("only in A; B: interrupted after 43 of 400 requests",))
+    assert differing(whole, cut)["throughput: incomplete"] == (None, "43 of 400 requests")
+    asked = only(compare_runs(whole, cut, incomplete=True))
+    assert (asked.ratio, asked.notes) == (1.25, ("1 of 1 failed in B",))
+    repeated = run(entry({"avg_tps": 44.0}), entry({"avg_tps": 50.0}, passed=False, incomplete="1 of 2 requests"))
+    assert only(compare_runs(whole, repeated)).b == 44.0

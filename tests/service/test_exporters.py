@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
@@ -54,12 +55,10 @@ def test_json_is_the_document_byte_for_byte() -> None:
 
 
 def test_json_lines_keep_every_token_of_every_document_in_one_line_each() -> None:
-    lines = written(write_jsonl, stored(HOSTILE), stored(b'{"b": 1}')).split(b"\n")
-    assert lines == [
-        b'{"model":   "m",  "engine": "e", "a": 1.0e3, "a": 1e400, "t": "\\n \\u0000", "n": NaN }',
-        b'{"b": 1}',
-        b"",
-    ]
+    *lines, last = written(write_jsonl, stored(HOSTILE), stored(b'{"b": 1}')).split(b"\n")
+    assert [line.split() for line in lines] == [HOSTILE.removeprefix(BOM_UTF8).split(), [b'{"b":', b"1}"]]
+    assert lines[1:] == [b'{"b": 1}']
+    assert last == b""
 
 
 def test_csv_has_a_row_per_entry_and_columns_in_the_order_first_seen() -> None:
@@ -81,11 +80,11 @@ def test_csv_has_a_row_per_entry_and_columns_in_the_order_first_seen() -> None:
     assert text.splitlines() == [
         (
             "run_id,model,engine,suite_name,timestamp,kitt_version,"
-            "test_name,test_version,run_number,passed,avg_tps,ttft_ms.p50,late"
+            "test_name,test_version,run_number,passed,skipped,avg_tps,ttft_ms.p50,late"
         ),
-        "run-1,m,e,s,2025-07-30T10:06:27.000000+00:00,1.8.1,throughput,1.0.0,1,true,40,1.25,",
-        "run-1,m,e,s,2025-07-30T10:06:27.000000+00:00,1.8.1,throughput,1.0.0,2,false,,,-1",
-        "run-2,n,e,,,,throughput,1.0.0,1,true,0.1,,",
+        "run-1,m,e,s,2025-07-30T10:06:27.000000+00:00,1.8.1,throughput,1.0.0,1,true,,40,1.25,",
+        "run-1,m,e,s,2025-07-30T10:06:27.000000+00:00,1.8.1,throughput,1.0.0,2,false,,,,-1",
+        "run-2,n,e,,,,throughput,1.0.0,1,true,,0.1,,",
     ]
 
 
@@ -165,3 +164,21 @@ def test_text_in_markdown_is_never_markup(text: str, shown: str) -> None:
     lines = written(write_markdown, run).decode().splitlines()
     assert lines[0].startswith(f"### {shown} · ")
     assert lines[-1] == f"| `throughput` | {shown} | 1 |"
+
+
+def test_a_skipped_entry_is_shown_as_such() -> None:
+    run = stored(
+        {
+            "model": "m",
+            "engine": "e",
+            "passed": True,
+            "total_benchmarks": 2,
+            "passed_count": 1,
+            "results": [entry(), entry(test_name="memory", skipped="no readings", metrics={"skipped": 1})],
+        }
+    )
+    assert [(row["passed"], row["skipped"]) for row in cells(run)] == [("true", ""), ("", "no readings")]
+    assert cells(run)[1]["metrics.skipped"] == "1"
+    text = written(write_markdown, run).decode()
+    assert "PASSED (1/2, 1 skipped)" in text
+    assert "| `memory` |  | skipped |" in text

@@ -11,7 +11,7 @@ from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.lazy import HintedUsageError
 from kitt_core.cli.messages import counted
 from kitt_core.cli.progress import progress_bar
-from kitt_core.cli.render import OutputName, open_output, output_options, write_object
+from kitt_core.cli.render import open_output, output_options, write_object
 from kitt_core.cli.storage.reports import failed_values, say_failed
 from kitt_core.errors import ConfigurationError
 from kitt_core.files import is_part_of
@@ -23,7 +23,7 @@ _SOME_FAILED = 1
 
 
 @click.command()
-@click.argument("file", metavar="FILE", type=OutputName(path_type=Path))
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @output_options
 @pass_state
@@ -52,7 +52,7 @@ def backup(state: State, /, *, file: Path, force: bool, output_format: str | Non
                 directory = file.resolve().parent  # has room for the archive, so probably for an attachment too
                 report = back_up(store, stream, backend=backend, directory=directory, progress=progress)
         location = store.location
-    say_failed(report.failed, report.unread)
+    say_failed(report.failed, report.unread - len(store.unread))
     if wants_report:
         write_object(_values(report), output_format, output)
     state.note(f"{_numbers(report)} ({location} to {'standard output' if to_stdout else file})")

@@ -22,19 +22,12 @@ from kitt_core.storage.contract import ResultStore
 __all__ = ["copy"]
 
 
-def _named(ctx: click.Context, parameter: click.Parameter, name: str) -> str:
-    if not name:  # it would mean the current directory
-        raise click.BadParameter("the name is empty", ctx, parameter)
-    return name
-
-
 @click.command()
 @click.option(
     "--to",
     "to",
     metavar="NAME|URI",
     required=True,
-    callback=_named,
     shell_complete=complete_backend,
     help="The store to copy to: a backend's name, a URI such as json:///dir, or a path.",
 )
@@ -77,11 +70,11 @@ def copy(
             check_output(output, target.paths)
         report = CopyReport()
         with (
-            partial_report(state, report, lambda: _numbers(report), lambda: _say_failed(report)),
+            partial_report(state, report, lambda: _numbers(report), lambda: say_failed(report.failed)),
             progress_bar(state, "Copying") as progress,
         ):
             copy_runs(source, target, filters, progress=progress, report=report)
-        _say_failed(report)
+        say_failed(report.failed, report.unread - len(source.unread), of=" of the source")
         if output_format is not None or output is not None:
             write_object(_values(report), output_format, output)
         _note_result(state, report, source, target)
@@ -98,10 +91,6 @@ def _names_the_same(source: Selection, target: Selection) -> bool:
         {name: str(setting.value) for name, setting in selection.options.items()} for selection in (source, target)
     )
     return named == wanted
-
-
-def _say_failed(report: CopyReport) -> None:
-    say_failed(report.failed, report.unread, of=" of the source")
 
 
 def _note_result(state: State, report: CopyReport, source: ResultStore, target: ResultStore) -> None:

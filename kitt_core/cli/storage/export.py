@@ -14,7 +14,7 @@ from kitt_core.cli.filters import filter_options, note_unknown_metrics
 from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.messages import counted
 from kitt_core.cli.progress import progress_bar
-from kitt_core.cli.render import OutputName, open_verbatim
+from kitt_core.cli.render import open_verbatim
 from kitt_core.errors import RunNotFoundError
 from kitt_core.runs.query import RunFilter
 from kitt_core.service.run_lookup import resolve_run_id
@@ -52,7 +52,7 @@ def complete_format(ctx: click.Context, _parameter: click.Parameter, incomplete:
     "--output",
     metavar="FILE|DIR|-",
     default="-",
-    type=OutputName(),
+    type=click.Path(),
     help="A file; a directory, to get a file per run; or standard output (-).",
 )
 @pass_state

@@ -10,7 +10,7 @@ from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.messages import say_error
 from kitt_core.cli.progress import progress_bar
 from kitt_core.cli.render import output_options, write_object
-from kitt_core.cli.storage.reports import exit_code, partial_report
+from kitt_core.cli.storage.reports import exit_code, note_files_left, partial_report
 from kitt_core.service.transfer.importing import ImportReport, find_candidates, import_runs
 
 __all__ = ["import_files"]
@@ -46,6 +46,7 @@ def import_files(state: State, paths: tuple[str, ...], output_format: str | None
     if output_format is not None or output is not None:
         write_object(_values(report), output_format, output)
     _say_refused(report)
+    note_files_left(state, report.files_left, store)
     state.note(_sentence(report, location))
     return exit_code(report.done, [refusal.error for refusal in report.refused])
 
@@ -60,6 +61,7 @@ def _values(report: ImportReport) -> dict[str, object]:
         "stored": list(report.stored),
         "present": list(report.present),
         "refused": [{"source": refusal.source, "reason": refusal.reason} for refusal in report.refused],
+        "files_left": report.files_left,
     }
 
 

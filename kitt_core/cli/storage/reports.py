@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kitt_core.service.transfer.reading import FailedRun
     from kitt_core.storage.contract import ResultStore
 
-__all__ = ["exit_code", "failed_values", "note_omissions", "partial_report", "say_failed"]
+__all__ = ["exit_code", "failed_values", "note_files_left", "note_omissions", "partial_report", "say_failed"]
 
 _SOME_FAILED: Final = 1
 
@@ -52,7 +52,7 @@ def say_failed(failed: Sequence[FailedRun], unread: int = 0, *, of: str = "") ->
 
     Args:
         failed: The runs.
-        unread: How many runs the source counted but did not return.
+        unread: How many runs the source counted but did not return, without those that it said to be unreadable.
         of: Whose they are, if there are two stores.
     """
     for run in failed:
@@ -83,9 +83,13 @@ def note_omissions(state: State, report: CopyReport, done: str, target: ResultSt
             f"{counted(report.unfit, 'run')} {done} with fields that do not fit:"
             " empty in listings, complete in the documents"
         )
-    if report.files_left:
-        files = counted(report.files_left, "attachment")
-        state.note(f"{files} left out: {target.location} keeps documents only")
+    note_files_left(state, report.files_left, target)
+
+
+def note_files_left(state: State, number: int, target: ResultStore) -> None:
+    """Say how many files a store does not keep, if any: the same for import, copy and restore."""
+    if number:
+        state.note(f"{counted(number, 'attachment')} left out: {target.location} keeps documents only")
 
 
 def exit_code(done: int, errors: Sequence[KittError], unread: int = 0) -> int:

@@ -10,7 +10,7 @@ from kitt_core.archive.members import MAX_DOCUMENT_MIB, MAX_RATIO, Limits
 from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.messages import counted
 from kitt_core.cli.progress import progress_bar
-from kitt_core.cli.render import OutputName, output_options, write_object
+from kitt_core.cli.render import output_options, write_object
 from kitt_core.cli.storage.backup import protect_archive
 from kitt_core.cli.storage.reports import exit_code, failed_values, note_omissions, partial_report, say_failed
 from kitt_core.service.transfer.copying import CopyReport
@@ -27,7 +27,7 @@ __all__ = ["restore"]
 
 
 @click.command()
-@click.argument("file", metavar="FILE", type=OutputName(path_type=Path))
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @click.option(
     "--on-conflict",
     type=click.Choice([str(choice) for choice in OnConflict]),

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kitt_core.cli.invocation import State, pass_state
-from kitt_core.cli.messages import counted
+from kitt_core.cli.messages import completed, counted
 from kitt_core.cli.progress import progress_bar
 from kitt_core.cli.render import output_options, write_object, write_rows
 
@@ -59,6 +59,6 @@ def status(state: State, output_format: str | None, output: Path | None) -> None
             "newest": found.newest,
             "pending": list(found.pending),
             "size_bytes": found.size_bytes,
-            "notes": list(found.notes),
+            "notes": [completed(note) for note in found.notes],
         }
         write_object(values, output_format, output)

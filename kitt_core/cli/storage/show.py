@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,8 +10,8 @@ import click
 
 from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.lazy import HintedUsageError
-from kitt_core.cli.render import FORMATS, OutputName, open_verbatim, write_object, write_rows
-from kitt_core.presentation import BenchmarkTable, parse_stored, pivot
+from kitt_core.cli.render import FORMATS, open_verbatim, write_object, write_rows
+from kitt_core.presentation import BenchmarkTable, counts_shown, parse_stored, pivot
 from kitt_core.runs.model import RunRows
 from kitt_core.service.run_lookup import resolve_run_id
 from kitt_core.service.transfer.exporting import choose_exporter, export_to_stream, select_runs
@@ -34,7 +34,7 @@ _TABLE: Final = "table"
     "-o",
     "--output",
     metavar="FILE",
-    type=OutputName(path_type=Path),
+    type=click.Path(path_type=Path),
     help="Write the document to this file.",
 )
 @pass_state
@@ -56,33 +56,32 @@ def show(state: State, run_id: str, output_format: str | None, output: Path | No
 
 def _show_table(store: ResultStore, run_id: str) -> None:
     run = next(select_runs(store, [run_id]))
-    _, rows = parse_stored(run)
+    document, rows = parse_stored(run)
     files = [file.name for file in store.attachments(run_id)]
     write_object(
         {
             "id": run_id,
-            **_run_values(rows),
+            **_run_values(document, rows),
             "saved": run.created_at,
             **_hardware_values(rows),
             **{f"label {key}": value for key, value in rows.labels},
             **({"files": ", ".join(files)} if files else {}),
         }
     )
-    tables = list(pivot(rows.benchmarks))
+    tables = list(pivot(document, rows))
     if tables:
-        runs = [f"run {n}" for n in range(1, 1 + max(len(table.passed) for table in tables))]
+        runs = [f"run {n}" for n in range(1, 1 + max(len(table.states) for table in tables))]
         write_rows(("benchmark", "metric", *runs), _metric_rows(tables, runs))
 
 
-def _run_values(rows: RunRows) -> dict[str, Any]:
+def _run_values(document: Mapping[str, Any], rows: RunRows) -> dict[str, Any]:
     run = rows.run
-    counts = f"{run.passed_count or 0} of {run.total_benchmarks or 0} passed"
     return {
         "model": run.model,
         "engine": run.engine,
         "suite": run.suite_name,
         "time": run.timestamp,
-        "status": f"{'passed' if run.passed else 'failed'} ({counts})",
+        "status": f"{'passed' if run.passed else 'failed'} ({counts_shown(document, rows)})",
         "seconds": run.total_time_seconds,
         "KITT": run.kitt_version,
     }
@@ -107,7 +106,6 @@ def _hardware_values(rows: RunRows) -> dict[str, Any]:
 
 def _metric_rows(tables: Sequence[BenchmarkTable], runs: Sequence[str]) -> Iterator[dict[str, Any]]:
     for table in tables:
-        states = ("passed" if passed else "failed" for passed in table.passed)
-        yield {"benchmark": table.name, "metric": "status", **dict(zip(runs, states, strict=False))}
+        yield {"benchmark": table.name, "metric": "status", **dict(zip(runs, table.states, strict=False))}
         for metric, values in table.metrics.items():
             yield {"benchmark": table.name, "metric": metric, **dict(zip(runs, values, strict=False))}

@@ -17,7 +17,8 @@ from kitt_core.cli.filters import (
 )
 from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.render import output_options, write_object, write_rows
-from kitt_core.runs.query import Aggregation, RunFilter
+from kitt_core.runs.grouping import Aggregation
+from kitt_core.runs.query import RunFilter
 from kitt_core.storage.contract import ResultStore
 
 __all__ = ["aggregate", "stats"]

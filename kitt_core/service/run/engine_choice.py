@@ -88,9 +88,8 @@ def select_engine(
     settings |= {key: Setting(value, "flag") for key, value in (options or {}).items()}
     _check_known(engine, settings, names)
     values = {key: setting.value for key, setting in settings.items()}
-    return EngineSelection(
-        engine, chosen, settings, build_options(engine.options, values, f"engine {engine.name}")
-    )
+    built = build_options(engine.options, values, f"engine {engine.name}", flag="--engine-option")
+    return EngineSelection(engine, chosen, settings, built)
 
 
 def _check_known(engine: Engine, settings: Mapping[str, Setting], names: set[str]) -> None:

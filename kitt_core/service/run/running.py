@@ -53,6 +53,7 @@ class RunPlan:
         results_dir: The tree of run directories.
         options: The user's changes to the suite.
         labels: The user's labels.
+        engine_name: The inference engine, if the user says which it is.
     """
 
     engine: EngineSelection
@@ -61,6 +62,7 @@ class RunPlan:
     results_dir: Path
     options: RunOptions = Factory(RunOptions)
     labels: Mapping[str, str] = Factory(dict)
+    engine_name: str | None = None
 
 
 @frozen
@@ -103,6 +105,7 @@ class FinishedRun:
 class _Measured:
     suite: SuiteRun
     model: str
+    engine: str
     engine_info: dict[str, Any]
     system_info: Mapping[str, Any]
 
@@ -224,7 +227,11 @@ async def _measure(
                 salt=secrets.token_hex(4),
             )
             return _Measured(
-                suite, _model_of(session, engine.name), _described(session.describe, engine.name), system_info
+                suite,
+                _model_of(session, engine.name),
+                plan.engine_name or _inference_engine_of(session) or engine.name,
+                _described(session.describe, engine.name),
+                system_info,
             )
         finally:
             await _close(session, engine.name)
@@ -256,6 +263,11 @@ def _model_of(session: EngineSession, name: str) -> str:
     return "" if model is None else str(model)
 
 
+def _inference_engine_of(session: EngineSession) -> str | None:
+    name = getattr(session, "inference_engine", None)
+    return name.strip() or None if isinstance(name, str) else None
+
+
 def _described(describe: Callable[[], Mapping[str, Any]], name: str) -> dict[str, Any]:
     """Return what the session says about itself; nothing that it says may fail the run."""
     try:
@@ -264,7 +276,7 @@ def _described(describe: Callable[[], Mapping[str, Any]], name: str) -> dict[str
     except Exception as error:  # noqa: BLE001 - an engine is third-party code
         logger.warning("engine %s cannot describe itself: %s", name, reason_of(error))
         return {"name": name}
-    return facts
+    return {"name": name} | facts
 
 
 def _with_outputs(measured: _Measured, outputs: OutputWriter) -> tuple[_Measured, list[Attachment]]:
@@ -280,12 +292,15 @@ def _document(plan: RunPlan, measured: _Measured) -> dict[str, Any]:
     return build_document(
         measured.suite,
         kitt_version=__version__,
-        engine=plan.engine.engine.name,
+        engine=measured.engine,
         model=measured.model,
         engine_info=measured.engine_info,
         system_info=measured.system_info,
         labels=plan.labels,
-        config={"engine_options": plan.engine.shown_options()},
+        config={
+            **({"engine_name": plan.engine_name} if plan.engine_name else {}),
+            "engine_options": plan.engine.shown_options(),
+        },
     )
 
 

@@ -12,11 +12,11 @@ from attrs import field, frozen
 
 import kitt_core
 from kitt_core.archive import ArchiveWriter, Marker
-from kitt_core.errors import ConfigurationError, InvalidDocumentError
+from kitt_core.errors import ConfigurationError, InvalidDocumentError, StoreUnavailableError
 from kitt_core.files import check_output, replaced_file
 from kitt_core.runs import codec
 from kitt_core.runs.model import Progress, StoredRun
-from kitt_core.service.transfer.reading import CarriedFiles, FailedRun, check_source, digest_of
+from kitt_core.service.transfer.reading import CarriedFiles, FailedRun, check_source, digest_of, reason_of
 from kitt_core.storage.contract import Capability, ResultStore
 
 __all__ = ["BackupReport", "back_up", "new_archive"]
@@ -32,7 +32,7 @@ class BackupReport:
         runs: How many runs are in the archive.
         attachments: How many files they have.
         failed: Runs that were left out because they are damaged.
-        unread: How many runs the store counted at the beginning but did not return.
+        unread: How many runs the store counted at the beginning but did not return, or said to be unreadable.
     """
 
     runs: int
@@ -81,7 +81,7 @@ def back_up(
                 progress(done, max(total, done))
         archive.left_out = len(failed)
         manifest = archive.finish()
-    return BackupReport(manifest.runs, manifest.attachments, tuple(failed), max(0, total - done))
+    return BackupReport(manifest.runs, manifest.attachments, tuple(failed), max(total - done, len(store.unread)))
 
 
 @contextmanager
@@ -110,8 +110,8 @@ def _add(archive: ArchiveWriter, store: ResultStore, run: StoredRun) -> None:
     if Capability.ATTACHMENTS in store.capabilities:
         try:
             carried = CarriedFiles(store.attachments(run.id))
-        except OSError as error:
-            what = f"its attachments cannot be listed: {error.strerror or error}"
+        except (OSError, StoreUnavailableError) as error:
+            what = f"its attachments cannot be listed: {reason_of(error)}"
             raise InvalidDocumentError(what) from error
         if not carried.attachments and store.get_document(run.id) is None:
             return  # deleted meanwhile: whether it had files is not known

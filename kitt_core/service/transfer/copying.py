@@ -25,7 +25,7 @@ from kitt_core.runs import codec
 from kitt_core.runs.checking import check_run
 from kitt_core.runs.model import Attachment, CheckedRun, Progress, StoredRun
 from kitt_core.runs.query import Filters, RunFilter
-from kitt_core.service.transfer.reading import CarriedFiles, FailedRun, check_source, digest_of
+from kitt_core.service.transfer.reading import CarriedFiles, FailedRun, check_source, digest_of, reason_of
 from kitt_core.storage.contract import Capability, ResultStore
 
 __all__ = [
@@ -58,7 +58,7 @@ class CopyReport:
         copied: How many runs are new in the target.
         present: How many runs the target already had, with the same bytes.
         failed: The other runs that were read.
-        unread: How many runs the source counted at the beginning but did not return.
+        unread: How many runs the source counted at the beginning but did not return, or said to be unreadable.
         files_left: How many attachments of runs copied or present the target can't hold.
         unfit: How many of the copied runs have fields that do not fit, and are empty in the target's rows.
         kept: How many runs the target has with other bytes and keeps, as requested of a restore.
@@ -129,7 +129,7 @@ def copy_runs(
     copying = Copying(source, target, CopyReport() if report is None else report, progress, total)
     for batch in _batches(source.scan(wanted), lambda run: len(run.document), _MOST_BYTES, _MOST_LOOKED_FOR):
         copying.take(batch)
-    copying.report.unread = max(0, total - copying.report.done)
+    copying.report.unread = max(total - copying.report.done, len(source.unread))
     return copying.report
 
 
@@ -215,9 +215,8 @@ class Copying:
                 attachments=files[run.id].attachments,
                 strict=False,
             )
-        except OSError as error:
-            what = f"its attachments cannot be listed: {error.strerror or error}"
-            self._fail(run.id, InvalidDocumentError(what))
+        except (OSError, StoreUnavailableError) as error:  # of the source; if all of it is, its scan will raise
+            self._fail(run.id, InvalidDocumentError(f"its attachments cannot be listed: {reason_of(error)}"))
         except InvalidDocumentError as error:
             self._fail(run.id, error)
         else:
@@ -262,7 +261,7 @@ class Copying:
                     run.id,
                     StoreUnavailableError(
                         f"it was written to {self._target.location} but {what}, expected {run.sha256[:12]}…",
-                        hint="check that store with `kitt storage verify`",
+                        hint="check that store: `storage verify`, with it as --backend, finds damage",
                     ),
                 )
                 continue
@@ -275,7 +274,8 @@ class Copying:
 
     def _leave_files(self, run_id: str) -> None:
         if self._has_files and not self._takes_files:
-            self.report.files_left += sum(1 for _ in self._source.attachments(run_id))
+            with suppress(OSError, StoreUnavailableError):  # they are left out in any case
+                self.report.files_left += sum(1 for _ in self._source.attachments(run_id))
 
     def handle_conflict(self, run: StoredRun, stored: str, given: str) -> None:
         """Handle a run whose id the target has with other bytes; ``stored`` and ``given`` are the digests."""

@@ -10,6 +10,7 @@ from typing import BinaryIO, Final, NoReturn
 from attrs import Factory, define, field, frozen
 
 from kitt_core.errors import InputNotFoundError, InvalidDocumentError, KittError, RunExistsError
+from kitt_core.files import check_readable
 from kitt_core.plugins.loading import IMPORTERS, PluginManager
 from kitt_core.plugins.records import ImportCandidate, Importer
 from kitt_core.runs.checking import check_run
@@ -50,11 +51,13 @@ class ImportReport:
         stored: Ids of the runs that are new in the store.
         present: Ids of the runs that already had the documents that were not stored again.
         refused: What was not stored.
+        files_left: How many attachments of runs stored or present the store can't hold.
     """
 
     stored: list[str] = Factory(list)
     present: list[str] = Factory(list)
     refused: list[Refusal] = Factory(list)
+    files_left: int = 0
 
     @property
     def done(self) -> int:
@@ -125,6 +128,8 @@ class _Import:
         self._progress = progress
         self._announce = announce
         self._batch: list[tuple[str, CheckedRun]] = []
+        self._takes_files = Capability.ATTACHMENTS in store.capabilities
+        self._files_left: dict[str, int] = {}  # of the batch, by source
         self._size = 0
 
     def take(self, candidate: ImportCandidate) -> None:
@@ -139,6 +144,8 @@ class _Import:
         if any(run.id == other.id or run.sha256 == other.sha256 for _, other in self._batch):
             self.flush()  # what happens to the second of the two depends on the first
         self._batch.append((candidate.source, run))
+        if not self._takes_files:
+            self._files_left[candidate.source] = len(candidate.attachments)
         self._size += len(run.document)
         if len(self._batch) >= _MOST_RUNS or self._size >= _MOST_BYTES:
             self.flush()
@@ -148,10 +155,11 @@ class _Import:
         if not batch:
             return
         self._save(batch)
+        self._files_left.clear()
         self._report_progress()
 
     def _checked(self, candidate: ImportCandidate) -> CheckedRun:
-        files = candidate.attachments if Capability.ATTACHMENTS in self._store.capabilities else ()
+        files = candidate.attachments if self._takes_files else ()
         for file in files:
             file.open().close()  # if it can't be read, refuse this run now instead of its whole batch later
         return check_run(
@@ -169,7 +177,8 @@ class _Import:
                 self._save(runs[:middle])
                 self._save(runs[middle:])
             return
-        for _, run in runs:
+        for source, run in runs:
+            self.report.files_left += self._files_left.get(source, 0)
             if run.sha256 in present:
                 self.report.present.append(present[run.sha256])
             else:
@@ -214,6 +223,7 @@ def _of_path(
     if text == STANDARD_INPUT:
         yield from _of_stream(standard_input or sys.stdin.buffer, "standard input", importers)
     elif not path.is_file() and not path.is_dir():  # a pipe, such as the shell's <(…)
+        check_readable(path)
         with path.open("rb") as stream:
             yield from _of_stream(stream, text, importers)
     else:

@@ -19,7 +19,7 @@ from kitt_core.runs.ids import check_run_id
 from kitt_core.runs.model import Attachment, StoredRun
 from kitt_core.storage.contract import ResultStore
 
-__all__ = ["CarriedFiles", "FailedRun", "check_source", "digest_of"]
+__all__ = ["CarriedFiles", "FailedRun", "check_source", "digest_of", "reason_of"]
 
 
 @frozen
@@ -111,7 +111,7 @@ class _Opener:
         try:
             content = self._file.open()
         except (OSError, KittError) as error:
-            raise self._carried.note_failure(self._file.name, _reason(error)) from error
+            raise self._carried.note_failure(self._file.name, reason_of(error)) from error
         return cast("BinaryIO", io.BufferedReader(_Watched(content, self._file, self._carried)))
 
 
@@ -131,7 +131,7 @@ class _Watched(io.RawIOBase):
         try:
             data = self._content.read(len(buffer))
         except (OSError, KittError) as error:
-            raise self._carried.note_failure(self._file.name, _reason(error)) from error
+            raise self._carried.note_failure(self._file.name, reason_of(error)) from error
         if not data and self._read != self._file.size:
             why = f"it ends after {self._read} of {self._file.size} bytes"
             raise self._carried.note_failure(self._file.name, why)
@@ -145,7 +145,8 @@ class _Watched(io.RawIOBase):
         super().close()
 
 
-def _reason(error: OSError | KittError) -> str:
+def reason_of(error: OSError | KittError) -> str:
+    """Return why something can't be read, in one line."""
     if isinstance(error, KittError):
         return error.message
     return error.strerror or str(error)

@@ -25,6 +25,7 @@ from kitt_core.errors import (
     KittError,
     RunExistsError,
 )
+from kitt_core.files import check_readable
 from kitt_core.runs import codec
 from kitt_core.runs.checking import check_run
 from kitt_core.runs.model import Attachment, CheckedRun, Progress, StoredRun
@@ -58,6 +59,8 @@ def open_archive(path: str | Path) -> Iterator[BinaryIO]:
     with ExitStack() as stack:
         try:
             standard = str(path) == STANDARD_INPUT
+            if not standard:
+                check_readable(Path(path))
             stream = sys.stdin.buffer if standard else stack.enter_context(Path(path).open("rb"))
             if standard or not Path(path).is_file():  # a pipe, which can be read only once
                 stream = _kept(stream, stack)

@@ -14,7 +14,8 @@ from typing import Any, Final, TypeVar
 from hypothesis import strategies as st
 
 from kitt_core.runs import codec
-from kitt_core.runs.query import GROUP_FIELDS, ORDER_FIELDS, STATISTICS, MetricCondition
+from kitt_core.runs.grouping import GROUP_FIELDS, STATISTICS
+from kitt_core.runs.query import ORDER_FIELDS, MetricCondition
 from kitt_core.testing.documents import HOSTILE, HOSTILE_NAMES, REFUSED, UNFIT
 
 __all__ = [

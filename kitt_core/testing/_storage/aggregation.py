@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kitt_core.runs.query import GROUP_FIELDS, STATISTICS
+from kitt_core.runs.grouping import GROUP_FIELDS, STATISTICS
 from kitt_core.storage.contract import ResultStore
 from kitt_core.testing._storage.questions import StoreTests, put
 from kitt_core.testing.documents import MINIMAL, UNFIT, run

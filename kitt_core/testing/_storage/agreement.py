@@ -11,8 +11,9 @@ from typing import Any, Final
 import pytest
 
 from kitt_core.runs.checking import check_run
+from kitt_core.runs.grouping import GROUP_FIELDS, STATISTICS
 from kitt_core.runs.model import CheckedRun
-from kitt_core.runs.query import GROUP_FIELDS, ORDER_FIELDS, STATISTICS
+from kitt_core.runs.query import ORDER_FIELDS
 from kitt_core.storage.contract import ResultStore
 from kitt_core.storage.memory import MemoryStore
 from kitt_core.testing._storage.questions import StoreTests

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from kitt_core.errors import InvalidDocumentError, KittError, UnknownFieldError
 from kitt_core.runs import codec
+from kitt_core.runs.rows import MAX_TEXT
 from kitt_core.storage.contract import ResultStore
 from kitt_core.testing._storage.questions import StoreTests, assert_readable, found, put, snapshot
-from kitt_core.testing.documents import HOSTILE, MINIMAL, REFUSED, STANDARD, UNFIT, Refused, as_bytes, run, small
+from kitt_core.testing.documents import (
+    HOSTILE,
+    MINIMAL,
+    REFUSED,
+    STANDARD,
+    UNFIT,
+    Refused,
+    as_bytes,
+    multiplying_names,
+    run,
+    small,
+)
+
+MEMORY_PER_BYTE: Final = 20
+MEMORY_OF_ANY_DOCUMENT: Final = 8 << 20
 
 
 def _keys() -> dict[str, str]:
@@ -170,6 +186,42 @@ class RefusalContract(StoreTests):
         assert (summary.model, summary.engine, summary.suite_name, summary.kitt_version) == (None,) * 4
         assert (summary.passed, summary.total_benchmarks, summary.total_time_seconds) == (None,) * 3
         assert (summary.timestamp, summary.gpu_model, summary.fingerprint) == (None,) * 3
+
+    def test_strict_false_leaves_out_what_is_too_long(self, store: ResultStore) -> None:
+        store.save_result(UNFIT["too long"], strict=False)
+        (summary,) = store.list_results()
+        assert (summary.model, summary.engine, summary.fingerprint) == (None, "e", None)
+        assert store.aggregate("test_name", "fits", statistics="sum") == [
+            {"test_name": None, "count": 1, "fits_sum": 2}
+        ]
+
+    def test_a_text_of_the_greatest_length_is_kept(self, store: ResultStore) -> None:
+        longest = "x" * MAX_TEXT
+        entry = {"test_name": longest, "metrics": {"x" * (MAX_TEXT - 2): {"y": 1}}}
+        store.save_result(
+            run(model=longest, results=[entry], labels={longest: longest}, system_info={"fingerprint": longest}),
+            run_id="x",
+        )
+        metric = f"{longest[:-2]}.y"
+        assert found(store, labels={longest: longest}, fingerprint=longest, model=longest) == {"x"}
+        assert store.aggregate("test_name", metric, statistics="sum") == [
+            {"test_name": longest, "count": 1, f"{metric}_sum": 1}
+        ]
+
+    def test_memory_stays_within_a_multiple_of_the_document(self, store: ResultStore) -> None:
+        store.save_result(MINIMAL)
+        document = multiplying_names(200_000)
+        tracemalloc.start()
+        try:
+            with pytest.raises(InvalidDocumentError, match="metrics' names"):
+                store.save_result(document)
+            run_id = store.save_result(document, strict=False)
+            assert store.get_document(run_id) == document
+            assert store.count() == 2
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < MEMORY_PER_BYTE * len(document) + MEMORY_OF_ANY_DOCUMENT
 
     def test_strict_false_refuses_what_is_not_a_json_object(self, store: ResultStore) -> None:
         for document in (b"", b"[]", b"null", b'"x"', b"\xff", b"{", b"{}{}"):

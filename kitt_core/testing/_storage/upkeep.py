@@ -169,6 +169,8 @@ class VerifyingContract(StoreTests):
         assert list(store.verify()) == []
         put(store, {"standard": STANDARD, "minimal": MINIMAL} | {f"r{i}": small(i) for i in range(10)})
         assert list(store.verify()) == []
+        assert store.count() == 12
+        assert store.unread == ()
 
     def test_no_document_that_can_be_saved_is_damage(self, store: ResultStore) -> None:
         put(store, {f"r{i}": document for i, document in enumerate(HOSTILE.values())})

@@ -14,6 +14,7 @@ import pytest
 
 from kitt_core.benchmarking.latency import StreamingLatency
 from kitt_core.benchmarking.load import ClosedLoop, LoadResult
+from kitt_core.benchmarking.population import ONE_READ
 from kitt_core.benchmarking.runner import SuiteRun, run_suite
 from kitt_core.benchmarking.suites import PlannedBenchmark, Suite
 from kitt_core.benchmarking.throughput import Throughput
@@ -57,14 +58,17 @@ def test_each_request_takes_what_the_server_took(
     for sample in result.samples:
         assert sample.ttft_ms is not None
         assert sample.e2e_latency_ms is not None
-        assert sample.tpot_ms is not None
-        ttft, e2e, tpot = sample.ttft_ms / 1000, sample.e2e_latency_ms / 1000, sample.tpot_ms / 1000
+        ttft, e2e = sample.ttft_ms / 1000, sample.e2e_latency_ms / 1000
         assert TTFT - RESOLUTION <= ttft <= TTFT + BLUNDER
         assert E2E - RESOLUTION <= e2e <= E2E + BLUNDER
-        # What delays the first token makes the rest shorter; together they have an exact lower bound.
-        assert ttft + sum(sample.gaps_ms) / 1000 >= E2E - RESOLUTION
-        assert math.isclose(ttft + tpot * (TOKENS - 1), e2e)
-        assert tpot <= GAP + BLUNDER / TOKENS
+        if sample.tpot_ms is None:  # on a busy machine, one read may deliver most chunks
+            assert sample.no_tpot == ONE_READ
+            assert len(sample.gaps_ms) == 0
+        else:
+            # What delays the first token makes the rest shorter; together they have an exact lower bound.
+            assert ttft + sum(sample.gaps_ms) / 1000 >= E2E - RESOLUTION
+            assert math.isclose(ttft + sample.tpot_ms / 1000 * (TOKENS - 1), e2e)
+            assert sample.tpot_ms / 1000 <= GAP + BLUNDER / TOKENS
         assert len(sample.gaps_ms) <= TOKENS - 1
         assert sample.completion_tokens == TOKENS
         assert sample.token_count_source == ("chunks" if usage == "none" else "server_usage")
@@ -83,9 +87,10 @@ def test_chunks_of_several_tokens_are_gaps_of_their_own(with_session: With, serv
     server.configure(ttft=TTFT, gap=GAP, tokens_per_chunk=4)
     result = load(with_session, concurrency=1)
     for sample in result.samples:
-        assert (len(sample.gaps_ms), sample.completion_tokens) == (4, TOKENS)
-        assert sample.ttft_ms is not None
-        assert sample.ttft_ms + sum(sample.gaps_ms) >= (TTFT + 4 * GAP) * 1000 - RESOLUTION
+        assert (sample.chunks, sample.completion_tokens) == (5, TOKENS)
+        assert sample.e2e_latency_ms is not None
+        assert sample.e2e_latency_ms >= (TTFT + 4 * GAP) * 1000 - RESOLUTION
+        assert sample.no_tpot == ONE_READ or len(sample.gaps_ms) == 4
 
 
 def test_the_role_that_comes_first_is_not_a_token(with_session: With, server: RunningServer) -> None:
@@ -115,8 +120,11 @@ def test_a_suite_gives_these_figures(with_session: With, server: RunningServer, 
         assert entry["warmup_times"][0] >= E2E - 0.001, "times in the document are rounded"
         assert TTFT * 1000 - 1 <= metrics["ttft_ms"]["min"] <= metrics["ttft_ms"]["p50"] <= (TTFT + BLUNDER) * 1000
         assert E2E * 1000 - 1 <= metrics["e2e_latency_ms"]["min"] <= (E2E + BLUNDER) * 1000
-        assert 0 < metrics["tpot_ms"]["mean"] <= (GAP + BLUNDER / TOKENS) * 1000
-        assert 0 < metrics["itl_ms"]["mean"] <= (GAP + BLUNDER / TOKENS) * 1000
+        for name in ("tpot_ms", "itl_ms"):
+            if name in metrics:
+                assert 0 < metrics[name]["mean"] <= (GAP + BLUNDER / TOKENS) * 1000
+            else:
+                assert entry["not_measured"][name] == ONE_READ, "on a busy machine"
     metrics = found.entries[0]["metrics"]
     # No more tokens per second than were sent: two rounds of `concurrency` answers.
     assert metrics["output_token_throughput"] <= concurrency * TOKENS / E2E + 0.1

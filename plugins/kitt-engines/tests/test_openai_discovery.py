@@ -15,8 +15,9 @@ import pytest
 
 from kitt_core.engine import EngineSession
 from kitt_core.errors import ConfigurationError, EngineError, EngineLostError, KittError
-from kitt_engines.openai import discovery
+from kitt_engines.openai import discovery, identity
 from kitt_engines.testing import RunningServer
+from kitt_engines.testing.behaviour import SERVERS
 
 With = Callable[..., Any]
 PATIENCE = 10.0
@@ -178,7 +179,7 @@ def test_a_server_that_never_answers(with_session: With, monkeypatch: pytest.Mon
 
 def test_the_promise_of_ten_seconds_is_kept_by_the_constants() -> None:
     assert discovery._LONGEST_CONNECT < discovery._PATIENCE <= PATIENCE - 1
-    assert discovery._IDENTITY_PATIENCE < 2
+    assert identity._PATIENCE < 1 + (PATIENCE - discovery._PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -209,11 +210,43 @@ def test_a_server_without_tls(with_session: With, server: RunningServer) -> None
     assert "http://" in str(error.hint)
 
 
-@pytest.mark.parametrize("name", ["vllm", "sglang", "llama.cpp", "ollama", "tgi"])
+async def the_engine(session: EngineSession) -> str | None:
+    return session.inference_engine
+
+
+@pytest.mark.parametrize("name", SERVERS)
 def test_a_server_that_tells_its_name_and_version(with_session: With, server: RunningServer, name: str) -> None:
     server.configure(identity=name, version="0.9.1")
     found = with_session(the_server)
-    assert (found["name"], found["version"]) == (name, "0.9.1")
+    assert (found["name"], found.get("version")) == (name, "0.9.1" if SERVERS[name].path else None)
+    assert with_session(the_engine) == name
+
+
+@pytest.mark.parametrize("name", ["sglang", "llama.cpp", "ollama", "tgi", "koboldcpp"])
+def test_behind_a_gateway_the_version_route_gives_the_name(
+    with_session: With, server: RunningServer, name: str
+) -> None:
+    server.configure(identity=name, owned_by="our-gateway", version="0.9.1")
+    found = with_session(the_server)
+    assert (found["name"], found["name_from"], found["version"]) == (name, SERVERS[name].path, "0.9.1")
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [("llama.cpp", "llama.cpp"), ("Ollama/0.5", "ollama"), ("KoboldCppServer 1", "koboldcpp"), ("uvicorn", None)],
+)
+def test_the_header_gives_the_name(
+    with_session: With, server: RunningServer, header: str, name: str | None
+) -> None:
+    server.configure(header=header)
+    assert with_session(the_server).get("name") == name
+    assert with_session(the_engine) == name
+
+
+def test_vllms_path_alone_proves_nothing(with_session: With, server: RunningServer) -> None:
+    server.configure(identity="vllm", owned_by="openai", version="0.9.1")
+    assert with_session(the_server)["version"] == "0.9.1"
+    assert with_session(the_engine) is None
 
 
 def test_a_server_that_does_not_identify_itself(with_session: With, server: RunningServer) -> None:

@@ -15,7 +15,7 @@ from aiohttp.client_reqrep import ConnectionKey
 
 from kitt_core.engine import Usage
 from kitt_core.errors import EngineError, EngineLostError
-from kitt_engines.openai import stream
+from kitt_engines.openai import sse, stream
 from kitt_engines.openai.connections import DaemonResolver
 from kitt_engines.openai.failures import Failures, Sanitizer, is_connection_failure
 from kitt_engines.openai.stream import Answer
@@ -28,8 +28,10 @@ def connector(error: OSError) -> aiohttp.ClientConnectorError:
     return aiohttp.ClientConnectorError(KEY, error)
 
 
-def certificate() -> aiohttp.ClientConnectorCertificateError:
-    return aiohttp.ClientConnectorCertificateError(KEY, ssl.SSLCertVerificationError("self-signed"))
+def certificate(code: int = 18) -> aiohttp.ClientConnectorCertificateError:
+    error = ssl.SSLCertVerificationError("in words")
+    error.verify_code = code
+    return aiohttp.ClientConnectorCertificateError(KEY, error)
 
 
 REFUSED = OSError(errno.ECONNREFUSED, "Connection refused")
@@ -43,6 +45,10 @@ CASES = [
     (connector(socket.gaierror(socket.EAI_NONAME, "x")), "the name host cannot be resolved", True, True),
     (connector(OSError(errno.EMFILE, "x")), "cannot open another connection", False, True),
     (certificate(), "the certificate of https://host is not trusted", False, False),
+    (certificate(9), "the certificate of https://host is not valid yet", False, False),
+    (certificate(10), "the certificate of https://host has expired", False, False),
+    (certificate(62), "the certificate of https://host is for another host name", False, False),
+    (certificate(64), "the certificate of https://host is for another host name", False, False),
     (aiohttp.ClientConnectorSSLError(KEY, OSError("wrong version")), "no TLS connection", False, False),
     (aiohttp.ServerDisconnectedError(), "dropped the connection", False, True),
     (ConnectionResetError(), "dropped the connection", False, True),
@@ -62,8 +68,9 @@ def test_what_the_library_raises_has_a_meaning(error: Exception, expected: str, 
 def said(*events: Any, max_tokens: int = 8) -> tuple[list[str], Answer]:
     answer = Answer(Sanitizer(), max_tokens)
     stream = "".join(f"data: {each if isinstance(each, str) else json.dumps(each)}\n\n" for each in events)
-    texts = [*answer.feed(stream.encode())]
-    return texts if answer.complete else [*texts, *answer.finish()], answer
+    pieces = [*answer.feed(stream.encode())]
+    pieces += [] if answer.complete else answer.finish()
+    return [piece.text for piece in pieces], answer
 
 
 def choice(**fields: Any) -> dict[str, Any]:
@@ -93,11 +100,12 @@ def test_reasoning_is_read_under_both_names_once(delta: dict[str, Any]) -> None:
         {},
         {"prompt_tokens": 1},
         {"prompt_tokens": 0, "completion_tokens": 0},
-        {"prompt_tokens": "1", "completion_tokens": 2},
+        {"prompt_tokens": 1, "completion_tokens": "2"},
         {"prompt_tokens": True, "completion_tokens": True},
-        {"prompt_tokens": -1, "completion_tokens": 2},
+        {"prompt_tokens": 1, "completion_tokens": -2},
+        {"prompt_tokens": 1, "completion_tokens": 2.5},
         {"prompt_tokens": 1, "completion_tokens": 10**400},
-        {"prompt_tokens": 1 << 31, "completion_tokens": 2},
+        {"prompt_tokens": 1, "completion_tokens": 1 << 31},
     ],
 )
 def test_a_count_that_is_none_is_not_taken(usage: Any) -> None:
@@ -138,7 +146,7 @@ def test_an_event_that_says_that_it_is_an_error_is_one() -> None:
 
 
 def test_an_event_without_an_end_fails_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "LONGEST_EVENT", 10)
+    monkeypatch.setattr(sse, "LONGEST_EVENT", 10)
     with pytest.raises(EngineError, match="the server sends an event of more than"):
         list(Answer(Sanitizer(), 8).feed(b"data: aaaaaaaaaaaaaaaa"))
 

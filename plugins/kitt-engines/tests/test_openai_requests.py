@@ -10,6 +10,8 @@ import pytest
 
 from kitt_core.engine import Chunk, EngineSession, GenerationRequest, Usage
 from kitt_core.errors import EngineError
+from kitt_engines.openai.options import OpenAIOptions
+from kitt_engines.openai.requests import RequestBodies
 from kitt_engines.testing import RunningServer
 
 Ask = Callable[..., list[Chunk]]
@@ -86,7 +88,9 @@ def test_of_counts_in_every_chunk_the_last_is_taken(ask: Ask, server: RunningSer
 def test_reasoning_is_text_like_any_other(ask: Ask, server: RunningServer) -> None:
     plain = ask()
     server.configure(reasoning=5)
-    assert ask() == plain
+    found = ask()
+    assert [chunk.text for chunk in found] == [chunk.text for chunk in plain]
+    assert [chunk.reasoning for chunk in found] == [True] * 5 + [False] * 4
     assert len(plain) == 9
 
 
@@ -94,15 +98,15 @@ def test_reasoning_is_text_like_any_other(ask: Ask, server: RunningServer) -> No
 def test_lines_may_end_in_any_way(ask: Ask, server: RunningServer, line_end: str) -> None:
     plain = ask()
     server.configure(line_end=line_end)
-    assert ask() == plain
+    assert [chunk.text for chunk in ask()] == [chunk.text for chunk in plain]
 
 
-@pytest.mark.parametrize("refusal", ["openai", "fastapi"])
-@pytest.mark.parametrize("name", ["ignore_eos", "stream_options", "seed"])
+@pytest.mark.parametrize("refusal", ["openai", "fastapi", "plain", "200", "404", "500"])
+@pytest.mark.parametrize("name", ["ignore_eos", "stream_options", "seed", "temperature", "max_tokens"])
 def test_a_field_that_is_refused_by_name_is_left_out_from_then_on(
     with_session: With, server: RunningServer, name: str, refusal: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server.configure(refuse=[name], refusal=refusal)
+    server.configure(refuse=[name], refusal=refusal, tokens=4)
 
     async def twice(session: EngineSession) -> list[str]:
         request = GenerationRequest("hello", 4, seed=1)
@@ -113,26 +117,82 @@ def test_a_field_that_is_refused_by_name_is_left_out_from_then_on(
 
     with caplog.at_level(logging.WARNING):
         assert with_session(twice) == [name]
-    assert [name in received["body"] for received in server.requests()] == [True, False, False]
+    asked = [name in received["body"] for received in server.probes()]
+    assert asked == [True, False] or (refusal == "plain" and len(asked) <= 8)
+    assert [name in received["body"] for received in server.requests()] == [False, False]
     assert [name in record.message for record in caplog.records] == [True]
 
 
 def test_all_optional_fields_can_be_refused_one_after_the_other(ask: Ask, server: RunningServer) -> None:
     server.configure(refuse=["seed", "ignore_eos", "stream_options"])
     assert len(ask(seed=1)) == 8
-    assert len(server.requests()) == 4
+    assert (len(server.probes()), len(server.requests())) == (4, 1)
 
 
-def test_a_refusal_that_names_nothing_costs_the_usage_block(ask: Ask, server: RunningServer) -> None:
-    server.configure(refuse=["stream_options"], refusal="plain")
-    assert len(ask()) == 8
+def test_a_refusal_in_the_middle_that_names_nothing_costs_the_usage_block(
+    with_session: With, server: RunningServer
+) -> None:
+    async def run(session: EngineSession) -> Any:
+        session._bodies._accepted.clear()  # type: ignore[attr-defined]
+        server.configure(refuse=["stream_options"], refusal="plain")
+        return [chunk async for chunk in session.stream(GenerationRequest("hello", 8)) if chunk.text]
+
+    assert len(with_session(run)) == 8
     assert ["stream_options" in received["body"] for received in server.requests()] == [True, False]
 
 
-def test_a_field_that_cannot_be_left_out_is_a_failed_request(ask: Ask, server: RunningServer) -> None:
-    server.configure(refuse=["temperature"])
-    with pytest.raises(EngineError, match="HTTP 400: Unrecognized request argument supplied: temperature"):
-        ask()
+def test_the_length_is_asked_for_by_its_other_name(ask: Ask, server: RunningServer) -> None:
+    server.configure(refuse=["max_tokens", "temperature", "ignore_eos"], tokens=3)
+    assert len([chunk for chunk in ask(max_tokens=5) if chunk.text]) == 3
+    (received,) = server.requests()
+    assert received["body"]["max_completion_tokens"] == 5
+    assert received["body"].keys().isdisjoint({"max_tokens", "temperature", "ignore_eos"})
+
+
+def test_several_fields_may_be_refused_without_a_reason(ask: Ask, server: RunningServer) -> None:
+    server.configure(refuse=["max_tokens", "seed"], refusal="plain")
+    assert ask(seed=1)
+    body = server.requests()[0]["body"]
+    assert body.keys() == {
+        "model",
+        "messages",
+        "max_completion_tokens",
+        "stream",
+        "temperature",
+        "stream_options",
+        "ignore_eos",
+    }
+
+
+@pytest.mark.parametrize("fault", ["401", "404", "429", "500", "503", "reset", "empty", "web-page", "mid-error"])
+def test_a_server_that_refuses_everything_costs_no_field(
+    with_session: With, server: RunningServer, fault: str
+) -> None:
+    server.configure(faults=[f"*={fault}"])
+
+    async def refused_fields(session: EngineSession) -> Any:
+        return session.describe()["refused_fields"]
+
+    assert with_session(refused_fields) == []
+    assert len(server.probes()) <= 3
+
+
+def test_a_model_that_is_called_like_a_field_costs_none(ask: Ask, server: RunningServer) -> None:
+    server.configure(models=["seed"])
+    with pytest.raises(EngineError, match="HTTP 404"):
+        ask(model="seed-2", check_model="false", seed=1)
+    assert "seed" in server.requests()[0]["body"]
+
+
+def test_a_limit_of_the_length_is_not_a_refusal_of_its_name() -> None:
+    bodies = RequestBodies(OpenAIOptions(), "m")
+    body = bodies.probing(frozenset())
+    assert bodies.named(400, "max_tokens must be at most 8", body) == set()
+    assert bodies.named(400, "Unsupported parameter: 'max_tokens'", body) == {"max_tokens"}
+    assert bodies.named(429, "max_tokens: unsupported", body) == set()
+
+
+def test_a_field_of_the_user_cannot_be_left_out(ask: Ask, server: RunningServer) -> None:
     server.configure(refuse=["ignore_eos"])
     with pytest.raises(EngineError, match="ignore_eos"):
         ask(extra_body='{"ignore_eos": true}')

@@ -15,8 +15,9 @@ from kitt_core.engine import EngineSession, GenerationRequest
 from kitt_core.errors import EngineError
 from kitt_engines.openai import connections
 from kitt_engines.openai.connections import ConnectionReuse, capped_body
-from kitt_engines.openai.discovery import ServerIdentity, identify, open_session
+from kitt_engines.openai.discovery import open_session
 from kitt_engines.openai.failures import Sanitizer
+from kitt_engines.openai.identity import ServerIdentity, identify
 from kitt_engines.openai.options import OpenAIOptions
 from kitt_engines.testing import RunningServer
 
@@ -59,7 +60,7 @@ def test_a_version_that_comes_in_pieces_is_read(filling: int) -> None:
         ):
             return await identify(http, url, ServerIdentity(entry={"owned_by": "vllm"}), Sanitizer())
 
-    assert asyncio.run(ask()) == {"name": "vllm", "version": "0.9.1"}
+    assert asyncio.run(ask()) == {"name": "vllm", "name_from": "owned_by", "version": "0.9.1"}
 
 
 def test_of_a_body_that_is_too_long_the_beginning_is_read() -> None:
@@ -115,7 +116,7 @@ def test_a_server_that_keeps_a_response_open_is_waited_for_once(monkeypatch: pyt
 
     async def twice() -> list[bool]:
         reuse = ConnectionReuse()
-        return [await reuse.possible(Response()) for _ in range(2)]  # type: ignore[arg-type]  # all that is used
+        return [await reuse.possible(Response(), bytearray()) for _ in range(2)]  # type: ignore[arg-type]  # all that is used
 
     assert asyncio.run(twice()) == [False, False]
     assert Response.content.reads == 1

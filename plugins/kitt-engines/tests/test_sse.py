@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kitt_engines.openai import stream
-from kitt_engines.openai.stream import Event, EventParser, EventTooLongError
+from kitt_engines.openai import sse
+from kitt_engines.openai.sse import Event, EventParser, EventTooLongError
 
 
 def parsed(*received: bytes) -> list[Event]:
@@ -79,12 +79,12 @@ def test_a_carriage_return_at_the_end_of_a_chunk_ends_the_event_at_once() -> Non
 def test_a_line_that_is_not_a_field_is_remembered() -> None:
     parser = EventParser()
     parser.feed(b"data: a\n\nInternal Server Error\nmore\n")
-    assert parser.stray == "Internal Server Error"
+    assert parser.stray == "Internal Server Error\nmore"
 
 
 @pytest.mark.parametrize("part", [b"x" * 100, b"data: x\n"])
 def test_an_event_without_an_end_is_refused(part: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "LONGEST_EVENT", 1000)
+    monkeypatch.setattr(sse, "LONGEST_EVENT", 1000)
     parser = EventParser()
 
     def feed() -> None:
@@ -96,7 +96,7 @@ def test_an_event_without_an_end_is_refused(part: bytes, monkeypatch: pytest.Mon
 
 
 def test_a_long_stream_of_short_events_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "LONGEST_EVENT", 100)
+    monkeypatch.setattr(sse, "LONGEST_EVENT", 100)
     parser = EventParser()
     for _ in range(1000):
         assert len(parser.feed(b"data: x\n\n: comment\n\n")) == 1

@@ -17,13 +17,16 @@ from kitt_core.errors import StoreUnavailableError
 from kitt_core.rundir import (
     DOCUMENT,
     IDENTITY,
+    OUTPUTS,
     FoundRun,
+    check_outputs,
     delete_run,
     find_lost_runs,
     find_runs,
     locate,
     prepare_root,
     read_attachments,
+    unfinished_runs,
     write_new_runs,
     write_runs,
 )
@@ -74,6 +77,7 @@ class JSONResultStore(ResultStore):
         self._closed = False
         # A walk through all runs asks for the files of each; finding each again would be a walk of its own.
         self._places: dict[str, FoundRun] = {}
+        self._unread = _Unread()
         for place in (self._root.parent, self._root):
             if _is_a_file(place):
                 raise StoreUnavailableError(
@@ -95,6 +99,11 @@ class JSONResultStore(ResultStore):
     def paths(self) -> tuple[Path, ...]:
         """The tree's root."""
         return (self._root,)
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """What the latest answer lacks because it could not be read."""
+        return tuple(f"{path} {reason}" for path, reason in self._unread.items())
 
     def write_runs(self, runs: Sequence[CheckedRun]) -> None:
         """Store checked runs, each completely and durably; after an error none of them is stored."""
@@ -125,9 +134,19 @@ class JSONResultStore(ResultStore):
             raise StoreUnavailableError(f"run {run_id} in {run.path} cannot be read: {error.strerror}") from error
 
     def attachments(self, run_id: str) -> Iterator[Attachment]:
-        """Yield the files of the run's ``outputs/``."""
+        """Yield the files of the run's ``outputs/``.
+
+        Raises:
+            StoreUnavailableError: The directory can't be read.
+        """
         run = self._located(run_id)
-        return iter(()) if run is None else read_attachments(run)
+        if run is None:
+            return
+        try:
+            yield from read_attachments(run)
+        except OSError as error:
+            what = f"the outputs of run {run_id} in {run.path} cannot be read: {error.strerror}"
+            raise StoreUnavailableError(what) from error
 
     def query(
         self,
@@ -140,34 +159,31 @@ class JSONResultStore(ResultStore):
         """Return the parsed documents that match, in order; walks the tree twice, however many there are."""
         page = self.list_results(filters, order_by=order_by, limit=limit, offset=offset)
         wanted = {summary.id for summary in page}
-        runs = _read_each(find_runs(self._root), lambda run: run.identity().id in wanted)
+        unread = self._unread  # of the listing: the documents are those of the same runs
+        runs = _read_each(find_runs(self._root), lambda run: run.identity().id in wanted, skip=unread.add)
         found = {run.id: codec.parse(run.document) for run in runs} if wanted else {}
         return [found[summary.id] for summary in page if summary.id in found]
 
     def scan(self, filters: Filters = None) -> Iterator[StoredRun]:
         """Yield the runs that match, out of those that existed when the scan began.
 
-        What can't be read is left out, with a warning.
+        What can't be read is left out, with a warning, and is in `unread`.
         """
         wanted = RunFilter.of(filters)
         self._check_open()
-        unread: list[PurePosixPath] = []
+        known, self._unread = self._unread, (unread := _Unread())
+        found = list(find_runs(self._root, on_skip=unread.add))
+        runs = _read_each(found, _identity_test(wanted), self._remember, unread.add)
+        return self._then_warn(fallbacks.select(runs, wanted), unread, known)
 
-        def skip(path: PurePosixPath, reason: str) -> None:
-            if not _is_link(reason):
-                unread.append(path)
-
-        runs = _read_each(list(find_runs(self._root, on_skip=skip)), _identity_test(wanted), self._remember, skip)
-        return self._then_warn(fallbacks.select(runs, wanted), unread)
-
-    def _then_warn(self, runs: Iterator[StoredRun], unread: Sequence[PurePosixPath]) -> Iterator[StoredRun]:
+    def _then_warn(self, runs: Iterator[StoredRun], unread: _Unread, known: _Unread) -> Iterator[StoredRun]:
         yield from runs
-        if unread:
+        if unread and unread != known:
             logger.warning(
                 "%s: %d places cannot be read and are left out, for example %s; `kitt storage verify` says why",
                 self.location,
                 len(unread),
-                unread[0],
+                next(iter(unread)),
             )
 
     def delete_result(self, run_id: str) -> bool:
@@ -188,10 +204,22 @@ class JSONResultStore(ResultStore):
         yield from skipped
         check = DocumentCheck()
         seen: dict[str, FoundRun] = {}
+        unlisted = 0
         for run in runs:
             yield from _verified(run, check, seen)
+            unlisted += _has_unlisted_outputs(run)
+        if unlisted:
+            what = f"runs whose outputs have no digest in {IDENTITY}, as older KITTs wrote them: {unlisted}"
+            yield Finding(
+                None, Severity.NOTICE, f"{what}; of these only .gz files, which have checksums, are checked"
+            )
         for run in find_lost_runs(self._root):
             yield from _lost(run, seen)
+        if unfinished := unfinished_runs(self._root):
+            what = f"runs that are being written, or were when their writer was killed: {unfinished}"
+            yield Finding(
+                None, Severity.NOTICE, f"{what}; of a killed batch, those before them are stored: repeat it"
+            )
 
     def initialize(self) -> None:
         """Create the tree's directory."""
@@ -202,7 +230,7 @@ class JSONResultStore(ResultStore):
         """Return the version of the tree's format and the size of its files in bytes."""
         size = sum(_sizes(self._root))
         without = sum(not (run.directory / IDENTITY).exists() for run in find_runs(self._root))
-        notes = (f"{without} runs without {IDENTITY}, from an older KITT or another tool",) if without else ()
+        notes = (f"runs without {IDENTITY}, from an older KITT or another tool: {without}",) if without else ()
         return SchemaStatus(version=1, newest=1, notes=notes, size_bytes=size)
 
     def close(self) -> None:
@@ -216,7 +244,10 @@ class JSONResultStore(ResultStore):
         if noted is not None and _is_there(noted, run_id):
             self._remember(run_id, noted)
             return noted
-        located = locate(self._root, [run_id])
+        unread = _Unread()
+        located = locate(self._root, [run_id], on_skip=unread.add)
+        if located is None:
+            self._unread = unread  # one of these may be the run
         return None if located is None else located[1]
 
     def _remember(self, run_id: str, run: FoundRun) -> None:
@@ -228,6 +259,14 @@ class JSONResultStore(ResultStore):
     def _check_open(self) -> None:
         if self._closed:
             raise StoreUnavailableError(f"{self.location} is closed", hint="open it again")
+
+
+class _Unread(dict[PurePosixPath, str]):
+    """Places that could not be read, and why."""
+
+    def add(self, path: PurePosixPath, reason: str) -> None:
+        if not _is_link(reason):  # links are never followed: nothing behind them is in the tree
+            self[path] = reason
 
 
 def _is_a_file(place: Path) -> bool:
@@ -291,7 +330,8 @@ def _verified(run: FoundRun, check: DocumentCheck, seen: dict[str, FoundRun]) ->
     except FileNotFoundError:
         return
     except OSError as error:
-        yield Finding(None, Severity.DAMAGE, f"{run.path}/{DOCUMENT} cannot be read: {error.strerror}")
+        file = Path(error.filename or DOCUMENT).name
+        yield Finding(None, Severity.DAMAGE, f"{run.path}/{file} cannot be read: {error.strerror}")
         return
     if problem is not None:
         yield Finding(stored.id, Severity.DAMAGE, f"{run.path}: {problem}")
@@ -303,6 +343,18 @@ def _verified(run: FoundRun, check: DocumentCheck, seen: dict[str, FoundRun]) ->
         return
     for finding in check(stored):
         yield Finding(finding.run_id, finding.severity, f"{run.path}: {finding.what}")
+    try:
+        for severity, what in check_outputs(run):
+            yield Finding(stored.id, severity, f"{run.path}: {what}")
+    except OSError as error:
+        yield Finding(stored.id, Severity.DAMAGE, f"{run.path}/{OUTPUTS} cannot be read: {error.strerror}")
+
+
+def _has_unlisted_outputs(run: FoundRun) -> bool:
+    try:
+        return run.saved_files() is None and any(read_attachments(run))
+    except (OSError, ValueError):  # reported already
+        return False
 
 
 def _lost(run: FoundRun, seen: Mapping[str, FoundRun]) -> Iterator[Finding]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,6 +21,8 @@ import pytest
 from kitt_core.errors import InvalidDocumentError, RunExistsError, StoreUnavailableError
 from kitt_core.plugins import Registry
 from kitt_core.runs import Attachment, Finding, Severity, check_run
+from kitt_core.service.transfer.backup import back_up
+from kitt_core.service.transfer.copying import copy_runs
 from kitt_core.storage import StorageBackend
 from kitt_json import plugin
 from kitt_json.options import JSONOptions
@@ -137,6 +143,95 @@ def test_what_cannot_be_read_is_left_out_and_a_warning_says_so(
     [message] = caplog.messages
     assert message.startswith(f"{store.location}: 2 places cannot be read and are left out, for example b/")
     assert message.endswith("metrics.json; `kitt storage verify` says why")
+
+
+@pytest.fixture
+def denied(monkeypatch: pytest.MonkeyPatch) -> set[Path]:
+    """Paths that can't be opened for now, also by root."""
+    paths: set[Path] = set()
+    real = {name: getattr(os, name) for name in ("open", "scandir")}
+
+    def refusing(name: str) -> Callable[..., Any]:
+        def call(path: Any, *arguments: Any, **options: Any) -> Any:
+            if isinstance(path, (str, Path)) and Path(path) in paths:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return real[name](path, *arguments, **options)
+
+        return call
+
+    for name in real:
+        monkeypatch.setattr(os, name, refusing(name))
+    return paths
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "run.json", "."])
+def test_a_failed_read_is_no_fact(store: JSONResultStore, denied: set[Path], name: str) -> None:
+    first, second = store.save_results([{"model": "a", "engine": "e"}, {"model": "b", "engine": "e"}])
+    (place,) = store.run_tree.glob("a/*/*")
+    document = (place / "metrics.json").read_bytes()
+    for _ in range(2):
+        denied.add(place / name)
+        assert ids(store) == [second]
+        assert store.count() == 1
+        (unread,) = store.unread
+        assert unread.startswith(place.relative_to(store.run_tree).as_posix())
+        assert "Permission denied" in unread
+        (finding,) = store.verify()
+        assert finding.severity is Severity.DAMAGE
+        with JSONResultStore(store.run_tree) as other:  # without the memory of where runs are
+            if name == "metrics.json":
+                with pytest.raises(StoreUnavailableError, match="Permission denied"):
+                    other.get_document(first)
+            else:
+                assert other.get_document(first) is None
+                assert len(other.unread) == 1
+            with pytest.raises((RunExistsError, StoreUnavailableError)):
+                other.save_result(document, run_id=first)
+        denied.clear()
+        assert set(ids(store)) == {first, second}
+        assert store.unread == ()
+        assert list(store.verify()) == []
+
+
+def test_outputs_that_cannot_be_read_are_not_taken_for_none(store: JSONResultStore, denied: set[Path]) -> None:
+    file = Attachment("a", 1, lambda: io.BytesIO(b"a"))
+    run_id = store.save_result({"model": "m", "engine": "e"}, attachments=[file])
+    (outputs,) = store.run_tree.glob("*/*/*/outputs")
+    denied.add(outputs)
+    with pytest.raises(StoreUnavailableError, match=r"outputs of run .* cannot be read: Permission denied"):
+        list(store.attachments(run_id))
+    with JSONResultStore(store.run_tree.parent / "copy") as tree:
+        report = copy_runs(store, tree)
+        assert [failed.run_id for failed in report.failed] == [run_id]
+        assert "Permission denied" in report.failed[0].reason
+        assert ids(tree) == []
+    backup = back_up(store, io.BytesIO())
+    assert (backup.runs, [failed.run_id for failed in backup.failed]) == (0, [run_id])
+
+
+def test_what_a_killed_batch_leaves_is_a_notice(store: JSONResultStore) -> None:
+    script = """
+import os, signal, sys
+from pathlib import Path
+from kitt_core.rundir import writing
+from kitt_json.store import JSONResultStore
+
+real = Path.rename
+def rename(self, target):
+    real(self, target)
+    if target.name.endswith("_two"):
+        os.kill(os.getpid(), signal.SIGKILL)
+Path.rename = rename
+from kitt_core.runs import check_run
+runs = [check_run({"model": "m", "engine": "e"}, run_id=name) for name in ("one", "two", "three")]
+JSONResultStore(sys.argv[1]).save_checked(runs)
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(store.run_tree)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert set(ids(store)) == {"one", "two"}
+    (finding,) = (finding for finding in store.verify() if "written" in finding.what)
+    assert (finding.run_id, finding.severity) == (None, Severity.NOTICE)
+    assert "were when their writer was killed: 1;" in finding.what
 
 
 def test_a_changed_document_is_damage(store: JSONResultStore) -> None:
@@ -334,7 +429,7 @@ def test_the_status_counts_bytes_and_older_runs(store: JSONResultStore) -> None:
     assert store.schema_status().notes == ()
     put(store, "old/e/2025-06-01_120000")
     status = store.schema_status()
-    assert status.notes == ("1 runs without run.json, from an older KITT or another tool",)
+    assert status.notes == ("runs without run.json, from an older KITT or another tool: 1",)
     assert status.size_bytes is not None
     assert status.size_bytes > len(OLD)
 
@@ -407,3 +502,22 @@ def test_a_copy_of_a_run_that_lost_its_document_is_a_notice(store: JSONResultSto
     (finding,) = store.verify()
     assert (finding.run_id, finding.severity) == (run_id, Severity.NOTICE)
     assert finding.what.endswith("has no metrics.json; the run is in m/e/copy")
+
+
+def test_verify_finds_damaged_outputs_and_says_how_far_it_can_tell(store: JSONResultStore) -> None:
+    files = [Attachment(name, 3, lambda: io.BytesIO(b"abc")) for name in ("a", "b")]
+    new, old = (store.save_result({"model": name, "engine": "e"}, attachments=files) for name in ("m", "old"))
+    (identity,) = store.run_tree.glob("old/*/*/run.json")
+    noted = json.loads(identity.read_bytes())
+    del noted["attachments"]
+    identity.write_text(json.dumps(noted))
+    (finding,) = store.verify()
+    assert (finding.run_id, finding.severity) == (None, Severity.NOTICE)
+    assert finding.what.startswith("runs whose outputs have no digest in run.json")
+    for file in store.run_tree.glob("*/*/*/outputs/a"):
+        file.write_bytes(b"abd")
+    damage = [finding for finding in store.verify() if finding.severity is Severity.DAMAGE]
+    assert [finding.run_id for finding in damage] == [new]
+    assert "outputs/a has the SHA-256" in damage[0].what
+    assert store.count() == 2
+    assert old in ids(store)

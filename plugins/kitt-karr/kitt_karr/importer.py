@@ -12,11 +12,11 @@ from typing import BinaryIO
 
 from kitt_core.errors import KittError, StoreUnavailableError
 from kitt_core.plugins import ImportCandidate
-from kitt_core.rundir import IDENTITY, find_runs, read_attachments
+from kitt_core.rundir import IDENTITY, FoundRun, find_runs, read_attachments
 from kitt_core.runs import Attachment, codec
 from kitt_karr.attachments import available_attachments
 from kitt_karr.git.repository import Repository
-from kitt_karr.runs import RunTree, changed_runs, identify, times_of_arrival
+from kitt_karr.runs import RunTree, dated_runs, identify
 
 logger = logging.getLogger(__name__)
 
@@ -27,23 +27,27 @@ def find_candidates(path: Path) -> Iterator[ImportCandidate]:
         committed: set[str] = set()
         tip = repository.head().tip
         if tip is not None:
-            commit = repository.commit(tip)
-            runs = [run for _, run in changed_runs(repository, None, commit.tree) if run is not None]
-            committed = {run.path.as_posix() for run in runs}
-            arrived = times_of_arrival(repository, commit, [run.place for run in runs if run.identity is None])
-            for run in runs:
-                yield _candidate(repository, run, arrived.get(run.place, commit.time))
+            for run, arrived in dated_runs(repository, repository.commit(tip)):
+                committed.add(run.path.as_posix())
+                yield _candidate(repository, run, arrived)
         for found in find_runs(repository.work_tree) if repository.work_tree is not None else ():
             if found.path.as_posix() not in committed:
-                attachments = tuple(read_attachments(found))
-                yield ImportCandidate(str(found.directory), found.document, attachments=attachments)
+                yield _uncommitted(found)
+
+
+def _uncommitted(found: FoundRun) -> ImportCandidate:
+    try:
+        attachments = tuple(read_attachments(found))
+    except OSError as error:
+        return ImportCandidate(str(found.directory), partial(_refuse, error))
+    return ImportCandidate(str(found.directory), found.document, attachments=attachments)
 
 
 def _candidate(repository: Repository, run: RunTree, arrived: datetime) -> ImportCandidate:
     source = f"{repository.path}:{run.path}"
     try:
         document = repository.blob(run.document)
-        identity = identify(repository, run, document, arrived)
+        identity = identify(repository, run, arrived)
         # They are read after the search, when this repository is already closed.
         attachments = tuple(
             Attachment(found.name, found.size, partial(_reopened, repository.path, run.tree, found.name))
@@ -68,5 +72,5 @@ def _reopened(path: Path, run_tree: str, name: str) -> BinaryIO:
     raise StoreUnavailableError(f"{path} no longer has the output {name}", hint="import it again")
 
 
-def _refuse(error: KittError) -> bytes:
+def _refuse(error: KittError | OSError) -> bytes:
     raise error

@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 from sqlalchemy import Connection
 
 from kitt_core.errors import InvalidDocumentError, SchemaError, StoreUnavailableError
@@ -27,7 +27,7 @@ from kitt_core.rundir import Identity
 from kitt_core.runs import CheckedRun, RunRows, codec, derive_rows, format_utc, parse_timestamp, sought_id
 from kitt_karr.git.repository import Head, Repository
 from kitt_karr.git.trees import Place
-from kitt_karr.runs import RunTree, changed_runs, identify, times_of_arrival
+from kitt_karr.runs import RunTree, changed_runs, dated_runs, identify, times_of_arrival
 from kitt_sql.schema.tables import SCHEMA_VERSION
 from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
 from kitt_sql.sqlite.writing import insert_runs, records_of
@@ -66,8 +66,8 @@ class IndexedRun:
 
     Attributes:
         readable: Whether its document can be parsed; those that can't are not listed.
-        unread: Whether its document or ``run.json`` could not be read. That may have been temporary, so it is
-            tried again before every answer.
+        unread: Whether its document or ``run.json`` could not be read; ``identity`` then has no id, or the one
+            of ``run.json``. That may have been temporary, so it is tried again before every answer.
     """
 
     run: RunTree
@@ -124,7 +124,12 @@ class RunIndex(SQLiteStore):
 
     As a store it answers from what it holds; `at_tip` updates it first. For a read-only repository it is kept in
     a temporary directory and rebuilt each time.
+
+    Attributes:
+        unread: What the latest answer lacks because it could not be read: each place, and why.
     """
+
+    unread: tuple[str, ...] = ()
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
@@ -196,10 +201,15 @@ class RunIndex(SQLiteStore):
             self._has_tables = True
         with self.database.raw_connection() as driver:
             known, unread = _tip(driver), _select(driver, "unread")
-        if known != tip or not all(self._is_unread(indexed.run) for indexed in unread):
+        if known != tip or not all(self._read(each.run, each.identity.created_at)[0].unread for each in unread):
             with self.database.raw_writing() as driver:
                 # The tip is read under the write lock, so that nobody moves the index back to an older one.
                 self._update(driver, self._repository.head().tip)
+                unread = _select(driver, "unread")
+        before, self.unread = self.unread, tuple(f"{each.run.path}: {each.identity.problem}" for each in unread)
+        if self.unread and self.unread != before:
+            text = "%s: %d places cannot be read and are left out, for example %s"
+            logger.warning(text, self._repository.path, len(unread), self.unread[0])
 
     def _recreate(self, database: SQLiteDatabase, error: Exception) -> None:
         """Start with an empty file if that cures the error; raise it otherwise."""
@@ -220,14 +230,27 @@ class RunIndex(SQLiteStore):
             return _select(driver, "run_id = ?", sought_id(run_id))
 
     def contents(self) -> tuple[str | None, list[IndexedRun]]:
-        """Return the commit that the index is at, and its runs in the order of their paths."""
+        """Return the commit that the index is at, and its runs."""
         with self.database.raw_connection() as driver:
             return _tip(driver), _select(driver, "1")
 
-    def document_of(self, _: Connection, run_id: str) -> bytes | None:
+    def fresh(self, tip: str) -> Iterator[IndexedRun]:
+        """Yield the runs of a commit as git has them now, whatever the index says."""
+        for run, arrived in dated_runs(self._repository, self._repository.commit(tip)):
+            yield self._read(run, arrived)[0]
+
+    def get_document(self, run_id: str) -> bytes | None:
         """Return the verbatim bytes, which only git has."""
         found = self.find(run_id)
         return self._repository.blob(found[0].run.document) if found else None
+
+    def document_of(self, _: Connection, run_id: str) -> bytes | None:
+        """Return the bytes for a scan, which leaves out what can't be read."""
+        try:
+            return self.get_document(run_id)
+        except StoreUnavailableError as error:
+            self.unread += (f"run {run_id}: {error.message}",)
+            return None
 
     def _update(self, driver: sqlite3.Connection, tip: str | None, *, from_scratch: bool = False) -> None:
         """Update the rows to a commit, and try again to read what could not be read before."""
@@ -256,20 +279,15 @@ class RunIndex(SQLiteStore):
         _set_tip(driver, tip)
 
     def _read(self, run: RunTree, arrived: datetime) -> tuple[IndexedRun, RunRows | None]:
-        document, rows = b"", None
-        with suppress(InvalidDocumentError, StoreUnavailableError):  # `verify` says what is wrong with it
-            document = self._repository.blob(run.document)
-            rows = derive_rows(codec.parse(document), strict=False)
-        identity = identify(self._repository, run, document, arrived)
-        return IndexedRun(run, identity, rows is not None, self._is_unread(run)), rows
-
-    def _is_unread(self, run: RunTree) -> bool:
+        identity, rows, unread = Identity("", arrived, ""), None, False
         try:
-            for blob in filter(None, (run.document, run.identity)):
-                self._repository.blob(blob)
-        except StoreUnavailableError:
-            return True
-        return False
+            identity = identify(self._repository, run, arrived)
+            document = self._repository.blob(run.document)
+            with suppress(InvalidDocumentError):  # `verify` says what is wrong with it
+                rows = derive_rows(codec.parse(document), strict=False)
+        except StoreUnavailableError as error:
+            identity, unread = evolve(identity, problem=error.message), True
+        return IndexedRun(run, identity, rows is not None, unread), rows
 
     def _apply(
         self, driver: sqlite3.Connection, places: Iterable[bytes], read: list[tuple[IndexedRun, RunRows | None]]
@@ -314,7 +332,7 @@ def _set_tip(driver: sqlite3.Connection, tip: str) -> None:
 
 def _select(driver: sqlite3.Connection, where: str, *values: Any, limit: int = -1) -> list[IndexedRun]:
     found = []
-    statement = f"SELECT * FROM karr_runs WHERE {where} ORDER BY place LIMIT {limit}"  # noqa: S608  # our own text
+    statement = f"SELECT * FROM karr_runs WHERE {where} ORDER BY unread, place LIMIT {limit}"  # noqa: S608  # our own text
     for place, run_id, tree, document, noted, sha256, created, problem, *flags in driver.execute(
         statement, values
     ):

@@ -15,7 +15,6 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from kitt_core.errors import StoreUnavailableError
 from kitt_core.rundir import (
     DOCUMENT,
     IDENTITY,
@@ -53,11 +52,6 @@ class RunTree:
     def path(self) -> PurePosixPath:
         """The place as a path, for messages and derived ids."""
         return PurePosixPath(*map(os.fsdecode, self.place))
-
-    @property
-    def entry(self) -> Entry:
-        """The directory's entry in its parent."""
-        return Entry(self.place[-1], DIRECTORY, self.tree)
 
 
 def changed_runs(
@@ -104,15 +98,12 @@ def _directories(listing: Listing, other: Listing, run: RunTree | None) -> dict[
     return {entry.name: entry.id for entry in listing.unlike(other) if may_hold_runs(entry)}
 
 
-def identify(repository: Repository, run: RunTree, document: bytes, committed: datetime) -> Identity:
+def identify(repository: Repository, run: RunTree, committed: datetime) -> Identity:
     """Return a run's identity from ``run.json``; without it, one derived, saved when it was ``committed``."""
-    if run.identity is None:
-        return derived_identity(run.path, document, committed)
-    try:
-        noted = noted_identity(repository.blob(run.identity))
-    except StoreUnavailableError as error:
-        noted = f"{IDENTITY} cannot be read: {error.message}"
-    return noted if isinstance(noted, Identity) else derived_identity(run.path, document, committed, noted)
+    noted = None if run.identity is None else noted_identity(repository.blob(run.identity))
+    if isinstance(noted, Identity):
+        return noted
+    return derived_identity(run.path, repository.blob(run.document), committed, noted)
 
 
 def times_of_arrival(repository: Repository, tip: Commit, places: Collection[Place]) -> dict[Place, datetime]:
@@ -136,6 +127,13 @@ def times_of_arrival(repository: Repository, tip: Commit, places: Collection[Pla
             break
         commit = before
     return found | dict.fromkeys(pending, commit.time)
+
+
+def dated_runs(repository: Repository, commit: Commit) -> Iterator[tuple[RunTree, datetime]]:
+    """Yield the runs in a commit, with when they were saved as far as ``run.json`` does not say it."""
+    runs = [run for _, run in changed_runs(repository, None, commit.tree) if run is not None]
+    arrived = times_of_arrival(repository, commit, [run.place for run in runs if run.identity is None])
+    return ((run, arrived.get(run.place, commit.time)) for run in runs)
 
 
 def first_changes(repository: Repository, fingerprint: str) -> Changes:

@@ -32,6 +32,7 @@ from kitt_core.storage import Capability, ResultStore
 from kitt_karr import CAPABILITIES
 from kitt_karr.attachments import available_attachments
 from kitt_karr.git.repository import Head, Repository, size_of, translated
+from kitt_karr.git.trees import DIRECTORY, Entry
 from kitt_karr.git.worktree import WorkTree
 from kitt_karr.index import IndexChange, RunIndex
 from kitt_karr.layout import ATTRIBUTES, FINGERPRINT, ROOT_ATTRIBUTES, message_of
@@ -42,6 +43,7 @@ T = TypeVar("T")
 Plan = tuple[Changes, str, Callable[[str], None]]
 """What a commit changes, its message, and what records it in the index."""
 
+_MARK: Final = (FINGERPRINT.encode(),)
 _FIRST: Final = "Initial commit: KARR results repository"
 _LONGEST_PAUSE_SECONDS: Final = 0.1
 _FOREIGN: Final = f"is a git repository, but not KARR's: it has neither {FINGERPRINT} nor runs"
@@ -87,6 +89,11 @@ class KarrResultStore(ResultStore):
         """The repository."""
         return (self._path,)
 
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """What the latest answer lacks because it could not be read."""
+        return () if self._opened is None else self._opened[1].unread
+
     def write_runs(self, checked: Sequence[CheckedRun]) -> None:
         """Store checked runs as one commit."""
         self._save(checked, by_content=False)
@@ -111,7 +118,7 @@ class KarrResultStore(ResultStore):
                 if run.id not in written:
                     written[run.id] = write_run(repository, run, self._threshold, root_is_ours=ours)
             placed = place_runs(repository, root, {run_id: written[run_id] for run_id in wanted})
-            changes = {tree.place: tree.entry for tree in placed.values()}
+            changes = {tree.place: Entry(tree.place[-1], DIRECTORY, tree.tree) for tree in placed.values()}
             runs = [(tree, wanted[run_id]) for run_id, tree in placed.items()]
             return (changes, message_of("Add", list(changes)), partial(index.add, runs)) if runs else None
 
@@ -140,7 +147,7 @@ class KarrResultStore(ResultStore):
                         _commit(repository, change.head, None, files, _FIRST)
                         continue
                     root = repository.commit(tip).tree
-                    if not change.holds_runs() and repository.file(root, FINGERPRINT) is None:
+                    if not change.holds_runs() and repository.find(root, _MARK) is None:
                         raise self._foreign()
                     planned = plan(repository, change, root)
                     if planned is None:
@@ -210,13 +217,12 @@ class KarrResultStore(ResultStore):
 
     def schema_status(self) -> SchemaStatus:
         """Return the version of the layout, and how many bytes the git directory has."""
-        opened = self._open()
-        if opened is None:
+        if (opened := self._open()) is None:
             return SchemaStatus(None, newest=1, state=SchemaState.MISSING, notes=("it does not exist yet",))
         repository, index = opened
         tip = repository.head().tip
         root = None if tip is None else repository.commit(tip).tree
-        if root is not None and repository.file(root, FINGERPRINT) is None and not index.at_tip(index.count):
+        if root is not None and repository.find(root, _MARK) is None and not index.at_tip(index.count):
             return SchemaStatus(version=None, newest=1, state=SchemaState.FOREIGN, notes=(_FOREIGN,))
         return SchemaStatus(version=1, newest=1, size_bytes=size_of(repository.directory))
 
@@ -227,10 +233,9 @@ class KarrResultStore(ResultStore):
     def close(self) -> None:
         """Close the repository and the index."""
         with self._opening:
-            self._closed = True
-            for part in reversed(self._opened or ()):
+            for part in reversed(self._opened or ()) if not self._closed else ():
                 part.close()
-            self._opened = None
+            self._closed = True
 
     def _open(self) -> tuple[Repository, RunIndex] | None:
         """Return the repository and its index, None if nothing is there yet."""

@@ -12,23 +12,17 @@ from kitt_karr.attachments import read_outputs
 from kitt_karr.git.lfs import LargeFiles
 from kitt_karr.git.repository import Repository
 from kitt_karr.index import IndexedRun, RunIndex
-from kitt_karr.runs import changed_runs
 
 
 def verify_repository(repository: Repository, index: RunIndex, *, rebuild: bool) -> Iterator[Finding]:
-    """Yield the findings of the index, then those of every run at the tip.
+    """Yield the findings of every run at the tip, read from git, then those of the index.
 
-    With ``rebuild`` the index is rebuilt, and what was wrong with it is reported as a notice.
+    With ``rebuild`` the index is rebuilt, whether or not anything seems wrong with it, and what was is a notice.
     """
     repository.head()  # what can't even be opened is unavailable, not damaged
     try:
-        if (problem := index.at_tip(lambda: _index_problem(repository, index))) is not None:
-            if rebuild:
-                index.rebuild()
-                yield Finding(None, Severity.NOTICE, f"the index was rebuilt: {problem}")
-            else:
-                yield Finding(None, Severity.DAMAGE, f"the index is wrong: {problem}")
-        _, runs = index.contents()
+        tip, known, listed = index.at_tip(lambda: (*index.contents(), index.count()))
+        runs = [] if tip is None else list(index.fresh(tip))
     except StoreUnavailableError as error:
         yield Finding(None, Severity.DAMAGE, f"it cannot be read completely: {error.message}")
         return
@@ -36,9 +30,11 @@ def verify_repository(repository: Repository, index: RunIndex, *, rebuild: bool)
     check = DocumentCheck()
     first: dict[str, IndexedRun] = {}
     for indexed in runs:
-        run_id, path = indexed.identity.id, indexed.run.path
+        run_id, path = indexed.identity.id or None, indexed.run.path
         for severity, what in _objects(repository, indexed):
             yield Finding(run_id, severity, f"{path}{what}")
+        if run_id is None or indexed.unread:
+            continue
         original = first.setdefault(run_id, indexed)
         if original is not indexed:
             severity = Severity.NOTICE if original.run.document == indexed.run.document else Severity.DAMAGE
@@ -47,25 +43,33 @@ def verify_repository(repository: Repository, index: RunIndex, *, rebuild: bool)
             yield from _document(repository, index, check, indexed, rebuild=rebuild)
         for severity, what in _outputs(repository, large_files, indexed):
             yield Finding(run_id, severity, f"{path}/{OUTPUTS}/{what}")
+    readable = len({indexed.identity.id for indexed in first.values() if indexed.readable})
+    problem = _index_problem(index, known, runs) or (
+        None if listed == readable else f"it lists {listed} of {readable} runs"
+    )
+    if rebuild:
+        index.rebuild()
+    if problem is not None:
+        what = f"the index {'was rebuilt' if rebuild else 'is wrong'}: {problem}"
+        yield Finding(None, Severity.NOTICE if rebuild else Severity.DAMAGE, what)
 
 
-def _index_problem(repository: Repository, index: RunIndex) -> str | None:
-    """Return how the index differs from the tree at its tip."""
+def _index_problem(index: RunIndex, known: list[IndexedRun], runs: list[IndexedRun]) -> str | None:
+    """Return how the index, which knows some runs, differs from those that git has."""
     for finding in index.integrity_findings():
         return finding.what
-    tip, places = index.contents()
-    tree = None if tip is None else repository.commit(tip).tree
-    known = {(found.run.place, found.run.tree) for found in places}
-    there = {(place, run.tree) for place, run in changed_runs(repository, None, tree) if run is not None}
-    if known != there:
-        return f"it lacks {len(there - known)} runs of the commit, and has {len(known - there)} that are not in it"
-    listed, readable = index.count(), len({found.identity.id for found in places if found.readable})
-    return None if listed == readable else f"it lists {listed} of {readable} runs"
+    noted, real = ({indexed for indexed in each if not indexed.unread} for each in (known, runs))
+    same = len(noted & real)
+    return (
+        None
+        if noted == real
+        else f"runs that it knows: {len(noted)}, as the commit has them: {same} of {len(real)}"
+    )
 
 
 def _objects(repository: Repository, indexed: IndexedRun) -> Iterator[tuple[Severity, str]]:
     """Yield what is wrong with the objects of a run's directory, to be appended to its path."""
-    if indexed.identity.problem is not None:
+    if indexed.identity.problem is not None and not indexed.unread:  # else it is among the objects
         yield Severity.DAMAGE, f": {indexed.identity.problem}"
     try:
         entries = [(entry.name.decode(errors="replace"), entry) for entry in repository.listing(indexed.run.tree)]
@@ -89,11 +93,7 @@ def _objects(repository: Repository, indexed: IndexedRun) -> Iterator[tuple[Seve
 def _document(
     repository: Repository, index: RunIndex, check: DocumentCheck, indexed: IndexedRun, *, rebuild: bool
 ) -> Iterator[Finding]:
-    try:
-        document = repository.blob(indexed.run.document)
-    except StoreUnavailableError:
-        return  # reported with the other objects
-    identity = indexed.identity
+    identity, document = indexed.identity, repository.blob(indexed.run.document)
     run = StoredRun(identity.id, document, identity.created_at, identity.sha256)
     for finding in check(run):
         yield Finding(finding.run_id, finding.severity, f"{indexed.run.path}/{DOCUMENT}: {finding.what}")

@@ -114,14 +114,32 @@ def test_a_tree_of_results_is_not_taken_for_an_unfinished_repository(path: Path)
     assert len(list(path.iterdir())) == 3
 
 
+def follow(git: Any, hint: str) -> None:
+    """Do what a hint says."""
+    _, option, place, *arguments = hint.split("`")[1].split()
+    assert option == "-C"
+    git(Path(place), *arguments)
+
+
 def test_a_detached_head_is_read_and_not_written(git: Any, store: KarrResultStore, path: Path) -> None:
     run_id = store.save_result(MINIMAL)
     tip = git(path, "rev-parse", "main").strip()
     (path / "HEAD").write_text(f"{tip}\n")
     assert store.count() == 1
-    assert "git switch" in refused(lambda: store.save_result(small(1)), "detached HEAD")
+    hint = refused(lambda: store.save_result(small(1)), "detached HEAD")
     refused(lambda: store.delete_result(run_id), "detached HEAD")
     assert git(path, "rev-parse", "main").strip() == tip
+    follow(git, hint)
+    assert store.delete_result(run_id)
+
+
+def test_the_hint_for_a_detached_head_works_with_a_work_tree(git: Any, path: Path) -> None:
+    with KarrResultStore(path, work_tree=True) as store:
+        store.save_result(small(0))
+        git(path, "checkout", "-q", "--detach")
+        follow(git, refused(lambda: store.save_result(small(1)), "detached HEAD"))
+        store.save_result(small(1))
+    assert git(path, "status", "--porcelain") == ""
 
 
 def test_an_unborn_branch_is_refused_if_there_are_others(git: Any, store: KarrResultStore, path: Path) -> None:

@@ -111,6 +111,10 @@ def test_an_index_of_another_commit_is_updated(filled: KarrResultStore, path: Pa
         "DELETE FROM karr_runs WHERE place = (SELECT min(place) FROM karr_runs)",
         "UPDATE runs SET model = 'other' WHERE id = (SELECT min(id) FROM runs)",
         "UPDATE metrics SET metric_value = 1 WHERE id = (SELECT min(id) FROM metrics)",
+        "UPDATE karr_runs SET readable = 0 WHERE place = (SELECT min(place) FROM karr_runs)",
+        "UPDATE karr_runs SET sha256 = 'x', run_id = 'y' WHERE place = (SELECT min(place) FROM karr_runs)",
+        "UPDATE karr_runs SET created_at = '2020-01-01T00:00:00+00:00'",
+        "UPDATE karr_runs SET problem = 'none'",
         "UPDATE karr_runs SET place = CAST('x/y/z' AS BLOB) WHERE place = (SELECT min(place) FROM karr_runs)",
     ],
 )
@@ -264,6 +268,79 @@ def test_a_failed_read_is_tried_again(filled: KarrResultStore, path: Path, git: 
             (path / name).rename(path / "objects" / name[:2] / name[2:])
         assert list(store.list_results()) == expected
         assert list(store.verify()) == []
+
+
+def test_a_partial_clone_says_what_it_lacks_until_it_is_fetched(
+    kitt: Any, filled: KarrResultStore, path: Path, git: Any, tmp_path: Path
+) -> None:
+    expected = list(filled.list_results())
+    for name in ("allowFilter", "allowAnySHA1InWant"):
+        git(path, "config", f"uploadpack.{name}", "true")
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", "--bare", "--filter=blob:none", path.as_uri(), str(clone))
+    commands = [("list",), ("copy", "--to", "copy.db"), ("backup", "b.tar.gz"), ("verify",)]
+    answers = [kitt("--backend", f"karr:///{clone}", "storage", *command) for command in commands]
+    assert [answer.code for answer in answers] == [1] * 4
+    for answer in answers:
+        assert "error: the runs in 6 places of the store are missing here: they cannot be read" in answer.err
+        assert "6 places cannot be read and are left out, for example org_model-0000/" in answer.err
+        assert "not in this partial clone: `git fetch --refetch --no-filter` fetches it" in answer.err
+    with KarrResultStore(clone) as store:
+        assert store.count() == 0
+        assert len(store.unread) == 6
+        git(clone, "fetch", "-q", "--refetch", "--no-filter")
+        assert list(store.list_results()) == expected
+        assert len(store.unread) == 0
+        assert list(store.verify()) == []
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "run.json"])
+@pytest.mark.parametrize("lost", ["before it is indexed", "after"])
+def test_what_is_away_is_said_and_back_when_it_is_back(
+    filled: KarrResultStore, path: Path, git: Any, name: str, lost: str
+) -> None:
+    expected = list(filled.list_results())
+    line = next(line for line in git(path, "ls-tree", "-r", "main").splitlines() if line.endswith(name))
+    place, blob = line.split("\t")[1], line.split()[2]
+    if lost != "after":
+        shutil.rmtree(path / "kitt")
+    with KarrResultStore(path) as store:
+        (path / "objects" / blob[:2] / blob[2:]).rename(path / blob)
+        needed = lost != "after" or name == "metrics.json"
+        there = list(store.scan())
+        assert len(there) == 6 - needed
+        assert len(store.unread) == needed
+        assert {run.id for run in there} < {run.id for run in expected} or not needed
+        for rebuild in (False, True):
+            found = [f for f in store.verify(rebuild=rebuild) if f.severity is Severity.DAMAGE]
+            assert any(place in finding.what and "is missing" in finding.what for finding in found)
+        assert store.count() == 5  # nothing is known of it now but that it is there
+        (path / blob).rename(path / "objects" / blob[:2] / blob[2:])
+        assert list(store.list_results()) == expected
+        assert store.unread == ()
+        assert list(store.verify()) == []
+
+
+def test_a_run_whose_document_is_away_can_be_deleted_and_not_stored_again(
+    filled: KarrResultStore, path: Path, git: Any
+) -> None:
+    from kitt_core.errors import StoreUnavailableError
+
+    run_id = next(filled.scan({"model": "org/model-0003"})).id
+    blob = git(
+        path, "rev-parse", f"main:{git(path, 'ls-tree', '-r', '--name-only', 'main', 'org_model-0003').split()[1]}"
+    )
+    shutil.rmtree(path / "kitt")
+    (path / "objects" / blob[:2] / blob[2:].strip()).unlink()
+    with KarrResultStore(path) as store:
+        assert store.count() == 5
+        with pytest.raises(StoreUnavailableError, match="missing"):
+            store.get_document(run_id)
+        with pytest.raises(StoreUnavailableError, match="missing"):
+            store.save_result(small(3), run_id=run_id)
+        assert store.delete_result(run_id)
+        assert list(store.verify()) == []
+        assert store.unread == ()
 
 
 @pytest.mark.parametrize("work_tree", [False, True])

@@ -78,6 +78,20 @@ def test_a_run_is_in_both_with_the_same_bytes_and_its_outputs(run: Any, git: Any
         assert karr.count() == 2
 
 
+@pytest.mark.parametrize("target", ["karr:///new/k", "karr"])
+def test_a_new_repository_that_is_the_store_keeps_the_fingerprint(run: Any, git: Any, target: str) -> None:
+    answer = run("--format", "json", first=("--backend", target))
+    assert answer.code == 0, answer.err
+    path = Path("new/k" if target != "karr" else "karr")
+    assert git(path, "rev-parse", "--is-bare-repository").strip() == "true"
+    with KarrResultStore(path) as store:
+        document = store.get_result(json.loads(answer.out)["id"])
+    fingerprint = git(path, "show", "main:hardware_fingerprint.txt")
+    assert fingerprint
+    assert document is not None
+    assert document["system_info"]["fingerprint"] == fingerprint
+
+
 def test_the_repository_of_a_path_takes_runs_of_any_machine(run: Any) -> None:
     with KarrResultStore("shared", fingerprint="another") as store:
         store.initialize()

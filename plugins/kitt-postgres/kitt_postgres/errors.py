@@ -6,6 +6,7 @@ searched for causes that it names in English, and never shown.
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from sqlalchemy import exc
 from kitt_core.errors import ConfigurationError, InvalidDocumentError, KittError, StoreUnavailableError
 from kitt_sql.schema.tables import run_documents, run_labels, runs
 
-__all__ = ["cause_of", "is_collision", "is_lost", "is_refused_value", "translated"]
+__all__ = ["Loss", "cause_of", "is_collision", "is_refused_value", "loss_of", "translated"]
 
 _Cause = tuple[str, str]
 
@@ -90,13 +91,24 @@ _TEXTS: Final[tuple[tuple[str, _Cause], ...]] = (
         ("did not answer in time", "check host and port, or wait longer: -O connect_timeout=30"),
     ),
     (r"SSL|certificate", ("and this client cannot agree on TLS", "check sslmode and the certificates")),
-    (r"session is read-only|not read-only|standby", _STATES["25006"]),
+    (
+        r"server is not in hot standby mode|session is not read-only",
+        (
+            "is a primary that may be written to, but target_session_attrs in the DSN asks for another one",
+            "leave out target_session_attrs, or set it to read-write: KITT has to write",
+        ),
+    ),
+    (r"session is read-only|in hot standby mode", _STATES["25006"]),
     (
         r"service .* not found|definition of service",
         ("is a service that libpq does not know", "check PGSERVICEFILE"),
     ),
 )
-_MISSPELT: Final = re.compile(r'invalid "?(\w+)"? value: "')
+_MISSPELT: Final = re.compile(
+    r'invalid "?(\w+)"? value: "|invalid integer value ".*" for connection option "(\w+)"'
+    r"|bad value for (connect_timeout)",
+    re.DOTALL,
+)
 _CHOICES: Final = {
     "sslmode": "disable, allow, prefer, require, verify-ca or verify-full",
     "gssencmode": "disable, prefer or require",
@@ -105,9 +117,14 @@ _CHOICES: Final = {
     "load_balance_hosts": "disable or random",
     "sslnegotiation": "postgres or direct",
     "sslcertmode": "disable, allow or require",
+    "connect_timeout": "a whole number of seconds",
+    **dict.fromkeys(
+        ("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"), "a whole number"
+    ),
+    "tcp_user_timeout": "a whole number of milliseconds",
 }
-_TRANSIENT: Final = {None, _NOT_LISTENING, _STATES["53300"], _STATES["57P03"]}
-_RETRIED: Final = {"40001", "40P01", "57P01", "57P02", "57P03"}
+_CONFLICTS: Final = {"40001", "40P01", "53300"}
+_RESTARTS: Final = {"57P01", "57P02", "57P03"}
 _REFUSED_VALUES: Final = {"22P02", "22P05", "22003", "54000", "54001", "22021", "22030", "22032"}
 _KEYED_BY_RUN: Final = {runs.name, run_documents.name, run_labels.name}
 _TOO_LONG: Final = "54000"
@@ -141,15 +158,36 @@ def is_refused_value(error: BaseException) -> bool:
     return cause is not None and cause.sqlstate in _REFUSED_VALUES
 
 
-def is_lost(error: BaseException) -> bool:
-    """Whether the same statement may succeed on a new connection."""
-    cause = cause_of(error)
+class Loss(enum.Enum):
+    """Why the same statement may succeed on a new connection."""
+
+    RESTART = enum.auto()
+    """The connection was lost, or the server is shutting down or starting up."""
+    NOT_LISTENING = enum.auto()
+    """The server is down, or its address is wrong."""
+    CONFLICT = enum.auto()
+    """Others are in the way: in a conflict of transactions, or because they have all connections."""
+
+
+def loss_of(error: BaseException | None) -> Loss | None:
+    """Return why a statement may succeed on a new connection, None if it will not."""
+    cause = None if error is None else cause_of(error)
     if not isinstance(cause, psycopg.OperationalError):
-        return False
+        return None
     state = cause.sqlstate
     if state is None:  # from libpq, not from a server
-        return _misspelt(cause) is None and _textual(cause) in _TRANSIENT
-    return state in _RETRIED or state.startswith("08")
+        return None if _misspelt(cause) is not None else _TRANSIENT.get(_textual(cause))
+    if state in _CONFLICTS:
+        return Loss.CONFLICT
+    return Loss.RESTART if state in _RESTARTS or state.startswith("08") else None
+
+
+_TRANSIENT: Final[dict[_Cause | None, Loss]] = {
+    None: Loss.RESTART,
+    _NOT_LISTENING: Loss.NOT_LISTENING,
+    _STATES["53300"]: Loss.CONFLICT,
+    _STATES["57P03"]: Loss.RESTART,
+}
 
 
 def _translation(location: str, error: BaseException) -> KittError:
@@ -184,7 +222,7 @@ def _translation(location: str, error: BaseException) -> KittError:
 def _misspelt(error: psycopg.Error) -> str | None:
     """Return the setting of the DSN whose value libpq refuses before it connects, None for any other error."""
     found = _MISSPELT.search(str(error))
-    return None if found is None else found[1]
+    return None if found is None else found[found.lastindex or 1]
 
 
 def _textual(error: psycopg.Error) -> _Cause | None:

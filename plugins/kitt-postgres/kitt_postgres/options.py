@@ -41,7 +41,11 @@ class PostgresOptions:
     )
     connect_timeout: float = field(
         default=10.0,
-        metadata={"help": "Seconds to wait for a connection, and for a server that went away to come back."},
+        metadata={"help": "Seconds to wait for a connection, and for others that are in the way."},
+    )
+    restart_timeout: float = field(
+        default=30.0,
+        metadata={"help": "Seconds that a call waits for a server that restarts; 0 to report that at once."},
     )
     statement_timeout: float = field(
         default=0.0, metadata={"help": "Seconds after which the server stops a statement; 0 for its own limit."}
@@ -71,6 +75,11 @@ class PostgresOptions:
     def _check_connect_timeout(self, _: object, value: float) -> None:
         if not 1 <= value <= _LONGEST_WAIT:
             raise ValueError(f"connect_timeout is {value}, expected seconds between 1 and {_LONGEST_WAIT}")
+
+    @restart_timeout.validator
+    def _check_restart_timeout(self, _: object, value: float) -> None:
+        if not 0 <= value <= _LONGEST_WAIT:
+            raise ValueError(f"restart_timeout is {value}, expected seconds between 0 and {_LONGEST_WAIT}")
 
     @statement_timeout.validator
     def _check_statement_timeout(self, _: object, value: float) -> None:

@@ -7,13 +7,15 @@ SQLAlchemy says so, for a read as read-only snapshots.
 
 from __future__ import annotations
 
+import re
 import select
 import time
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import quote, urlencode
 
 import psycopg
-from attrs import frozen
+from attrs import define, field
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import Engine, create_engine, event, exc
@@ -30,19 +32,38 @@ _BEGIN: Final = "kitt_begin"
 _READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL extra_float_digits = 1"
 _WRITE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _OLDEST: Final = 130_000
+_PREPARE: Final = "for a pgbouncer older than 1.21 add -O prepare=false"
+_KEYS: Final = re.compile(r"(?:^|[?&\s])(\w+)\s*=")
+_FOREIGN_KEYS: Final = {  # of Prisma, JDBC, SQLAlchemy, asyncpg, node-postgres
+    "pgbouncer": _PREPARE,
+    "prepareThreshold": _PREPARE,
+    "statement_cache_size": _PREPARE,
+    "schema": "name it with -O schema=…",
+    "currentSchema": "name it with -O schema=…",
+    "search_path": "name it with -O schema=…",
+    "pool_size": "give it as -O pool_size=…",
+    "connection_limit": "give it as -O pool_size=…",
+    "statement_timeout": "give it as -O statement_timeout=…",
+    "pool_timeout": "give it as -O connect_timeout=…",
+    "ssl": "sslmode=require is libpq's word for it",
+    "sslaccept": "sslmode=require is libpq's word for it",
+    "ApplicationName": "application_name is libpq's word for it",
+}
 _IDLE: Final = 0.1
 """Seconds unused after which a pooled connection is tested; a restart takes longer."""
 
 
-@frozen
+@define
 class PostgresServer:
     """A database on a server, and how to connect to it.
 
     Attributes:
         options: As the user gave them.
+        answered: Whether it has accepted a connection of this process.
     """
 
     options: PostgresOptions
+    answered: bool = field(default=False, init=False)
 
     def check(self) -> None:
         """Raise `ConfigurationError` if libpq can't read the DSN; does not connect."""
@@ -52,14 +73,21 @@ class PostgresServer:
         try:
             given = conninfo_to_dict(self.options.dsn)
         except (psycopg.ProgrammingError, UnicodeError):
+            _check_keys(self.options.dsn)
             given = None
         # For libpq a slash in a password ends the host; the rest looks like port and database.
-        if given is None or "@" in f"{given.get('host', '')}{given.get('dbname', '')}" or not _are_ports(given):
+        if given is None or "@" in f"{given.get('host', '')}{given.get('dbname', '')}":
             # Without libpq's text and without the cause: both may quote a part of the password.
             raise ConfigurationError(
                 "the PostgreSQL DSN cannot be read, expected postgresql://user:password@host:port/database",
                 hint="write special characters of user and password as %XX (@ is %40, / is %2F)",
             ) from None
+        if not _are_ports(given):
+            # Without its value: for libpq the beginning of a password with a slash is a port.
+            raise ConfigurationError(
+                "the port of the PostgreSQL DSN is not a number from 1 to 65535",
+                hint="correct it; a slash or colon in the password is written as %2F or %3A",
+            )
         return given
 
     @property
@@ -72,8 +100,12 @@ class PostgresServer:
         if "service" in given:
             return f"postgresql://?service={given['service']}"
         host = str(given.get("host", given.get("hostaddr", "")))
-        port = f":{given['port']}" if "port" in given else ""
-        place = f"postgresql://{host}{port}/{given.get('dbname', '')}"
+        if host.startswith(("/", "@")):  # the directory of a socket, which is not a part of a path
+            parameters = {"host": host} | ({"port": given["port"]} if "port" in given else {})
+            place = f"postgresql:///{given.get('dbname', '')}?{urlencode(parameters, safe='/,', quote_via=quote)}"
+        else:
+            port = f":{given['port']}" if "port" in given else ""
+            place = f"postgresql://{host}{port}/{given.get('dbname', '')}"
         return place if self.options.schema is None else f"{place} (schema {self.options.schema})"
 
     def connect(self) -> Driver:
@@ -91,6 +123,7 @@ class PostgresServer:
         connection = psycopg.connect(
             make_conninfo("", **given), autocommit=True, prepare_threshold=5 if self.options.prepare else None
         )
+        self.answered = True
         try:
             self._check_server(connection)
             # The driver reads ISO times only, and years 1 and 9999 would leave the calendar in another zone.
@@ -141,9 +174,22 @@ class PostgresServer:
         return "; ".join(statements).encode()
 
 
+def _check_keys(dsn: str) -> None:
+    """Refuse a key that only other clients know, by its name; an unknown one may be part of a password."""
+    for key in _KEYS.findall(dsn.rpartition("@")[2] if "://" in dsn else dsn):
+        if key in _FOREIGN_KEYS:
+            raise ConfigurationError(
+                f"the PostgreSQL DSN has the parameter {key}, which libpq does not know",
+                hint=f"remove {key} from the DSN; {_FOREIGN_KEYS[key]}",
+            )
+
+
 def _are_ports(given: Mapping[str, Any]) -> bool:
     ports = str(given.get("port", "")).split(",")
-    return all(not port or (port.isascii() and port.isdigit() and int(port) < 1 << 16) for port in ports)
+    return all(
+        not port or (port.isascii() and port.isdigit() and len(port) < 6 and 0 < int(port) < 1 << 16)
+        for port in ports
+    )
 
 
 def make_engine(server: PostgresServer) -> Engine:

@@ -44,7 +44,7 @@ _WITHOUT_DOCUMENT: Final = (
 class PostgresResultStore(SqlResultStore):
     """Runs in PostgreSQL; ``run_documents.document`` is the document, ``runs.raw_json`` a queryable projection.
 
-    A write whose connection is lost is retried until the server is back, for up to ``connect_timeout`` seconds;
+    A call whose connection is lost is repeated until the server is back, for up to ``restart_timeout`` seconds;
     its id keeps a run from being stored twice.
 
     Args:
@@ -106,8 +106,7 @@ class PostgresResultStore(SqlResultStore):
                     driver.execute(f"DELETE FROM {table.name} WHERE run_id = %s", [run.id])  # noqa: S608  # ours
                 insert_derived(driver, run.id, rows, run.created_at)
 
-        with self.database.translated():
-            write(self._accepted(run.id, projected(run.document)))
+        self.database.repeated(lambda _: write(self._accepted(run.id, projected(run.document))))
 
     def _with_projections(self, checked: Sequence[CheckedRun], write: Callable[[Given], None]) -> None:
         """Call ``write`` with each run's JSONB text; None where the server turns out to refuse it."""
@@ -136,17 +135,19 @@ class PostgresResultStore(SqlResultStore):
 
     def integrity_findings(self) -> Iterator[Finding]:
         """Yield references to missing rows, and runs without a document."""
-        with self.database.reading() as connection:
-            missing = list(connection.execute(_WITHOUT_DOCUMENT).scalars())
-            broken = [
+
+        def read(connection: Connection) -> tuple[list[str], list[tuple[ForeignKey, int]]]:
+            return list(connection.execute(_WITHOUT_DOCUMENT).scalars()), [
                 (key, number)
                 for table in metadata.sorted_tables
                 for key in table.foreign_keys
                 if (number := connection.execute(_orphans(key)).scalar_one())
             ]
+
+        missing, broken = self.database.read(read)
         for key, number in broken:
             child, parent = key.parent.table.name, key.column.table.name
-            yield Finding(None, Severity.DAMAGE, f"{number} rows of {child} refer to missing rows of {parent}")
+            yield Finding(None, Severity.DAMAGE, f"rows of {child} that refer to missing {parent}: {number}")
         for run_id in missing:
             yield Finding(run_id, Severity.DAMAGE, "its document is missing")
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
@@ -19,6 +20,7 @@ from kitt_core import open_store
 from kitt_core.runs import Severity
 from kitt_core.storage import ResultStore
 from kitt_core.testing import StoreTarget, documents
+from kitt_postgres.server import PostgresServer
 from kitt_postgres.store import PostgresResultStore
 
 if TYPE_CHECKING:
@@ -34,6 +36,15 @@ WRITES: dict[str, Write] = {
     "import": lambda store: store.save_unless_stored([_checked(f"i{i}", b" " * i) for i in range(3)]),
 }
 EXPECTED = {"save": 1, "save several": 3, "import": 3}
+READS: dict[str, tuple[Callable[[ResultStore], object], object]] = {
+    "document": (lambda store: store.get_document("before"), documents.MINIMAL),
+    "list": (lambda store: [line.id for line in store.list_results()], ["before"]),
+    "count": (lambda store: store.count(), 1),
+    "group": (lambda store: store.aggregate("model"), [{"model": "m", "count": 1}]),
+    "scan": (lambda store: [run.id for run in store.scan()], ["before"]),
+    "verify": (lambda store: list(store.verify()), []),
+    "delete": (lambda store: store.delete_result("before"), True),
+}
 
 
 def _checked(run_id: str, tail: bytes) -> Any:
@@ -192,6 +203,23 @@ def test_a_connection_that_is_cut_in_the_middle_of_a_write(
     assert_usable(store)
 
 
+@pytest.mark.parametrize("call", READS)
+def test_a_connection_that_is_cut_in_the_middle_of_a_read_or_a_deletion(
+    postgres_server: PrivateServer, database: str, store: PostgresResultStore, call: str
+) -> None:
+    store.save_result(documents.MINIMAL, run_id="before")
+    read, expected = READS[call]
+    with psycopg.connect(postgres_server.dsn(database)) as holder:
+        holder.execute("LOCK TABLE runs, run_documents IN ACCESS EXCLUSIVE MODE")
+        reading = Background(lambda: read(store))
+        wait_for(lambda: blocked(postgres_server, database))
+        postgres_server.execute(
+            f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{database}'"
+            f" AND pid <> {holder.info.backend_pid}"
+        )
+    assert reading.outcome() == expected
+
+
 @pytest.mark.parametrize(
     ("write", "mode"),
     [
@@ -224,7 +252,7 @@ def test_a_server_that_is_restarted_in_the_middle_of_a_write(
 
 
 def test_a_server_that_stays_away_is_reported_in_time(own_server: PrivateServer, refused: Any) -> None:
-    with open_store(own_server.create_database(), connect_timeout=1) as store:
+    with open_store(own_server.create_database(), restart_timeout=1) as store:
         store.initialize()
         store.save_result(documents.MINIMAL, run_id="before")
         own_server.stop("immediate")
@@ -236,6 +264,57 @@ def test_a_server_that_stays_away_is_reported_in_time(own_server: PrivateServer,
         own_server.start()
         store.save_result(documents.MINIMAL, run_id="after")
         assert sorted(run.id for run in store.scan()) == ["after", "before"]
+
+
+def test_every_call_waits_for_a_server_that_restarts(
+    own_server: PrivateServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kitt_postgres.database._NOTICE_AFTER", 0)
+    with open_store(own_server.create_database(), restart_timeout=170, pool_size=20) as store:
+        store.initialize()
+        store.save_result(documents.MINIMAL, run_id="before")
+        own_server.stop("immediate")
+        calls = {name: Background(partial(read, store)) for name, (read, _) in READS.items() if name != "delete"}
+        wait_for(lambda: caplog.text.count("nothing listens there; waiting for it, for up to 170 s") == len(calls))
+        own_server.start()
+        assert {name: call.outcome() for name, call in calls.items()} == {name: READS[name][1] for name in calls}
+        own_server.stop("fast")
+        caplog.clear()
+        changes = [Background(partial(write, store)) for write in (*WRITES.values(), _delete)]
+        wait_for(lambda: caplog.text.count("waiting for it") == len(changes))
+        own_server.start()
+        assert changes.pop().outcome() is True
+        for change in changes:
+            change.outcome()
+        # How many runs: the import finds bytes that were saved at the same time, or saves them first.
+        assert {run.document for run in store.scan()} == {documents.STANDARD + b" " * i for i in range(3)}
+        assert [found for found in store.verify() if found.severity is Severity.DAMAGE] == []
+
+
+def test_a_server_that_is_starting_is_waited_for_by_the_first_call_too(
+    postgres_server: PrivateServer,
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    refused: Any,
+) -> None:
+    connect, refusals = PostgresServer.connect, ["starting up"] * 3 + ["shutting down"]
+
+    def starting(server: PostgresServer) -> Any:
+        if refusals:
+            raise psycopg.OperationalError(f"connection failed: FATAL: the database system is {refusals.pop()}")
+        return connect(server)
+
+    monkeypatch.setattr(PostgresServer, "connect", starting)
+    with open_store(postgres_server.dsn(database)) as store:
+        assert store.count() == 0
+    assert refusals == []
+    assert caplog.text == ""
+    refusals.append("starting up")
+    with open_store(postgres_server.dsn(database), restart_timeout=0) as store:
+        with refused("is starting up or shutting down"):
+            store.count()
+        assert store.count() == 0
 
 
 def test_a_standby_answers_and_refuses_to_write(own_server: PrivateServer, refused: Any) -> None:
@@ -281,7 +360,20 @@ def test_a_write_whose_answer_was_lost_is_retried(
             assert_usable(store)
 
 
-@pytest.mark.parametrize("crashes", [2, pytest.param(20, marks=pytest.mark.long)], ids=["2 crashes", "20 crashes"])
+def test_a_deletion_whose_answer_was_lost_says_that_it_deleted(
+    postgres_server: PrivateServer, database: str
+) -> None:
+    with Relay(postgres_server.port) as relay:
+        target = f"postgresql://postgres:{postgres_server.password}@127.0.0.1:{relay.port}/{database}"
+        with open_store(target) as store:
+            store.save_result(documents.MINIMAL, run_id="before")
+            relay.swallow_answer_to(b"COMMIT\0")
+            assert store.delete_result("before")
+            assert relay.swallowed == 1
+            assert not store.delete_result("before")
+
+
+@pytest.mark.parametrize("crashes", [1, pytest.param(20, marks=pytest.mark.long)], ids=["1 crash", "20 crashes"])
 def test_a_server_that_crashes_under_load_loses_nothing_that_was_acknowledged(
     own_server: PrivateServer, spawn: Callable[..., subprocess.Popen[str]], crashes: int
 ) -> None:
@@ -289,7 +381,7 @@ def test_a_server_that_crashes_under_load_loses_nothing_that_was_acknowledged(
     with open_store(dsn) as store:
         store.initialize()
     writers, each = 4, 30 * crashes
-    target = StoreTarget(dsn, {"connect_timeout": 60}).encode()
+    target = StoreTarget(dsn, {"restart_timeout": 60}).encode()
     started = [
         spawn(
             [sys.executable, "-m", "kitt_core.testing.worker", "save_many", target, f"w{number}", str(each)],

@@ -10,11 +10,11 @@ import abc
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, event, exc
 
@@ -26,6 +26,8 @@ from kitt_sql.schema import status as schema
 from kitt_sql.schema.tables import SCHEMA_VERSION
 
 __all__ = ["SqlDatabase"]
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +123,19 @@ class SqlDatabase(abc.ABC):
         with self.translated(), self._write_engine.begin() as connection:
             yield connection
 
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Return what ``work`` makes of a connection that `reading` lends.
+
+        A database may call it again, from the start, if it lost the connection.
+        """
+        with self.reading() as connection:
+            return work(connection)
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Return what ``work`` makes of a connection that `writing` lends, perhaps again, as in `read`."""
+        with self.writing() as connection:
+            return work(connection)
+
     def close(self) -> None:
         """Close all connections; may be called twice."""
         self._closed = True
@@ -194,6 +209,8 @@ class SqlDatabase(abc.ABC):
             return self._upgrade(connection, found, progress)
 
     def _upgrade(self, connection: Any, found: schema.Found, progress: Progress | None) -> list[str]:
+        if found.status.state is SchemaState.CURRENT:  # another process was first; others wait for this lock
+            return []
         from kitt_sql.schema.migrate import apply_pending  # yoyo and sqlparse are needed here only
 
         if found.legacy is None:
@@ -224,7 +241,8 @@ class SqlDatabase(abc.ABC):
                 found = "no schema version" if status.version is None else f"schema version {status.version}"
                 return SchemaTooOldError(
                     f"{self.location} has {found}; this KITT needs {SCHEMA_VERSION}",
-                    hint="run `kitt storage migrate`" + (" (it makes a backup first)" if self.paths else ""),
+                    hint="`kitt storage migrate` upgrades it"
+                    + (", after a backup beside it" if self.paths else " in place; it makes no backup"),
                 )
             case SchemaState.FOREIGN:
                 return SchemaTooOldError(

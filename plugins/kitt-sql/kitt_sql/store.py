@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import abc
 import math
-from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -84,8 +83,8 @@ class SqlResultStore(ResultStore):
 
     def get_document(self, run_id: str) -> bytes | None:
         """Return the bytes that were saved, None if there is no such run."""
-        with self.database.reading() as connection:
-            return self.document_of(connection, sought_id(run_id))
+        wanted_id = sought_id(run_id)
+        return self.database.read(lambda connection: self.document_of(connection, wanted_id))
 
     def scan(self, filters: Filters = None) -> Iterator[StoredRun]:
         """Yield the runs that match, in the order they were saved, up to the last one stored at the start."""
@@ -94,32 +93,34 @@ class SqlResultStore(ResultStore):
 
     def _scan(self, shape: Shape, values: Values) -> Iterator[StoredRun]:
         statement = queries.scan_page(shape, self._dialect)
-        with self.database.reading() as connection:
-            last = connection.execute(queries.last_position(self._dialect)).scalar()
-        after = -1
+        last = self.database.read(lambda c: c.execute(queries.last_position(self._dialect)).scalar())
+        bounds = {"after": -1, "last": last, "limit": _SCAN_PAGE}
         while last is not None:
-            with self.database.reading() as connection:
-                bounds = {"after": after, "last": last, "limit": _SCAN_PAGE}
-                page = connection.execute(statement, values | bounds).all()
+            page = self.database.read(lambda c: c.execute(statement, values | bounds).all())
             if not page:
                 return
-            after = page[-1][0]
-            waiting = deque(page)
-            while waiting:
-                yield from self._next_runs(waiting)
+            bounds["after"] = page[-1][0]
+            done = 0
+            while done < len(page):
+                runs, done = self._next_runs(page, done)
+                yield from runs
 
-    def _next_runs(self, waiting: deque[Any]) -> list[StoredRun]:
-        """Take runs from a page and return them with their documents, few enough to hold in memory."""
-        runs: list[StoredRun] = []
-        size = 0
-        with self.database.reading() as connection:
-            while waiting and size < _SCAN_BYTES:
-                _, run_id, created_at, sha256 = waiting.popleft()
+    def _next_runs(self, page: Sequence[Any], start: int) -> tuple[list[StoredRun], int]:
+        """Return runs of a page with their documents, few enough to hold in memory, and where the next begin."""
+
+        def work(connection: Connection) -> tuple[list[StoredRun], int]:
+            runs: list[StoredRun] = []
+            size, done = 0, start
+            while done < len(page) and size < _SCAN_BYTES:
+                _, run_id, created_at, sha256 = page[done]
+                done += 1
                 document = self.document_of(connection, run_id)
                 if document is not None:
                     runs.append(StoredRun(run_id, document, created_at, sha256 or ""))
                     size += len(document)
-        return runs
+            return runs, done
+
+        return self.database.read(work)
 
     def list_results(
         self,
@@ -138,8 +139,7 @@ class SqlResultStore(ResultStore):
         if order.metric is not None:
             values |= {f"order{suffix}": value for suffix, value in name_values(order.metric).items()}
         wanted = None if limit is None else limit + 1
-        with self.database.reading() as connection:
-            rows = self._page_rows(connection, shape, values, order, start, wanted, offset)
+        rows = self.database.read(lambda c: self._page_rows(c, shape, values, order, start, wanted, offset))
         lines = rows if limit is None else rows[:limit]
         cursor = None
         if lines and len(rows) > len(lines):
@@ -177,8 +177,8 @@ class SqlResultStore(ResultStore):
     def count(self, filters: Filters = None) -> int:
         """Return how many runs match."""
         shape, values = self._read_filter(filters)
-        with self.database.reading() as connection:
-            return int(connection.execute(queries.count_runs(shape, self._dialect), values).scalar_one())
+        statement = queries.count_runs(shape, self._dialect)
+        return int(self.database.read(lambda c: c.execute(statement, values).scalar_one()))
 
     def aggregate(
         self,
@@ -193,9 +193,13 @@ class SqlResultStore(ResultStore):
         wanted = Aggregation.of(group_by, metrics, statistics)
         values |= queries.group_values(wanted.group_by)
         groups = queries.group_counts(shape, queries.group_shape(wanted.group_by), self._dialect)
-        with self.database.reading() as connection:
-            counted = connection.execute(groups, values).all()
-            columns = [self._metric_column(connection, shape, values, wanted, name) for name in wanted.metrics]
+
+        def read(connection: Connection) -> tuple[Sequence[Any], list[dict[tuple[Any, ...], dict[str, Any]]]]:
+            return connection.execute(groups, values).all(), [
+                self._metric_column(connection, shape, values, wanted, name) for name in wanted.metrics
+            ]
+
+        counted, columns = self.database.read(read)
         return [
             dict(zip(wanted.group_by, group, strict=True))
             | {"count": number}
@@ -249,9 +253,16 @@ class SqlResultStore(ResultStore):
     def delete_result(self, run_id: str) -> bool:
         """Remove a run with its rows, and the references of quick tests to it."""
         run_id = sought_id(run_id)
-        with self.database.writing() as connection:
+        found = False
+
+        def work(connection: Connection) -> None:
+            nonlocal found
             connection.execute(update(quick_tests).where(quick_tests.c.result_id == run_id).values(result_id=None))
-            return connection.execute(delete(runs).where(runs.c.id == run_id)).rowcount > 0
+            # Found once is enough: if the answer to COMMIT was lost, a second attempt finds nothing.
+            found |= connection.execute(delete(runs).where(runs.c.id == run_id)).rowcount > 0
+
+        self.database.write(work)
+        return found
 
     def verify(self, *, rebuild: bool = False) -> Iterator[Finding]:
         """Yield what is wrong with the database as a whole, with documents, and with the rows derived from them.
@@ -272,8 +283,7 @@ class SqlResultStore(ResultStore):
 
     def compare_rows(self, run: StoredRun, derived: RunRows, *, rebuild: bool) -> Iterator[Finding]:
         """Yield how the stored rows of a run differ from its document's; ``rebuild`` replaces them."""
-        with self.database.reading() as connection:
-            stored = stored_rows(connection, run.id)
+        stored = self.database.read(lambda connection: stored_rows(connection, run.id))
         if stored is None:  # deleted meanwhile
             return
         for what in differences(run, stored, derived):

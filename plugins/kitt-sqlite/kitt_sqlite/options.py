@@ -32,13 +32,19 @@ class SQLiteOptions:
         default="FULL",
         metadata={"help": "FULL survives a power cut; NORMAL is faster and may lose the last saves in one."},
     )
-    busy_timeout: float = field(default=5.0, metadata={"help": "Seconds to wait while another process writes."})
+    busy_timeout: float | None = field(
+        default=None,
+        metadata={
+            "help": "Seconds to wait while other processes write; by default as long as they make progress, and"
+            " 5 seconds without any."
+        },
+    )
     auto_migrate: bool | None = field(
         default=None,
         metadata={"help": "Upgrade an older database before the first write; by default only the default file."},
     )
 
     @busy_timeout.validator
-    def _check_timeout(self, _: object, value: float) -> None:
-        if not 0 <= value <= 86_400:
+    def _check_timeout(self, _: object, value: float | None) -> None:
+        if value is not None and not 0 <= value <= 86_400:
             raise ValueError(f"busy_timeout is {value}, expected seconds between 0 and 86400")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from kitt_core.config import kitt_home
 from kitt_core.storage import Capability
@@ -10,6 +10,8 @@ from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
 from kitt_sqlite.options import CAPABILITIES, SQLiteOptions
 
 __all__ = ["SQLiteResultStore"]
+
+_WITHOUT_PROGRESS: Final = 5.0
 
 
 class SQLiteResultStore(SQLiteStore):
@@ -29,7 +31,8 @@ class SQLiteResultStore(SQLiteStore):
         file = SQLiteFile(
             kitt_home() / "kitt.db" if options.path is None else options.path,
             synchronous=options.synchronous,
-            busy_timeout=options.busy_timeout,
+            busy_timeout=_WITHOUT_PROGRESS if options.busy_timeout is None else options.busy_timeout,
+            patient=options.busy_timeout is None,
             private=is_default,
         )
         migrates = is_default if options.auto_migrate is None else options.auto_migrate

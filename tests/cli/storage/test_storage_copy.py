@@ -123,18 +123,27 @@ def test_documents_that_import_refuses_are_copied_and_told(kitt: Kitt) -> None:
     assert documents("json:///.") == {"empty": b"{}", "odd": b'{"model": 1, "engine": "e"}'}
 
 
-def test_files_that_stay_behind_are_said(
-    kitt: Kitt, document: Make, capsysbinary: pytest.CaptureFixture[bytes]
+@pytest.mark.parametrize(
+    "command", [("copy", "--to", "sqlite:///c.db"), ("import", "kitt-results"), ("restore", "b.tar.gz")]
+)
+def test_files_that_stay_behind_are_said_whatever_brings_the_runs(
+    home: Path, document: Make, capsys: pytest.CaptureFixture[str], command: Sequence[str]
 ) -> None:
     files = [Attachment(name, 1, lambda: io.BytesIO(b"1")) for name in ("a", "b")]
     with open_store("json:///.") as store:
         store.save_result(document(), attachments=files)
-    assert main(["--backend", "json:///.", "storage", "copy", "--to", "sqlite:///c.db"]) == 0
-    said = capsysbinary.readouterr().err.decode().splitlines()
-    assert said[0] == "2 attachments left out: c.db keeps documents only"
-    assert said[1].startswith("1 copied, 0 already there, 0 failed")
-    assert main(["--backend", "json:///.", "storage", "copy", "--to", "json:///there"]) == 0
-    assert "stayed behind" not in capsysbinary.readouterr().err.decode()
+    assert main(["--backend", "json:///.", "storage", "backup", "b.tar.gz"]) == 0
+    source = "json:///." if command[0] == "copy" else "sqlite:///c.db"
+    capsys.readouterr()
+    for _ in range(2):  # also of a run that is there already
+        assert main(["--backend", source, "storage", *command]) == 0
+        note, _ = capsys.readouterr().err.splitlines()
+        assert note == "2 attachments left out: c.db keeps documents only"
+    assert main(["--backend", source, "storage", *command, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["files_left"] == 2
+    there = ["copy", "--to", "json:///there"] if command[0] == "copy" else command
+    assert main(["--backend", "json:///." if command[0] == "copy" else "json:///there", "storage", *there]) == 0
+    assert "left out" not in capsys.readouterr().err
     assert len(list(Path("there").glob("kitt-results/*/*/*/outputs/*"))) == 2
 
 
@@ -164,7 +173,7 @@ def test_a_tree_is_not_copied_into_itself(
     ("arguments", "said"),
     [
         ([], "missing option '--to'"),
-        (["--to", ""], "the name is empty"),
+        (["--to", ""], "--to is empty"),
         (["--to", "nope://user:secret@host/x"], "no backend 'nope'"),
         (["--to", "nope"], "no backend 'nope'"),
         (["--to", "sqlite:///c.db", "--to-option", "path=d.db"], "the store is named twice"),

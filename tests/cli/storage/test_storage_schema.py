@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -14,6 +15,7 @@ from kitt_core.cli.app import main
 from kitt_sql.testing import SQLITE, TOKEN, create_statements, insert_operations, insert_run, legacy_runs
 
 Kitt = Callable[..., Any]
+MIGRATE = "kitt --backend sqlite:///runs.db storage migrate"
 
 
 @pytest.fixture
@@ -35,9 +37,9 @@ def test_status_says_what_the_database_is_and_what_is_odd_about_it(kitt: Kitt, o
     assert (values["state"], values["version"], values["newest"]) == ("old", 3, 12)
     assert values["pending"][0] == "kitt-0004-agent-token-hash"
     assert values["notes"] == [
-        "written by KITT 1.x: `kitt storage migrate` adopts it and brings it to version 12",
-        "schema_version has 1 rows too many",
-        "2 agents have their token in plain text; the upgrade keeps only its hash",
+        f"written by KITT 1.x: `{MIGRATE}` adopts it and brings it to version 12",
+        "surplus rows in schema_version: 1",
+        "agents with their token in plain text, of which the upgrade keeps only the hash: 2",
     ]
 
 
@@ -47,8 +49,8 @@ def test_doctor_names_the_command_that_upgrades(
     monkeypatch.chdir(old.parent)
     assert main(["--backend", "sqlite:///runs.db", "doctor"]) == 0
     said = capsysbinary.readouterr().out.decode()
-    assert "`kitt storage migrate` adopts it" in said
-    assert "`kitt storage migrate` upgrades it" in said
+    assert "`kitt --backend sqlite:///runs.db storage migrate` adopts it" in said
+    assert "`kitt --backend sqlite:///runs.db storage migrate` upgrades it" in said
 
 
 def test_other_commands_refuse_it_with_the_command_that_upgrades(kitt: Kitt, old: Path) -> None:
@@ -57,9 +59,19 @@ def test_other_commands_refuse_it_with_the_command_that_upgrades(kitt: Kitt, old
     assert (outcome.code, outcome.out) == (4, b"")
     assert outcome.err.splitlines() == [
         "error: runs.db has schema version 3; this KITT needs 12",
-        "hint: run `kitt storage migrate` (it makes a backup first)",
+        "hint: `kitt --backend sqlite:///runs.db storage migrate` upgrades it, after a backup beside it",
     ]
     assert old.read_bytes() == before
+
+
+def test_the_command_in_a_hint_can_be_pasted(old: Path, capsys: pytest.CaptureFixture[str], home: Path) -> None:
+    old.rename("my runs.db")
+    assert main(["--backend", "sqlite:///my runs.db", "storage", "list"]) == 4
+    command = shlex.split(capsys.readouterr().err.splitlines()[1].split("`")[1])
+    assert command == ["kitt", "--backend", "sqlite:///my runs.db", "storage", "migrate"]
+    assert main(command[1:]) == 0
+    assert main(["--backend", "my runs.db", "storage", "list"]) == 0
+    assert not (home / "kitt.db").exists()
 
 
 def test_a_dry_run_prints_what_it_did_and_changes_nothing(kitt: Kitt, old: Path) -> None:

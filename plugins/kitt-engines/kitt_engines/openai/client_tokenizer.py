@@ -65,7 +65,9 @@ def load_tokenizer(given: str) -> ClientTokenizer:
         raise ConfigurationError(
             "the option tokenizer needs the package tokenizers", hint="pip install 'kitt-engines[tokenizer]'"
         ) from error
-    path = Path(given).expanduser()
+    path = Path(given).expanduser() if given.startswith("~") else Path(given)  # which drops a leading "./"
+    if path.exists() and not path.is_file():
+        raise _unusable(given, "it is not a regular file")
     try:
         content = path.read_bytes()
         tokenizer = Tokenizer.from_str(content.decode())

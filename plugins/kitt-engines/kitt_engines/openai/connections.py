@@ -8,19 +8,24 @@ import socket
 import threading
 from importlib.metadata import version
 from typing import Any, Final
+from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from kitt_engines.openai.options import OpenAIOptions
 
-__all__ = ["ConnectionReuse", "DaemonResolver", "capped_body", "open_connections", "timeouts"]
+__all__ = ["ConnectionReuse", "DaemonResolver", "capped_body", "open_connections", "redirection", "timeouts"]
 
 _KEPT_ALIVE: Final = 4.0
 """Seconds for which an idle connection is kept. Many servers close theirs after five, and a request sent at that
 moment would have to be repeated."""
+_PORTS: Final = {"http": 80, "https": 443}
 _END_OF_RESPONSE: Final = 0.05
 """Seconds that a server has after ``[DONE]`` to end the response, so that its connection can be reused."""
+
+_LATE_KEPT: Final = 65_536
+"""Bytes that are kept of what comes after the end of an answer."""
 
 
 def open_connections(options: OpenAIOptions) -> aiohttp.ClientSession:
@@ -73,6 +78,20 @@ async def capped_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
             response.close()
 
 
+def redirection(response: aiohttp.ClientResponse) -> str | None:
+    """Return where the response redirects to, None unless that is the same server (scheme, host and port)."""
+    try:
+        target = urlsplit(urljoin(str(response.url), response.headers.get("Location") or "http:"))
+        same = target.username is None and _origin(target) == _origin(urlsplit(str(response.url)))
+    except ValueError:
+        return None
+    return urlunsplit(target._replace(fragment="")) if same else None
+
+
+def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
+
+
 class ConnectionReuse:
     """Decides whether the connection of a complete answer can serve another request.
 
@@ -83,16 +102,20 @@ class ConnectionReuse:
     def __init__(self) -> None:
         self._worth_waiting = True
 
-    async def possible(self, response: aiohttp.ClientResponse) -> bool:
-        """Return whether the response has ended, or ends within a moment."""
+    async def possible(self, response: aiohttp.ClientResponse, late: bytearray) -> bool:
+        """Return whether the response has ended, or ends within a moment; add what arrives until then to ``late``.
+
+        Some servers send token counts after ``[DONE]``.
+        """
         if response.content.at_eof():
             return True
         if not self._worth_waiting:
             return False
         try:
             async with asyncio.timeout(_END_OF_RESPONSE):
-                while await response.content.readany():
-                    pass
+                while received := await response.content.readany():
+                    if len(late) < _LATE_KEPT:
+                        late += received
         except TimeoutError:
             self._worth_waiting = False
             return False

@@ -1,25 +1,25 @@
-"""Finding the server and the model before anything is measured; which server and version it is."""
+"""Finding the server and the model before anything is measured."""
 
 from __future__ import annotations
 
 import asyncio
 import difflib
 import json
-from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
-from kitt_core.errors import ConfigurationError, EngineError
+from kitt_core.errors import ConfigurationError, EngineError, EngineLostError
 from kitt_engines.openai.client_tokenizer import load_tokenizer
-from kitt_engines.openai.connections import capped_body, open_connections, timeouts
+from kitt_engines.openai.connections import capped_body, open_connections, redirection, timeouts
 from kitt_engines.openai.failures import Failures, Sanitizer
+from kitt_engines.openai.identity import ServerIdentity, identify
 from kitt_engines.openai.options import OpenAIOptions
 from kitt_engines.openai.session import OpenAISession
 
-__all__ = ["ServerIdentity", "identify", "open_session"]
+__all__ = ["open_session"]
 
 _PATIENCE: Final = 9.0
 """Seconds in which a server must be found: the documentation promises a message within ten."""
@@ -27,6 +27,9 @@ _LONGEST_CONNECT: Final = _PATIENCE - 1
 """Seconds for the first connection, below the limit for everything: its error names the cause."""
 _LIST_LIMIT: Final = 4_194_304
 _NO_LIST: Final = (404, 405, 501)
+_STARTING: Final = (502, 503, 504)
+_POLL: Final = 1.0
+"""Seconds between two attempts while a server is starting."""
 _NAMES_SHOWN: Final = 5
 _NAME_SHOWN: Final = 60
 
@@ -59,73 +62,119 @@ async def open_session(options: OpenAIOptions) -> OpenAISession:
     first_failures = evolve(failures, connect_timeout=min(options.connect_timeout, _LONGEST_CONNECT))
     http = open_connections(options)
     try:
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                listed = await _list_models(http, options, first_failures)
-                model = _choose(options, listed, failures)
-        except TimeoutError as error:
-            raise _silent(failures, _PATIENCE) from error
+        listed = await _find(http, options, first_failures)
+        model = _choose(options, listed, failures)
         server = await identify(http, options.base_url, _identity(listed, model), failures.sanitize)
-        return OpenAISession(http, options, model, server=server, failures=failures, tokenizer=tokenizer)
+        session = OpenAISession(http, options, model, server=server, failures=failures, tokenizer=tokenizer)
+        await session.prepare()
+        return session
     except BaseException:
         await http.close()
         raise
 
 
+class _NotYetError(EngineError):
+    """The server may still be starting."""
+
+
+async def _find(http: aiohttp.ClientSession, options: OpenAIOptions, failures: Failures) -> _Listed:
+    """Return the list of models, once the server is there."""
+    clock = asyncio.get_running_loop().time
+    end = clock() + options.wait_for_server
+    while True:
+        try:
+            return await _list_models(http, options, failures)
+        except _NotYetError as error:
+            if clock() >= end:
+                raise EngineError(error.message, hint=error.hint) from error
+        await asyncio.sleep(_POLL)
+
+
 async def _list_models(http: aiohttp.ClientSession, options: OpenAIOptions, failures: Failures) -> _Listed:
+    needed = options.check_model or not options.model
+    patience = max(_PATIENCE, options.wait_for_server)
+    silence = max(failures.read_timeout, options.wait_for_server)
     try:
-        response = await http.get(
-            f"{options.base_url}/models",
-            allow_redirects=False,
-            timeout=timeouts(failures.connect_timeout, failures.read_timeout),
-        )
-        body = await capped_body(response, _LIST_LIMIT)
-    except aiohttp.SocketTimeoutError as error:  # read_timeout is below _PATIENCE
-        raise _silent(failures, failures.read_timeout) from error
+        async with asyncio.timeout(patience):
+            response = await _get_models(http, options.base_url, timeouts(failures.connect_timeout, silence))
+            body = await capped_body(response, _LIST_LIMIT)
+    except aiohttp.ConnectionTimeoutError as error:
+        raise _unreachable(failures.of_connection(error), error) from error
+    except TimeoutError as error:
+        if not needed:
+            return _Listed(None, "")
+        raise _silent(failures, min(patience, silence)) from error
     except (aiohttp.ClientError, OSError) as error:
         raise _unreachable(failures.of_connection(error), error) from error
     header = response.headers.get("Server", "")
-    needed = options.check_model or not options.model
-    if response.status in _NO_LIST or (response.status >= 500 and not needed):
+    if response.status in _NO_LIST or (response.status != 200 and not needed):
         return _Listed(None, header)
     if response.status != 200:
         raise _not_ready(response, body, failures)
-    try:
-        found = json.loads(body)
-        models = [entry for entry in found["data"] if isinstance(entry["id"], str)]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    models = _models_in(body)
+    if models is None and needed:
         raise EngineError(
             f"{failures.server} is not an OpenAI-compatible server: /models is not a list of models",
             hint="check --base-url, it usually ends in /v1",
-        ) from error
-    return _Listed(tuple(models), header)
+        )
+    return _Listed(models, header)
+
+
+async def _get_models(
+    http: aiohttp.ClientSession, base_url: str, limits: aiohttp.ClientTimeout
+) -> aiohttp.ClientResponse:
+    response = await http.get(f"{base_url}/models", allow_redirects=False, timeout=limits)
+    if 300 <= response.status < 400 and (target := redirection(response)) is not None:
+        response.close()
+        response = await http.get(target, allow_redirects=False, timeout=limits)
+    return response
+
+
+def _models_in(body: bytes) -> tuple[dict[str, Any], ...] | None:
+    """Return the models in the answer, None if it is no list of models. Entries without an id are left out."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    bare = isinstance(found, list)
+    data = found if bare else found.get("data", 0) if isinstance(found, dict) else 0
+    if data is None:  # some have no empty list
+        return ()
+    if not isinstance(data, list):
+        return None
+    models = tuple(entry for entry in data if isinstance(entry, dict) and isinstance(entry.get("id"), str))
+    # An empty list in the usual place is one; what else has no model in it may be anything.
+    return models if models or not (bare or data) else None
 
 
 def _silent(failures: Failures, seconds: float) -> EngineError:
     return EngineError(
         f"{failures.server} accepts a connection but does not answer within {seconds:g} s",
-        hint="is --base-url an inference server, and is it idle?",
+        hint="is it an idle inference server? --engine-option wait_for_server=SECONDS waits longer for it",
     )
 
 
 def _unreachable(found: EngineError, error: BaseException) -> EngineError:
     """Return ``found`` as a plain error: before the first request there is no result to keep."""
+    hint = found.hint
     if isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)) and type(found) is EngineError:
-        return EngineError(found.message, hint=found.hint or "does the server speak HTTP, or HTTPS?")
-    return EngineError(found.message, hint=found.hint)
+        hint = hint or "does the server speak HTTP, or HTTPS?"
+    kind = _NotYetError if isinstance(found, EngineLostError) else EngineError
+    return kind(found.message, hint=hint)
 
 
 def _not_ready(response: aiohttp.ClientResponse, body: bytes, failures: Failures) -> EngineError:
     found = failures.of_status(response.status, body)
     hint = found.hint
     if 300 <= response.status < 400:
-        target = failures.sanitize(response.headers.get("Location", "elsewhere"))
-        return EngineError(f"{failures.server} redirects to {target}", hint="give that URL with --base-url")
+        return failures.of_redirection(response, redirection(response))
     if response.status in {429, 503}:
-        hint = "if the server is still loading its model, try again later"
-    elif response.status >= 500:
-        hint = "name the model with -m, and do without the list with --engine-option check_model=false"
-    return EngineError(f"{failures.server} does not list its models: {found.message}", hint=hint)
+        hint = "if the server is still loading its model, wait for it: --engine-option wait_for_server=300"
+    elif response.status != 401:
+        without = "name the model with -m, and do without the list with --engine-option check_model=false"
+        hint = f"{hint}, or {without}" if response.status == 403 else without
+    kind = _NotYetError if response.status in _STARTING else EngineError
+    return kind(f"{failures.server} does not list its models: {found.message}", hint=hint)
 
 
 def _choose(options: OpenAIOptions, listed: _Listed, failures: Failures) -> str:
@@ -179,99 +228,3 @@ def _identity(listed: _Listed, model: str) -> ServerIdentity:
     models = listed.models or ()
     entry = next((entry for entry in models if entry["id"] == model), models[0] if models else {})
     return ServerIdentity(header=listed.header, entry=entry)
-
-
-_IDENTITY_PATIENCE: Final = 1.5
-"""Seconds for all version requests together."""
-_LIMIT: Final = 1_048_576
-
-
-@frozen
-class _Probe:
-    """Where a server reports its version; ``proof`` is a key that only this kind of server has in its answer."""
-
-    path: str
-    key: str = "version"
-    proof: str | None = None
-
-
-_PROBES: Final = {
-    "vllm": _Probe("/version"),
-    "sglang": _Probe("/get_server_info"),
-    "llama.cpp": _Probe("/props", key="build_info"),
-    "ollama": _Probe("/api/version"),
-    "tgi": _Probe("/info", proof="model_id"),
-}
-_SIGNATURES: Final = {
-    "vllm": "vllm",
-    "sglang": "sglang",
-    "llamacpp": "llama.cpp",
-    "library": "ollama",
-    "organization_owner": "lm-studio",
-}
-"""Servers by what they write into ``owned_by`` in their list of models."""
-_HEADERS: Final = {"llama.cpp": "llama.cpp", "ollama": "ollama"}
-"""Servers by the header ``Server``."""
-_COMMON: Final = ("vllm", "ollama", "tgi")
-"""The paths to try when nothing names the server. Others use vLLM's path as well, so it proves nothing."""
-
-
-@frozen
-class ServerIdentity:
-    """What the answer to ``/models`` says about the server. Nothing standardises this.
-
-    Attributes:
-        header: The header ``Server``.
-        entry: The model's entry in the list.
-    """
-
-    header: str = ""
-    entry: Mapping[str, Any] = field(factory=dict, repr=False)
-
-    @property
-    def name(self) -> str | None:
-        """The server's name, None if it does not give one."""
-        owner = self.entry.get("owned_by")
-        if isinstance(owner, str) and owner in _SIGNATURES:
-            return _SIGNATURES[owner]
-        return _HEADERS.get(self.header.partition("/")[0].strip().lower())
-
-
-async def identify(
-    http: aiohttp.ClientSession, base_url: str, identity: ServerIdentity, sanitize: Sanitizer
-) -> dict[str, Any]:
-    """Return what is known about the server: ``name``, ``version``, ``header``, ``max_model_len``; never fails."""
-    facts: dict[str, Any] = {}
-    name, version = identity.name, None
-    # No server has its version below /v1.
-    root = base_url.removesuffix("/v1")
-    candidates = [name] if name is not None else list(_COMMON)
-    probes = {each: _PROBES[each] for each in candidates if each in _PROBES}
-    answers = await asyncio.gather(*(_fetch_object(http, root + probe.path) for probe in probes.values()))
-    for (candidate, probe), answer in zip(probes.items(), answers, strict=True):
-        found = answer.get(probe.key)
-        if version is None and isinstance(found, str) and found and (probe.proof is None or probe.proof in answer):
-            version = sanitize(found)
-            name = name or (candidate if candidate != "vllm" else None)
-    if name is not None:
-        facts["name"] = name
-    if version is not None:
-        facts["version"] = version
-    if identity.header:
-        facts["header"] = sanitize(identity.header)
-    length = identity.entry.get("max_model_len")
-    if type(length) is int:
-        facts["max_model_len"] = length
-    return facts
-
-
-async def _fetch_object(http: aiohttp.ClientSession, url: str) -> dict[str, Any]:
-    """Return the JSON object at ``url``; an empty one if there is none."""
-    try:
-        async with asyncio.timeout(_IDENTITY_PATIENCE), http.get(url, allow_redirects=False) as response:
-            if response.status != 200:
-                return {}
-            found = json.loads(await capped_body(response, _LIMIT))
-    except (aiohttp.ClientError, OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -14,14 +14,23 @@ from attrs import field, frozen
 from kitt_core.errors import EngineError, EngineLostError
 from kitt_core.redaction import REDACTED, without_secrets
 
-__all__ = ["Failures", "Sanitizer", "is_connection_failure", "message_in"]
+__all__ = ["Failures", "Sanitizer", "is_connection_failure", "is_error", "message_in"]
 
 _LONGEST: Final = 180
+_LEAST_STATUS: Final = 400
 _READ: Final = 4096
 """Characters that are read: a server may send megabytes, and other requests are waiting."""
 _OURS: Final = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
 """This machine has run out of something that a connection needs: the server is not to blame."""
 _IS_IT_RUNNING: Final = "is the server running? use --base-url for another"
+_OTHER_NAME: Final = "is for another host name", "give the host in --base-url as its certificate names it"
+_CERTIFICATES: Final = {
+    9: ("is not valid yet", "is the clock of this machine right?"),
+    10: ("has expired", "renew it, unless the clock of this machine is wrong"),
+    62: _OTHER_NAME,
+    64: _OTHER_NAME,
+}
+"""What is wrong with a certificate, and the cure, by OpenSSL's verification error."""
 _HINTS: Final = {
     401: "give the server's key in OPENAI_API_KEY",
     403: "give the server's key in OPENAI_API_KEY",
@@ -65,7 +74,7 @@ def _message(found: Any) -> str:
         return "; ".join(filter(None, map(_message, found)))
     if not isinstance(found, dict):
         return ""
-    for key in ("error", "message", "detail", "msg"):
+    for key in ("error", "errors", "message", "error_message", "detail", "msg"):
         message = _message(found.get(key))
         if message:
             place = found.get("loc") if key == "msg" else found.get("param") if key == "message" else None
@@ -76,6 +85,21 @@ def _message(found: Any) -> str:
 def _at(place: Any, message: str) -> str:
     name = ".".join(map(str, place)) if isinstance(place, list) else place
     return f"{name}: {message}" if isinstance(name, str) and name and name not in message else message
+
+
+def is_error(found: dict[str, Any]) -> bool:
+    """Return whether an event of a stream reports that the request failed, in any of the usual forms."""
+    if any(found.get(name) for name in ("error", "errors", "error_message", "error_code")):
+        return True
+    kinds = [kind.lower() for name in ("object", "type", "status") if isinstance(kind := found.get(name), str)]
+    if "error" in kinds:
+        return True
+    if found.get("choices") or not any(found.get(name) for name in ("message", "detail", "msg")):
+        return False
+    if any(kind.endswith("error") for kind in kinds):
+        return True
+    codes = (found.get(name) for name in ("code", "status", "status_code"))
+    return bool(found.get("detail")) or any(type(code) is int and code >= _LEAST_STATUS for code in codes)
 
 
 def is_connection_failure(error: BaseException) -> bool:
@@ -139,6 +163,19 @@ class Failures:
         said = self.sanitize(message_in(body))
         return EngineError(f"HTTP {status}" + (f": {said}" if said else ""), hint=_HINTS.get(status))
 
+    def of_redirection(self, response: aiohttp.ClientResponse, target: str | None) -> EngineError:
+        """Return what a redirection means that is not followed; ``target`` is where to, if on the same server."""
+        place = self.sanitize(target or response.headers.get("Location") or "an unknown place")
+        if target is not None:
+            return EngineError(
+                f"{self.server} redirects to {place} with HTTP {response.status}, which is not followed",
+                hint="give that URL with --base-url, without the endpoint",
+            )
+        return EngineError(
+            f"{self.server} redirects to {place}, which is another server",
+            hint="if that is the one to measure, give its URL with --base-url, without the endpoint",
+        )
+
     def _connector(self, error: aiohttp.ClientConnectorError) -> EngineError:
         cause = error.os_error
         if isinstance(cause, socket.gaierror):
@@ -158,6 +195,10 @@ class Failures:
 
     def _tls(self, error: aiohttp.ClientSSLError) -> EngineError:
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            code = getattr(error.certificate_error, "verify_code", 0)
+            if code in _CERTIFICATES:
+                wrong, hint = _CERTIFICATES[code]
+                return EngineError(f"the certificate of {self.server} {wrong}", hint=hint)
             return EngineError(
                 f"the certificate of {self.server} is not trusted",
                 hint="set SSL_CERT_FILE to a file with the certificate of its authority",

@@ -18,10 +18,12 @@ _log = logging.getLogger(__name__)
 
 BROKEN_CONNECTION: Final = "a broken connection"
 """The reason for a retry without an HTTP status."""
+_LEFT_OUT: Final = "latencies leave out such requests, throughput does not"
 
 
 @define
 class _Counts:
+    answers: int = 0
     retried: int = 0
     reasons: set[str] = field(factory=set)
     without: Counter[tuple[str, ...]] = field(factory=Counter)
@@ -33,10 +35,12 @@ class Notices:
 
     Attributes:
         retries: How often a request was sent again.
+        count_places: Where in an answer the server's token counts were found.
     """
 
     def __init__(self) -> None:
         self.retries = 0
+        self.count_places: list[str] = []
         self._ended_early = 0
         self._unknown_ends = 0
         self._since_last = _Counts()
@@ -56,7 +60,10 @@ class Notices:
         self._since_last.without[tuple(sorted(fields))] += 1
 
     def answered(self, request: GenerationRequest, answer: Answer) -> None:
-        """Count an answer that ended early: by the server's token counts, or else by its finish reason."""
+        """Count an answer, and whether it ended early: by the server's token counts, or else its finish reason."""
+        self._since_last.answers += 1
+        if answer.counts is not None and answer.counts.place not in self.count_places:
+            self.count_places.append(answer.counts.place)
         if not request.ignore_eos:
             return
         if answer.usage is not None:
@@ -73,20 +80,18 @@ class Notices:
         self._ended_early += 1
         self._since_last.ended_early += 1
 
-    def take(self) -> list[str]:
-        """Return one line for each kind of event since the last call."""
+    def take(self, lasting: Iterable[str] = ()) -> list[str]:
+        """Return one line for each kind of event since the last call.
+
+        Args:
+            lasting: What holds for every answer; given if there were any.
+        """
         counts, self._since_last = self._since_last, _Counts()
-        lines = []
+        lines = [*lasting] if counts.answers else []
         if counts.retried:
-            lines.append(
-                f"{_were(counts.retried)} sent again after {_or(sorted(counts.reasons))}; "
-                f"{_their(counts.retried)} TTFT includes the pauses"
-            )
+            lines.append(f"{_were(counts.retried)} sent again after {_or(sorted(counts.reasons))}; {_LEFT_OUT}")
         for fields, times in sorted(counts.without.items()):
-            lines.append(
-                f"{_were(times)} sent again without {', '.join(fields)}; "
-                f"{_their(times)} TTFT includes both attempts"
-            )
+            lines.append(f"{_were(times)} sent again without {', '.join(fields)}; {_LEFT_OUT}")
         if counts.ended_early:
             answers = "1 answer" if counts.ended_early == 1 else f"{counts.ended_early} answers"
             lines.append(f"{answers} ended before the requested length")
@@ -99,7 +104,3 @@ def _or(words: list[str]) -> str:
 
 def _were(count: int) -> str:
     return "1 request was" if count == 1 else f"{count} requests were"
-
-
-def _their(count: int) -> str:
-    return "its" if count == 1 else "their"

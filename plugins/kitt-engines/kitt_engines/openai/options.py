@@ -17,13 +17,20 @@ __all__ = ["OpenAIOptions"]
 _ENDPOINTS: Final = ("/chat/completions", "/completions", "/models")
 _URL_SHOWN: Final = 100
 _LONGEST_WAIT: Final = 86_400
-_FIXED: Final = ("model", "stream", "messages", "prompt", "max_tokens", "n")
+_FIXED: Final = ("model", "stream", "messages", "prompt", "max_tokens", "max_completion_tokens", "n")
 """The measurement depends on these, so ``extra_body`` may not change them."""
 
 
 def _seconds(_: object, attribute: Attribute[float], value: float) -> None:
     if not 0 < value <= _LONGEST_WAIT:
         raise ValueError(f"{attribute.name} is {value}, expected seconds between 0 and {_LONGEST_WAIT}")
+
+
+def _seconds_or_none(_: object, attribute: Attribute[float], value: float) -> None:
+    if not 0 <= value <= _LONGEST_WAIT:
+        raise ValueError(
+            f"{attribute.name} is {value}, expected seconds up to {_LONGEST_WAIT}, 0 to wait for nothing"
+        )
 
 
 def _stripped(text: str | None) -> str | None:
@@ -98,7 +105,15 @@ class OpenAIOptions:
         default="",
         metadata={"help": "A tokenizer.json to count tokens with where the server does not."},
     )
-    check_model: bool = field(default=True, metadata={"help": "Refuse a model that the server does not list."})
+    check_model: bool = field(
+        default=True,
+        metadata={"help": "Refuse a model that the server does not list; false needs no list at all."},
+    )
+    wait_for_server: float = field(
+        default=0.0,
+        validator=_seconds_or_none,
+        metadata={"help": "Seconds in which a server may start: one that loads its model or scales from zero."},
+    )
 
     @api_key.validator
     def _check_api_key(self, _: object, value: str | None) -> None:

@@ -4,12 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import attrs
 from attrs import field, frozen, validators
 
-__all__ = ["Behaviour", "Fault", "fault_for"]
+__all__ = ["SERVERS", "Behaviour", "Fault", "ServerKind", "fault_for"]
+
+
+@frozen
+class ServerKind:
+    """How a real server shows what it is.
+
+    Attributes:
+        owned_by: What its list of models says.
+        path: Where it reports its version; empty if nowhere.
+        key: The key of the version.
+        further: What else that answer has.
+    """
+
+    owned_by: str
+    path: str = ""
+    key: str = "version"
+    further: Mapping[str, Any] = field(factory=dict)
+
+
+SERVERS: Final = {
+    "vllm": ServerKind("vllm", "/version"),
+    "sglang": ServerKind("sglang", "/get_server_info", further={"mem_fraction_static": 0.9, "tp_size": 1}),
+    "llama.cpp": ServerKind("llamacpp", "/props", key="build_info"),
+    "ollama": ServerKind("library", "/api/version"),
+    "tgi": ServerKind("nobody", "/info", further={"model_id": "a/b", "max_input_tokens": 4095}),
+    "lmstudio": ServerKind("organization_owner"),
+    "trtllm": ServerKind("tensorrt_llm", "/version"),
+    "lmdeploy": ServerKind("lmdeploy"),
+    "koboldcpp": ServerKind("koboldcpp", "/api/extra/version", further={"result": "KoboldCpp"}),
+}
+"""By the name of `Behaviour.identity`."""
 
 
 class Fault(StrEnum):
@@ -74,13 +105,23 @@ class Behaviour:
         no_model_list: Whether ``/v1/models`` is missing.
         api_key: The key that requests must carry; empty for none.
         refuse: Request fields that are refused.
-        refusal: How they are refused: ``openai`` (400 that names the field), ``fastapi`` (422) or ``plain`` (400
-            without a reason).
+        refusal: How they are refused: ``openai`` (400 that names the field), ``fastapi`` (422), ``plain`` (400
+            without a reason), or a status with which the field is named: ``200``, ``404`` or ``500``.
+        redirect: Where requests for answers are redirected to; a path or a URL. ``/moved/…`` is served as well.
+        redirect_status: The status of that.
+        list_answer: The body of ``/v1/models`` instead of the models.
+        list_status: The status of that.
+        content_type: What streams are labelled as.
         faults: Each is ``WHEN=WHAT``: a request's number (from 1), a text in its prompt or ``*``; and a `Fault`.
         fault_after: Number of chunks before a fault in mid-stream.
         retry_after: Seconds in the header ``Retry-After`` of 429 and 503.
+        body: Parts of a response body that is sent in place of an answer, as it is, each ``gap`` after the one
+            before; for the forms of other servers.
         linger: Seconds for which a response stays open after ``[DONE]``.
-        identity: The server that it claims to be: ``vllm``, ``sglang``, ``llama.cpp``, ``ollama``, ``tgi``.
+        identity: The server that it claims to be: ``vllm``, ``sglang``, ``llama.cpp``, ``ollama``, ``tgi``,
+            ``lmstudio``, ``trtllm``, ``lmdeploy``, ``koboldcpp``.
+        owned_by: What its list of models says in ``owned_by``; by default what this server says.
+        header: The header ``Server`` of its answers; by default aiohttp's.
         version: The version that it claims to have.
         line_end: ``lf``, ``cr`` or ``crlf``.
         record: Whether requests are kept for ``/control/requests``.
@@ -108,8 +149,15 @@ class Behaviour:
     )
     refusal: str = field(
         default="openai",
-        validator=validators.in_({"openai", "fastapi", "plain"}),
-        metadata=_options("how fields are refused: openai, fastapi or plain"),
+        validator=validators.in_({"openai", "fastapi", "plain", "200", "404", "500"}),
+        metadata=_options("how fields are refused: openai, fastapi, plain, 200, 404 or 500"),
+    )
+    redirect: str = field(default="", metadata=_options("where requests are redirected to"))
+    redirect_status: int = field(default=307, metadata=_options("the status of redirections"))
+    list_answer: str = field(default="", metadata=_options("the body of /v1/models"))
+    list_status: int = field(default=200, metadata=_options("the status of /v1/models"))
+    content_type: str = field(
+        default="text/event-stream; charset=utf-8", metadata=_options("what streams are labelled as")
     )
     faults: tuple[str, ...] = field(
         default=(),
@@ -122,6 +170,11 @@ class Behaviour:
     retry_after: float = field(
         default=0.05, validator=validators.ge(0), metadata=_options("seconds in Retry-After of 429 and 503")
     )
+    body: tuple[str, ...] = field(
+        default=(),
+        converter=_as_tuple,
+        metadata=_options("a part of a response body to send in place of an answer; repeatable"),
+    )
     linger: float = field(
         default=0.0,
         validator=validators.ge(0),
@@ -129,9 +182,11 @@ class Behaviour:
     )
     identity: str = field(
         default="",
-        validator=validators.in_({"", "vllm", "sglang", "llama.cpp", "ollama", "tgi"}),
+        validator=validators.in_({"", *SERVERS}),
         metadata=_options("the server that it claims to be"),
     )
+    owned_by: str = field(default="", metadata=_options("what the list of models says in owned_by"))
+    header: str = field(default="", metadata=_options("the header Server of the answers"))
     version: str = field(default="1.2.3", metadata=_options("the version that it claims to have"))
     line_end: str = field(
         default="lf", validator=validators.in_({"lf", "cr", "crlf"}), metadata=_options("lf, cr or crlf")

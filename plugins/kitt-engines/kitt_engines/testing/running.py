@@ -81,6 +81,11 @@ class RunningServer:
         found: list[dict[str, Any]] = self._call("/control/requests")
         return found
 
+    def probes(self) -> list[dict[str, Any]]:
+        """Return the further ones that only found out what it takes; no fault of a number applies."""
+        found: list[dict[str, Any]] = self._call("/control/probes")
+        return found
+
     def state(self) -> dict[str, int]:
         """Return how many ``requests`` have arrived and how many are ``in_flight``."""
         found: dict[str, int] = self._call("/control/state")

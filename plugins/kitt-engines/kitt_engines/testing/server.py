@@ -20,7 +20,8 @@ from typing import Any, Final
 import attrs
 from aiohttp import web
 
-from kitt_engines.testing.behaviour import Behaviour, Fault, fault_for
+from kitt_engines.openai.requests import PROBING_PROMPT
+from kitt_engines.testing.behaviour import SERVERS, Behaviour, Fault, ServerKind, fault_for
 from kitt_engines.testing.wire_format import AnswerBytes, error_body, prompt_of, refusal_body, whole_answer
 
 __all__ = ["ScriptedServer", "main"]
@@ -29,15 +30,7 @@ _STATUSES: Final = {Fault.UNAUTHORIZED, Fault.NO_MODEL, Fault.BUSY, Fault.ERROR,
 _FOREVER: Final = 86_400.0
 _COMMENT_EVERY: Final = 0.02
 _KEPT: Final = 10_000
-_OWNERS: Final = {"vllm": "vllm", "sglang": "sglang", "llama.cpp": "llamacpp", "ollama": "library"}
-_VERSION_PATHS: Final = {
-    "vllm": ("/version", "version"),
-    "sglang": ("/get_server_info", "version"),
-    "llama.cpp": ("/props", "build_info"),
-    "ollama": ("/api/version", "version"),
-    "tgi": ("/info", "version"),
-}
-_STREAM: Final = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
+_UNKNOWN: Final = ServerKind("nobody")
 
 
 class ScriptedServer:
@@ -50,6 +43,7 @@ class ScriptedServer:
     def __init__(self, behaviour: Behaviour) -> None:
         self._behaviour = behaviour
         self._records: list[dict[str, Any]] = []
+        self._probes: list[dict[str, Any]] = []
         self._count = 0
         self._in_flight = 0
 
@@ -59,15 +53,25 @@ class ScriptedServer:
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/v1/chat/completions", self._generate)
         app.router.add_post("/v1/completions", self._generate)
+        app.router.add_post("/moved/v1/chat/completions", self._generate)
         app.router.add_get("/control/requests", self._requests)
+        app.router.add_get("/control/probes", self._probing_requests)
         app.router.add_get("/control/state", self._state)
         app.router.add_post("/control/behaviour", self._change)
-        for path, _ in _VERSION_PATHS.values():
+        for path in {kind.path for kind in SERVERS.values() if kind.path}:
             app.router.add_get(path, self._version)
+        app.on_response_prepare.append(self._sign)
         return app
+
+    async def _sign(self, _: web.Request, response: web.StreamResponse) -> None:
+        if self._behaviour.header:
+            response.headers["Server"] = self._behaviour.header
 
     async def _requests(self, _: web.Request) -> web.Response:
         return web.json_response(self._records)
+
+    async def _probing_requests(self, _: web.Request) -> web.Response:
+        return web.json_response(self._probes)
 
     async def _state(self, _: web.Request) -> web.Response:
         return web.json_response({"requests": self._count, "in_flight": self._in_flight})
@@ -79,6 +83,7 @@ class ScriptedServer:
             return web.json_response(error_body(str(error), 400), status=400)
         self._count = 0
         self._records = []
+        self._probes = []
         return web.json_response({})
 
     async def _models(self, request: web.Request) -> web.Response:
@@ -87,7 +92,13 @@ class ScriptedServer:
             return refused
         if self._behaviour.no_model_list:
             return web.json_response(error_body("not found", 404), status=404)
-        owner = _OWNERS.get(self._behaviour.identity, "nobody")
+        if self._behaviour.list_answer or self._behaviour.list_status != 200:
+            return web.Response(
+                text=self._behaviour.list_answer,
+                status=self._behaviour.list_status,
+                content_type="application/json",
+            )
+        owner = self._behaviour.owned_by or SERVERS.get(self._behaviour.identity, _UNKNOWN).owned_by
         data = [
             {"id": name, "object": "model", "created": 1, "owned_by": owner, "max_model_len": 4096}
             for name in self._behaviour.models
@@ -95,10 +106,10 @@ class ScriptedServer:
         return web.json_response({"object": "list", "data": data})
 
     async def _version(self, request: web.Request) -> web.Response:
-        path, key = _VERSION_PATHS.get(self._behaviour.identity, ("", ""))
-        if request.path != path:
+        kind = SERVERS.get(self._behaviour.identity, _UNKNOWN)
+        if request.path != kind.path:
             return web.json_response(error_body("not found", 404), status=404)
-        return web.json_response({key: self._behaviour.version, "model_id": self._behaviour.models[0]})
+        return web.json_response({kind.key: self._behaviour.version, **kind.further})
 
     def _unauthorized(self, request: web.Request) -> web.Response | None:
         given = request.headers.get("Authorization", "")
@@ -109,13 +120,17 @@ class ScriptedServer:
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
         arrived = asyncio.get_running_loop().time()
-        self._count += 1
-        number = self._count
         behaviour = self._behaviour
         body = json.loads(await request.read())
+        probing = prompt_of(body) == PROBING_PROMPT  # a script numbers the requests that are measured
+        self._count += not probing
+        number = 0 if probing else self._count
         record = self._record(request, number, body)
         self._in_flight += 1
         try:
+            if behaviour.redirect and request.path.startswith("/v1/"):
+                headers = {"Location": behaviour.redirect}
+                return web.Response(status=behaviour.redirect_status, headers=headers)
             response = await self._answer(request, body, behaviour, number, arrived)
             record["outcome"] = "answered"
             return response
@@ -132,8 +147,9 @@ class ScriptedServer:
             "body": body,
             "outcome": "broken off",
         }
-        if self._behaviour.record and len(self._records) < _KEPT:
-            self._records.append(record)
+        kept = self._records if number else self._probes
+        if self._behaviour.record and len(kept) < _KEPT:
+            kept.append(record)
         return record
 
     async def _answer(
@@ -188,9 +204,12 @@ async def _stream(
     arrived: float,
     fault: Fault | None,
 ) -> web.StreamResponse:
-    answer = AnswerBytes.of(behaviour, body, number=number, chat=chat)
-    response = web.StreamResponse(headers=_STREAM)
+    response = web.StreamResponse(headers={"Content-Type": behaviour.content_type, "Cache-Control": "no-cache"})
     await response.prepare(request)
+    if behaviour.body:
+        await _send_chunks(response, [part.encode() for part in behaviour.body], behaviour, arrived, b"")
+        return response
+    answer = AnswerBytes.of(behaviour, body, number=number, chat=chat)
     if fault in {Fault.EMPTY, Fault.DONE_ONLY}:
         if fault is Fault.DONE_ONLY:
             await response.write(b"data: [DONE]\n\n")

@@ -117,7 +117,7 @@ class _Events:
 
 def answer_length(behaviour: Behaviour, body: Mapping[str, Any]) -> tuple[int, str]:
     """Return the length of the answer in tokens and its finish reason."""
-    most = int(body.get("max_tokens") or behaviour.tokens)
+    most = int(body.get("max_tokens") or body.get("max_completion_tokens") or behaviour.tokens)
     if body.get("ignore_eos") or most <= behaviour.tokens:
         return most, "length"
     return behaviour.tokens, "stop"
@@ -167,4 +167,9 @@ def refusal_body(behaviour: Behaviour, name: str) -> tuple[int, dict[str, Any]]:
         return 422, {"detail": [found]}
     if behaviour.refusal == "plain":
         return 400, error_body("bad request", 400)
+    if behaviour.refusal.isdigit():
+        return int(behaviour.refusal), error_body(f"unexpected keyword argument '{name}'", int(behaviour.refusal))
+    if name == "max_tokens":
+        message = "Unsupported parameter: 'max_tokens' is not supported with this model."
+        return 400, error_body(f"{message} Use 'max_completion_tokens' instead.", 400)
     return 400, error_body(f"Unrecognized request argument supplied: {name}", 400)

@@ -11,7 +11,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -57,9 +57,7 @@ def _acquire(claim: Path, lock: Path, kind: str) -> None:
 
 
 def _release(claim: Path, lock: Path) -> None:
-    try:
+    with suppress(FileNotFoundError):
         if claim.samefile(lock):  # not if it was renamed: by then the name may be somebody else's lock
             lock.unlink(missing_ok=True)
-    except FileNotFoundError:
-        pass
     claim.unlink(missing_ok=True)

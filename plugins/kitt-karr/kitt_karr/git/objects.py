@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from kitt_core.files import sync_directory
+from kitt_core.files import sync_directory, write_file
 
 if TYPE_CHECKING:
     from dulwich.config import Config
@@ -65,8 +65,8 @@ def object_id(kind: bytes, content: bytes) -> str:
 def person(config: Config, role: str, moment: datetime) -> bytes:
     """Return the text of a commit that says who made it (``AUTHOR`` or ``COMMITTER``) and when.
 
-    The name is the one that git would use, from the environment or its configuration, else KITT's own: a finished
-    run must not be lost because a machine has no git configuration.
+    The name is from the environment or git's configuration, as far as dulwich follows it, else KITT's own: a
+    finished run must not be lost because a machine has no git configuration.
     """
     found = []
     for part, default in _DEFAULTS.items():
@@ -83,13 +83,10 @@ def write_object(objects: Path, kind: bytes, content: bytes) -> str:
     identity = object_id(kind, content)
     directory = objects / identity[:2]
     target = directory / identity[2:]
-    try:
-        os.utime(target)  # a `git gc` that runs now must see that it is in use
+    with suppress(FileNotFoundError):
+        with suppress(PermissionError):  # it is another user's, but it exists, which is enough
+            os.utime(target)  # a `git gc` that runs now must see that it is in use
         return identity
-    except PermissionError:  # it is another user's, but it exists, which is enough
-        return identity
-    except FileNotFoundError:
-        pass
     if not directory.is_dir():
         directory.mkdir(exist_ok=True)
         sync_directory(objects)
@@ -97,18 +94,9 @@ def write_object(objects: Path, kind: bytes, content: bytes) -> str:
     unfinished = directory / f"tmp_obj_{secrets.token_hex(6)}"
     packed = zlib.compress(b"%s %d\0" % (kind, len(content)) + content, _COMPRESSION)
     try:
-        write_file(unfinished, packed, mode=0o444)
+        write_file(unfinished, [packed], mode=0o444)
         unfinished.rename(target)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
     return identity
-
-
-def write_file(path: Path, content: bytes, *, mode: int = 0o666) -> None:
-    """Write a new file and force it to the disk."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-    with open(os.open(path, flags, mode), "wb") as file:  # noqa: PTH123 - Path.open takes no flags
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())

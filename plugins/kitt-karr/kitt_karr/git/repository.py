@@ -157,7 +157,9 @@ class Repository:
             try:
                 number, content = self.repo.object_store.get_raw(identity.encode("ascii"))  # type: ignore[arg-type]  # its NewType of bytes
             except Exception as error:
-                what = "missing" if isinstance(error, KeyError) else "damaged"
+                what = "damaged" if not isinstance(error, KeyError) else "missing"
+                if what == "missing" and self._is_partial:
+                    what = "not in this partial clone: `git fetch --refetch --no-filter` fetches it"
                 raise bad_object(self.path, identity, what) from error
         data = bytes(content)
         # Git compares these when it reads, dulwich does not: half a document must not pass for a whole one.
@@ -241,7 +243,9 @@ class Repository:
                 return Head(name, tip)
         if for_writing:
             text = f"{self.directory} has a detached HEAD: a commit would belong to no branch"
-            raise StoreUnavailableError(text, hint="choose a branch, for example with `git switch main`")
+            change = "symbolic-ref HEAD refs/heads/main" if self.work_tree is None else "switch main"
+            hint = f"choose a branch, for example with `git -C {self.path} {change}`"
+            raise StoreUnavailableError(text, hint=hint)
         return Head(None, tip)
 
     def _refuse_mistaken(self, name: str) -> None:
@@ -277,7 +281,7 @@ class Repository:
             with held(reference, self.own, "branch") as lock:
                 if self.head() != head:
                     return False
-                with lock.open("wb") as file:
+                with lock.open("wb") as file:  # not write_file: the lock exists, or it would not be one
                     file.write(f"{commit_id}\n".encode("ascii"))
                     file.flush()
                     os.fsync(file.fileno())
@@ -295,12 +299,14 @@ class Repository:
 
     def setting(self, section: str, name: str) -> str | None:
         """Return a value of git's configuration, None if it is not set."""
-        with translated(self.path):
-            try:
-                value = self._config.get(tuple(part.encode() for part in section.split(".")), name.encode())
-            except KeyError:
-                return None
-            return os.fsdecode(value)
+        with translated(self.path), suppress(KeyError):
+            return os.fsdecode(self._config.get(tuple(map(str.encode, section.split("."))), name.encode()))
+        return None
+
+    @cached_property
+    def _is_partial(self) -> bool:
+        config = self.repo.get_config()
+        return any(config.get_boolean(section, b"promisor") for section in config.sections())
 
     @cached_property
     def _config(self) -> StackedConfig:

@@ -16,12 +16,13 @@ from attrs import evolve
 from sqlalchemy import PoolProxiedConnection
 
 from kitt_core.errors import KittError, MigrationError
+from kitt_core.files import sync_directory
 from kitt_core.runs import Progress, SchemaState, SchemaStatus
 from kitt_sql.adoption.old_tables import OldTables
 from kitt_sql.database import SqlDatabase
 from kitt_sql.dialect import SQLiteDialect
 from kitt_sql.schema.status import missing
-from kitt_sql.sqlite.engine import BEGIN_WRITE, SQLiteFile, make_engine, translated, writing
+from kitt_sql.sqlite.engine import SQLiteFile, make_engine, translated, writing
 
 __all__ = ["SQLiteDatabase"]
 
@@ -43,7 +44,8 @@ class SQLiteDatabase(SqlDatabase):
     driver: ClassVar[str] = "sqlite3"
 
     def __init__(self, file: SQLiteFile, *, auto_migrate: bool = False) -> None:
-        engine = make_engine(file)
+        self._turns = file.turns()
+        engine = make_engine(file, self._turns)
         super().__init__(engine, writing(engine), SQLiteDialect())
         self._file = file
         self._auto_migrate = auto_migrate
@@ -83,7 +85,7 @@ class SQLiteDatabase(SqlDatabase):
         self.require_schema(for_writing=True)
         with self.translated(), closing(self.engine.raw_connection()) as pooled:
             driver = _driver(pooled)
-            driver.execute(BEGIN_WRITE)
+            self._turns.begin_write(driver)
             try:
                 yield driver
                 driver.commit()
@@ -138,18 +140,19 @@ class SQLiteDatabase(SqlDatabase):
             connection.execute("PRAGMA legacy_alter_table=ON")
             if not dry_run:
                 file.use_wal(connection)
-            connection.execute(BEGIN_WRITE)
+            file.turns().begin_write(connection)
             try:
                 yield connection
                 broken = connection.execute("PRAGMA foreign_key_check").fetchall()
                 if broken:
-                    raise MigrationError(f"{self.location}: the upgrade would break {len(broken)} references")
+                    raise MigrationError(f"{self.location}: references the upgrade would break: {len(broken)}")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
             connection.execute("ROLLBACK" if dry_run else "COMMIT")
-            _empty_log(connection)
+            if connection.total_changes:  # else another process was first, and emptying it holds up its writes
+                _empty_log(connection)
 
     def old_tables(self, connection: sqlite3.Connection) -> OldTables:
         """Return the tables of KITT 1.x."""
@@ -210,9 +213,9 @@ def _write_copy(path: Path, version: int) -> Path:
             sound = target.execute("PRAGMA quick_check").fetchone()[0] == "ok"
         if not sound:
             raise MigrationError(f"{path}: the copy made before the upgrade is damaged; nothing was changed")
-        _write_through(unfinished)
+        _flush(unfinished)
         unfinished.rename(copy)
-        _write_through(path.parent)
+        sync_directory(path.parent)
     except BaseException:
         for suffix in ("", "-wal", "-shm", "-journal"):
             unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
@@ -220,12 +223,10 @@ def _write_copy(path: Path, version: int) -> Path:
     return copy
 
 
-def _write_through(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _flush(path: Path) -> None:
+    # kitt_core.files writes content; here SQLite has written it, and need not have flushed it.
+    with path.open("r+b") as file:  # Windows flushes only what is open for writing
+        os.fsync(file.fileno())
 
 
 def _escaped(name: str) -> str:

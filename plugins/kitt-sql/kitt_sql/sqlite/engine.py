@@ -1,8 +1,8 @@
 """Connections to a SQLite file as KITT needs them, and SQLite's errors as KITT's.
 
 WAL, foreign keys on, a busy time-out, transactions that begin where SQLAlchemy says so: ``BEGIN`` for a read
-(a snapshot), ``BEGIN IMMEDIATE`` for a write, because a read that turns into a write fails at once with
-*locked* whatever the time-out.
+(a snapshot), ``BEGIN IMMEDIATE`` for a write (`kitt_sql.sqlite.turns`), because a read that turns into a write
+fails at once with *locked* whatever the time-out.
 
 An error is one line: the file, the cause and the cure, never the driver's text.
 """
@@ -23,13 +23,13 @@ from attrs import frozen
 from sqlalchemy import Connection, Engine, create_engine, event, exc, pool
 
 from kitt_core.errors import InvalidDocumentError, KittError, StoreUnavailableError
+from kitt_sql.sqlite.turns import Turns, pause
 
-__all__ = ["BEGIN_WRITE", "SQLiteFile", "Synchronous", "make_engine", "translated", "writing"]
+__all__ = ["SQLiteFile", "Synchronous", "make_engine", "translated", "writing"]
 
 Synchronous = Literal["FULL", "NORMAL", "EXTRA", "OFF"]
 
-_BEGIN: Final = "kitt_begin"
-BEGIN_WRITE: Final = "BEGIN IMMEDIATE"
+_WRITES: Final = "kitt_writes"
 _CAUSES: Final = {
     sqlite3.SQLITE_BUSY: ("is locked by another process", "try again, or wait longer with -O busy_timeout=30"),
     sqlite3.SQLITE_LOCKED: ("is locked by another connection", "try again"),
@@ -58,12 +58,14 @@ class SQLiteFile:
         path: The file; it and its directory are created if they are missing.
         synchronous: SQLite's setting: FULL survives a power cut, NORMAL may lose the last saves in one.
         busy_timeout: Seconds to wait for another process's write.
+        patient: Wait for writes as long as others make progress, which begins ``busy_timeout`` again.
         private: Make the file readable only by its owner (and its directory, if that is created).
     """
 
     path: Path
     synchronous: Synchronous = "FULL"
     busy_timeout: float = 5.0
+    patient: bool = False
     private: bool = False
 
     def is_new(self) -> bool:
@@ -133,27 +135,34 @@ class SQLiteFile:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
-                time.sleep(0.01)
+                pause()
+
+    def turns(self) -> Turns:
+        """Return what begins writes; one for all connections of a process."""
+        return Turns(self.busy_timeout, patient=self.patient)
 
 
-def make_engine(file: SQLiteFile) -> Engine:
-    """Return the engine; it connects when it is first used."""
+def make_engine(file: SQLiteFile, turns: Turns) -> Engine:
+    """Return the engine; it connects when it is first used, and ``turns`` begins its writes."""
     engine = create_engine(
         "sqlite://", creator=file.connect, poolclass=pool.QueuePool, pool_size=5, max_overflow=-1
     )
-    event.listen(engine, "begin", _begin)
+
+    @event.listens_for(engine, "begin")
+    def _(connection: Connection) -> None:
+        # On the driver's connection: SQLAlchemy's machinery around a statement costs every read and write 20 µs.
+        driver: Any = connection.connection.driver_connection
+        if connection.get_execution_options().get(_WRITES):
+            turns.begin_write(driver)
+        else:
+            driver.execute("BEGIN")
+
     return engine
 
 
 def writing(engine: Engine) -> Engine:
     """Return the same engine with transactions that begin as writes."""
-    return engine.execution_options(**{_BEGIN: BEGIN_WRITE})
-
-
-def _begin(connection: Connection) -> None:
-    # On the driver's connection: SQLAlchemy's machinery around a statement costs every read and write 20 µs.
-    driver: Any = connection.connection.driver_connection
-    driver.execute(connection.get_execution_options().get(_BEGIN, "BEGIN"))
+    return engine.execution_options(**{_WRITES: True})
 
 
 def _casefold(text: str | None) -> str | None:

@@ -136,13 +136,32 @@ def insert_runs(driver: sqlite3.Connection, records: Sequence[RunRecords], locat
 
 def insert_derived(driver: sqlite3.Connection, records: Sequence[RunRecords], first: int) -> int:
     """Insert the rows below existing runs, number their benchmarks from ``first``, and return the next number."""
-    numbered, measured = _with_benchmark_ids(records, first)
-    _insert(driver, benchmarks, numbered)
-    _insert(driver, metrics, measured)
+    starts = [first]
+    for record in records:
+        starts.append(starts[-1] + len(record.benchmarks))
+    # Streamed: a run may have hundreds of thousands of numbers.
+    _insert(
+        driver,
+        benchmarks,
+        (
+            (start + position, *row)
+            for start, record in zip(starts, records, strict=False)
+            for position, row in enumerate(record.benchmarks)
+        ),
+    )
+    _insert(
+        driver,
+        metrics,
+        (
+            (start + position, name, value)
+            for start, record in zip(starts, records, strict=False)
+            for position, name, value in record.metrics
+        ),
+    )
     _insert(driver, hardware, [row for record in records for row in record.hardware])
     _insert(driver, run_documents, [record.document for record in records if record.document is not None])
     _insert(driver, run_labels, [row for record in records for row in record.labels])
-    return first + len(numbered)
+    return starts[-1]
 
 
 def rewrite_run(driver: sqlite3.Connection, run: StoredRun, rows: RunRows) -> None:
@@ -164,9 +183,8 @@ def rewrite_run(driver: sqlite3.Connection, run: StoredRun, rows: RunRows) -> No
     insert_derived(driver, [record], driver.execute(_NEXT_BENCHMARK).fetchone()[0])
 
 
-def _insert(driver: sqlite3.Connection, table: Table, rows: Sequence[Record]) -> None:
-    if rows:
-        driver.executemany(_insert_statement(table), rows)
+def _insert(driver: sqlite3.Connection, table: Table, rows: Iterable[Record]) -> None:
+    driver.executemany(_insert_statement(table), rows)
 
 
 @cache
@@ -174,14 +192,3 @@ def _insert_statement(table: Table) -> str:
     """Return the INSERT for tuples in the order of `columns_of`, with positional parameters."""
     values = {column.name: None for column in columns_of(table)}
     return str(insert(table).values(values).compile(dialect=_DIALECT))
-
-
-def _with_benchmark_ids(records: Iterable[RunRecords], first: int) -> tuple[list[Record], list[Record]]:
-    """Return the benchmark and metric tuples of several runs, benchmarks numbered from ``first``."""
-    numbered: list[Record] = []
-    measured: list[Record] = []
-    for record in records:
-        base = first + len(numbered)
-        numbered += [(base + position, *row) for position, row in enumerate(record.benchmarks)]
-        measured += [(base + position, name, value) for position, name, value in record.metrics]
-    return numbered, measured
