@@ -106,7 +106,7 @@ def target_option(options: type[Any]) -> Option | None:
 
 
 def not_empty(value: T, what: str, *, cure: str = "leave it out") -> T:
-    """Return ``value`` unless it is empty text, as it is where a script's variable was never set.
+    """Return ``value`` unless it is text without content, as it is where a script's variable was never set.
 
     The one rule for all that users set: an empty value is not the same as none. Taken for none, it would lead to
     another store than the one that was meant; taken for a path, to the current directory.
@@ -119,7 +119,7 @@ def not_empty(value: T, what: str, *, cure: str = "leave it out") -> T:
     Raises:
         ConfigurationError: It is empty.
     """
-    if value == "":
+    if isinstance(value, str) and not value.strip():
         raise ConfigurationError(
             f"{what} is empty, expected a value",
             hint=f"give it a value, or {cure}; is a shell variable not set?",

@@ -1,4 +1,4 @@
-"""The rule for values that are empty, mostly because a shell variable is not set: they are refused, by name.
+"""The rule for values that are empty or white space, mostly because a shell variable is not set: they are refused.
 
 It holds for every option and argument of every command, those of plugins too. The configuration has the same rule
 for environment variables and files (`kitt_core.options.not_empty`).
@@ -26,7 +26,7 @@ def refuse_empty_values(command: click.Command, arguments: Sequence[str], obj: o
         UsageError: The command line can't be parsed.
     """
     # Commands are parsed a second time only if there is reason to: click converts before anyone sees the values.
-    if any(text == "" or text.endswith("=") for text in arguments):
+    if any(not text.strip() or text.endswith("=") for text in arguments):
         _check(command, list(arguments), click.Context(command, info_name="kitt", obj=obj))
 
 
@@ -34,10 +34,11 @@ def _check(command: click.Command, arguments: list[str], ctx: click.Context) -> 
     values, rest, _ = command.make_parser(ctx).parse_args(arguments)
     for parameter in command.get_params(ctx):
         given = values.get(parameter.name or "")
-        if "" in (given if isinstance(given, list | tuple) else [given]):
-            from kitt_core.options import not_empty
+        for value in given if isinstance(given, list | tuple) else [given]:
+            if isinstance(value, str) and not value.strip():
+                from kitt_core.options import not_empty
 
-            not_empty("", _name(parameter))
+                not_empty(value, _name(parameter))
     if isinstance(command, click.Group) and rest and rest[0]:
         name, called, arguments = command.resolve_command(ctx, rest)
         if called is not None:

@@ -90,7 +90,7 @@ def test_a_file_that_is_not_a_tokenizer_is_one_line(ask: Ask, tmp_path: Path, co
 
 
 def test_a_directory_is_not_a_tokenizer(ask: Ask, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="Is a directory"):
+    with pytest.raises(ConfigurationError, match="not a regular file"):
         ask(tokenizer=str(tmp_path))
 
 
