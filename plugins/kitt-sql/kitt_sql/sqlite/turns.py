@@ -54,7 +54,7 @@ class Turns:
                 connection.execute(BEGIN_WRITE)
                 return deadline is not None
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
                     raise
                 now = time.monotonic()
                 if deadline is None or now >= deadline:

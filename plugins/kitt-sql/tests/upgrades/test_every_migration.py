@@ -136,7 +136,7 @@ def test_a_parent_that_is_rebuilt_keeps_its_children(
     path: Path, make_own: Callable[[int], Contents], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A migration may rebuild `runs`, to which half of the tables refer, as docs/migrations.md shows it."""
-    before = make_own(len(MIGRATIONS))
+    before = make_own(len(MIGRATIONS) - 1)
     rebuild = (
         "CREATE TABLE new_runs AS SELECT * FROM runs",
         "DROP TABLE runs",
