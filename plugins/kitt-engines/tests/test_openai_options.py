@@ -93,7 +93,8 @@ def test_the_key_is_a_secret_from_the_environment() -> None:
     assert (options["api_key"].env, options["api_key"].secret) == ("OPENAI_API_KEY", True)
     assert [option.name for option in options.values() if not option.help] == []
     assert built(api_key=" sk-1 \n").api_key == "sk-1"
-    assert built(api_key=" ").api_key is None
+    with pytest.raises(ConfigurationError, match="api_key of engine openai is empty"):
+        built(api_key=" ")
     assert "sk-1" not in repr(built(api_key="sk-1"))
 
 

@@ -520,5 +520,5 @@ def test_a_setting_that_libpq_does_not_know_is_not_a_network_error(setting: str,
 
 
 def test_a_blank_dsn_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="dsn is blank, expected a URI"):
+    with pytest.raises(ConfigurationError, match="option dsn of backend postgres is empty, expected a value"):
         open_store("postgres", dsn=" \t")
