@@ -6,14 +6,22 @@ import errno
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from kitt_core.errors import ConfigurationError
 
-__all__ = ["check_output", "check_writable", "is_part_of", "obstacle", "replaced_file", "sync_directory"]
+__all__ = [
+    "check_output",
+    "check_writable",
+    "is_part_of",
+    "obstacle",
+    "replaced_file",
+    "sync_directory",
+    "write_file",
+]
 
 _HINT: Final = "name another file after -o"
 _LONGEST_SHOWN: Final = 200
@@ -32,6 +40,25 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_file(path: Path, content: Iterable[bytes], *, mode: int = 0o666) -> None:
+    """Write a new file and flush it to the disk; its name is on the disk after `sync_directory` of its directory.
+
+    Args:
+        path: The file.
+        content: Its content, in parts. If one can't be had, the parts before it stay in the file.
+        mode: Its permissions, from which the process's mask is removed.
+
+    Raises:
+        FileExistsError: There is such a file; it is not changed.
+        OSError: The file can't be written.
+    """
+    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+        for part in content:
+            file.write(part)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def check_output(target: Path, store: Sequence[Path], *, hint: str = _HINT) -> None:

@@ -295,7 +295,8 @@ def read_header(block: bytes, expected: str) -> Member | None:
 
 
 def _with_large_size(block: bytes, size: int) -> bytes:
-    # Octal digits end at 8 GiB. Every current tar reads GNU's base 256, which needs no second header.
+    # Octal digits end at 8 GiB. Every current tar reads GNU's base 256, which needs no second header. Not with
+    # tarfile.GNU_FORMAT: that writes a second header for paths of more than 100 characters.
     changed = bytearray(block)
     changed[_SIZE] = b"\x80" + size.to_bytes(11)
     changed[_CHECKSUM] = b" " * 8

@@ -185,7 +185,7 @@ class ArchiveReader:
         counted = (self._runs, self._files, self._document_bytes, self._file_bytes)
         noted = self.manifest
         if (noted.runs, noted.attachments, noted.document_bytes, noted.attachment_bytes) != counted:
-            raise InvalidArchiveError(f"the counts in {records.MANIFEST} are wrong ({self._runs} runs were read)")
+            raise InvalidArchiveError(f"the counts in {records.MANIFEST} are wrong (runs read: {self._runs})")
         if noted.sums != expected:
             raise InvalidArchiveError(f"{records.MANIFEST} does not have the SHA-256 of {records.SUMS}")
         self._check_end()

@@ -7,13 +7,13 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from kitt_core.errors import RunExistsError, StoreUnavailableError
-from kitt_core.files import sync_directory
+from kitt_core.files import sync_directory, write_file
 from kitt_core.rundir.content import DOCUMENT, OUTPUTS, OWN_FILES, path_of, render_files
 from kitt_core.rundir.names import INTERNAL_PREFIX, alternative_name
 from kitt_core.rundir.reading import FoundRun, holds_runs_below, ids_by_digest, locate
@@ -199,22 +199,14 @@ def _staged(root: Path, runs: Sequence[CheckedRun]) -> Iterator[list[tuple[Check
 def _build(directory: Path, run: CheckedRun) -> None:
     directory.mkdir()
     for name, content in render_files(run).items():
-        _write_file(directory / name, [content])
+        write_file(directory / name, [content])
     if run.attachments:
         outputs = directory / OUTPUTS
         outputs.mkdir()
         for attachment in run.attachments:
-            _write_file(outputs / attachment.name, _chunks(attachment))
+            write_file(outputs / attachment.name, _chunks(attachment))
         sync_directory(outputs)
     sync_directory(directory)
-
-
-def _write_file(path: Path, chunks: Iterable[bytes]) -> None:
-    with path.open("xb") as file:
-        for chunk in chunks:
-            file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _chunks(attachment: Attachment) -> Iterator[bytes]:

@@ -69,11 +69,8 @@ def pytest_fixture_setup(
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Report the failure of a provisional test as expected until it is binding."""
-    del call
     report = yield
     marker = item.get_closest_marker(_PROVISIONAL)
     if marker is not None and report.when == "call" and report.failed:

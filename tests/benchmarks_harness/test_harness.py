@@ -197,7 +197,14 @@ def test_the_computing_of_commands_counts(tmp_path: Path) -> None:
     assert cpu_clock() > before
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+# One case of each kind; the others fill the same stores in the same ways.
+_SHORT = {"save", "list", "aggregate", "storage-list", "karr-save", "postgres-save"}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=() if case.name in _SHORT else pytest.mark.long, id=case.name) for case in CASES],
+)
 def test_every_case_runs(case: Case, bench: Bench) -> None:
     sides = case.sides(bench)
     measured = timed_round(Sides(sides.measured, sides.floor, calls=1), 0)

@@ -152,7 +152,7 @@ def test_no_color_takes_the_colours_out(terminal: Terminal, monkeypatch: pytest.
     with redirect_stdout(terminal):
         write_rows(COLUMNS, [ROW])
     codes = set(re.findall(r"\x1b\[([0-9;]*)m", terminal.text()))
-    assert codes == {"0", "1"}  # bold is no colour
+    assert codes == {"0", "1"}  # bold is not a colour
 
 
 def test_a_dumb_terminal_gets_no_escapes(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -436,6 +436,7 @@ def test_an_interruption_stores_what_was_measured_and_is_exit_130(
     assert plugin.store.count() == 1
 
 
+@pytest.mark.long  # .ci/run does the same with its second command, and compares the same bytes
 def test_no_option_runs_on_a_fresh_machine(home: Path) -> None:
     pytest.importorskip("kitt_engines")
     pytest.importorskip("kitt_sqlite")

@@ -18,6 +18,8 @@ from .pages import PAGES, ROOT, blocks, rows, sections, spans
 
 WHOLE = {f"kitt_core{name}" for name in ("", ".errors", ".plugins", ".rundir", ".runs", ".storage", ".testing")}
 """Packages and modules that hold nothing but public names."""
+LIBRARY = "kitt_sql"
+"""What bundled plugins build on: not public, but what a module does not list in ``__all__`` is its own."""
 PLUGINS = sorted(path for path in (ROOT / "plugins").glob("kitt-*/kitt_*") if path.is_dir())
 
 
@@ -53,14 +55,30 @@ def test_what_the_pages_import_is_public() -> None:
 def test_bundled_plugins_use_what_is_public_and_nothing_else(package: Path) -> None:
     public = public_names()
     for path in sorted(package.rglob("*.py")):
-        for module, name in _taken_from_the_core(path):
+        for module, name in _taken_from("kitt_core", path):
             is_public = name in public.get(module, ()) or f"{module}.{name}" in public
             assert is_public, f"{path} takes {name} from {module}"
 
 
-def _taken_from_the_core(path: Path) -> Iterator[tuple[str, str]]:
+@pytest.mark.parametrize("package", [path for path in PLUGINS if path.name != LIBRARY], ids=lambda path: path.name)
+def test_bundled_plugins_use_nothing_of_the_library_that_it_keeps_to_itself(package: Path) -> None:
+    for path in sorted(package.rglob("*.py")):
+        for module, name in _taken_from(LIBRARY, path):
+            assert not any(part.startswith("_") for part in (*module.split("."), name)), f"{path}: {name}"
+            assert name in importlib.import_module(module).__all__, f"{path} takes {name} from {module}"
+
+
+def test_the_library_is_used() -> None:
+    used = {package.name for package in PLUGINS for path in package.rglob("*.py") if [*_taken_from(LIBRARY, path)]}
+    assert used >= {"kitt_sqlite", "kitt_postgres", "kitt_karr"}
+
+
+def _taken_from(package: str, path: Path) -> Iterator[tuple[str, str]]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "kitt_core":
+        if isinstance(node, ast.Import):
+            whole = [alias.name for alias in node.names if alias.name.split(".")[0] == package]
+            assert whole == [], f"{path} imports {whole}: import the names that it uses"
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == package:
             yield from ((str(node.module), alias.name) for alias in node.names)
 
 

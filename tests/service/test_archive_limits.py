@@ -37,7 +37,7 @@ def test_a_dense_document_is_refused_unparsed_and_the_hint_lets_it_in(
 ) -> None:
     with MemoryStore() as source:
         source.save_result(MINIMAL, run_id="small")
-        source.save_result(document(unit, 600_000), run_id="dense")
+        source.save_result(document(unit, 300_000), run_id="dense")
         stream = archive_of(source)
     with MemoryStore() as target:
         with monkeypatch.context() as patch:

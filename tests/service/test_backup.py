@@ -349,7 +349,7 @@ def noise(size: int, seed: int) -> Iterator[bytes]:
         yield random_.randbytes(1 << 20)
 
 
-@pytest.mark.parametrize(("documents", "file_mib"), [(30, 80), pytest.param(1000, 1024, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("documents", "file_mib"), [(15, 40), pytest.param(1000, 1024, marks=pytest.mark.long)])
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
 def test_memory_does_not_grow_with_what_is_backed_up_and_restored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, documents: int, file_mib: int

@@ -201,7 +201,7 @@ class JSONResultStore(ResultStore):
         """Return the version of the tree's format and the size of its files in bytes."""
         size = sum(_sizes(self._root))
         without = sum(not (run.directory / IDENTITY).exists() for run in find_runs(self._root))
-        notes = (f"{without} runs without {IDENTITY}, from an older KITT or another tool",) if without else ()
+        notes = (f"runs without {IDENTITY}, from an older KITT or another tool: {without}",) if without else ()
         return SchemaStatus(version=1, newest=1, notes=notes, size_bytes=size)
 
     def close(self) -> None:

@@ -334,7 +334,7 @@ def test_the_status_counts_bytes_and_older_runs(store: JSONResultStore) -> None:
     assert store.schema_status().notes == ()
     put(store, "old/e/2025-06-01_120000")
     status = store.schema_status()
-    assert status.notes == ("1 runs without run.json, from an older KITT or another tool",)
+    assert status.notes == ("runs without run.json, from an older KITT or another tool: 1",)
     assert status.size_bytes is not None
     assert status.size_bytes > len(OLD)
 

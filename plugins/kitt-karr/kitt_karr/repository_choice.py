@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from kitt_core.errors import ConfigurationError, StoreUnavailableError
-from kitt_core.files import sync_directory
+from kitt_core.files import sync_directory, write_file
 from kitt_core.rundir import INTERNAL_PREFIX, LOCK_NAME, exclusive, safe_name
-from kitt_karr.git.objects import write_file
 from kitt_karr.git.repository import Repository, translated
 from kitt_karr.layout import FINGERPRINT, recognises
 
@@ -64,8 +63,8 @@ def _build(path: Path, *, work_tree: bool) -> None:
     try:
         for directory in ("objects/info", "objects/pack", "refs/heads", "refs/tags"):
             (unfinished / directory).mkdir(parents=True)
-        write_file(unfinished / "config", _CONFIG.format(str(not work_tree).lower()).encode())
-        write_file(unfinished / "HEAD", b"ref: refs/heads/main\n")
+        write_file(unfinished / "config", [_CONFIG.format(str(not work_tree).lower()).encode()])
+        write_file(unfinished / "HEAD", [b"ref: refs/heads/main\n"])
         if work_tree:
             for log in ("logs/HEAD", "logs/refs/heads/main"):  # for `git reflog`
                 (unfinished / log).parent.mkdir(parents=True, exist_ok=True)

@@ -58,7 +58,7 @@ def _index_problem(repository: Repository, index: RunIndex) -> str | None:
     known = {(found.run.place, found.run.tree) for found in places}
     there = {(place, run.tree) for place, run in changed_runs(repository, None, tree) if run is not None}
     if known != there:
-        return f"it lacks {len(there - known)} runs of the commit, and has {len(known - there)} that are not in it"
+        return f"runs of the commit that it lacks: {len(there - known)}, that are not in it: {len(known - there)}"
     listed, readable = index.count(), len({found.identity.id for found in places if found.readable})
     return None if listed == readable else f"it lists {listed} of {readable} runs"
 

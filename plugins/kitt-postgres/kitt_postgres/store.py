@@ -147,7 +147,7 @@ class PostgresResultStore(SqlResultStore):
         missing, broken = self.database.read(read)
         for key, number in broken:
             child, parent = key.parent.table.name, key.column.table.name
-            yield Finding(None, Severity.DAMAGE, f"{number} rows of {child} refer to missing rows of {parent}")
+            yield Finding(None, Severity.DAMAGE, f"rows of {child} that refer to missing {parent}: {number}")
         for run_id in missing:
             yield Finding(run_id, Severity.DAMAGE, "its document is missing")
 

@@ -32,9 +32,9 @@ class TestPostgres(StoreContract):
         self.database = database
         with PostgresResultStore(PostgresOptions(database.dsn, **database.options)) as store:
             yield store
-            # Creating the tables takes ten times as long as emptying them.
+            # Creating the tables takes a hundred times as long, TRUNCATE five times.
             with store.database.raw_writing() as driver:
-                driver.execute("TRUNCATE runs, quick_tests CASCADE")
+                driver.execute("DELETE FROM quick_tests; DELETE FROM runs")
 
     def reopen(self, store: ResultStore) -> ResultStore:
         return PostgresResultStore(PostgresOptions(self.database.dsn, **self.database.options))

@@ -109,7 +109,7 @@ def _fail_everywhere(
     return fail_at
 
 
-EVERY = pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.long)])
+EVERY = pytest.mark.parametrize("step", [41, pytest.param(1, marks=pytest.mark.long)])
 
 
 @EVERY
@@ -126,7 +126,7 @@ def test_from_an_empty_database(
 
 
 @EVERY
-@pytest.mark.parametrize(("version", "tables_until"), [(3, 1), (10, None)])
+@pytest.mark.parametrize(("version", "tables_until"), [pytest.param(3, 1, marks=pytest.mark.long), (10, None)])
 def test_from_an_old_database_with_data(
     database: Database,
     connection: psycopg.Connection[tuple[Any, ...]],

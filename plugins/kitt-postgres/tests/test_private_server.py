@@ -73,6 +73,7 @@ time.sleep(60)
     assert not Path(base).exists()
 
 
+@pytest.mark.long
 def test_a_server_ends_with_a_test_process_that_forgets_it() -> None:
     program = """
 from kitt_postgres.testing import FAST, PrivateServer
@@ -85,6 +86,7 @@ print(server.pid, flush=True)
     assert _gone(int(done.stdout))
 
 
+@pytest.mark.long
 def test_a_given_directory_is_kept() -> None:
     directory = binaries_module.temporary_directory(binaries_module.server_account())
     try:
@@ -115,6 +117,7 @@ def test_a_missing_wheel_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
         installed_servers.__wrapped__()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has places that its server's account cannot reach")
 def test_programs_in_roots_home_are_copied(tmp_path: Path) -> None:
     newest = installed_servers()[-1]

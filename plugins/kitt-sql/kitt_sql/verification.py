@@ -27,7 +27,7 @@ def differences(run: StoredRun, stored: RunRows, derived: RunRows) -> Iterator[s
         if found != value:
             yield f"runs.{name} is {found!r}, its document gives {value!r}"
     if len(stored.benchmarks) != len(derived.benchmarks):
-        yield f"{len(stored.benchmarks)} rows in benchmarks, its document gives {len(derived.benchmarks)}"
+        yield f"rows in benchmarks: {len(stored.benchmarks)}, its document gives {len(derived.benchmarks)}"
     elif stored.benchmarks != derived.benchmarks:
         pairs = zip(stored.benchmarks, derived.benchmarks, strict=True)
         position, entry = next((i, ours) for i, (theirs, ours) in enumerate(pairs) if theirs != ours)

@@ -36,8 +36,8 @@ def test_status_says_what_the_database_is_and_what_is_odd_about_it(kitt: Kitt, o
     assert values["pending"][0] == "kitt-0004-agent-token-hash"
     assert values["notes"] == [
         "written by KITT 1.x: `kitt storage migrate` adopts it and brings it to version 12",
-        "schema_version has 1 rows too many",
-        "2 agents have their token in plain text; the upgrade keeps only its hash",
+        "surplus rows in schema_version: 1",
+        "agents with their token in plain text, of which the upgrade keeps only the hash: 2",
     ]
 
 

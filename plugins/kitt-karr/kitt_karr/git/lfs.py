@@ -74,7 +74,7 @@ class LargeFiles:
         unfinished = temporary / f"kitt-{secrets.token_hex(8)}"
         digest, size = hashlib.sha256(), 0
         try:
-            with unfinished.open("xb") as file:
+            with unfinished.open("xb") as file:  # not write_file: the digest and the size are taken on the way
                 block = first
                 while block:
                     file.write(block)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from kitt_core.files import sync_directory
+from kitt_core.files import sync_directory, write_file
 
 if TYPE_CHECKING:
     from dulwich.config import Config
@@ -97,18 +97,9 @@ def write_object(objects: Path, kind: bytes, content: bytes) -> str:
     unfinished = directory / f"tmp_obj_{secrets.token_hex(6)}"
     packed = zlib.compress(b"%s %d\0" % (kind, len(content)) + content, _COMPRESSION)
     try:
-        write_file(unfinished, packed, mode=0o444)
+        write_file(unfinished, [packed], mode=0o444)
         unfinished.rename(target)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
     return identity
-
-
-def write_file(path: Path, content: bytes, *, mode: int = 0o666) -> None:
-    """Write a new file and force it to the disk."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-    with open(os.open(path, flags, mode), "wb") as file:  # noqa: PTH123 - Path.open takes no flags
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())

@@ -277,7 +277,7 @@ class Repository:
             with held(reference, self.own, "branch") as lock:
                 if self.head() != head:
                     return False
-                with lock.open("wb") as file:
+                with lock.open("wb") as file:  # not write_file: the lock exists, or it would not be one
                     file.write(f"{commit_id}\n".encode("ascii"))
                     file.flush()
                     os.fsync(file.fileno())

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from kitt_core.errors import StoreUnavailableError
-from kitt_core.files import sync_directory
+from kitt_core.files import sync_directory, write_file
 from kitt_karr.git.lfs import LargeFiles, Pointer
 from kitt_karr.git.locks import held
-from kitt_karr.git.objects import BLOB, object_id, write_file
+from kitt_karr.git.objects import BLOB, object_id
 from kitt_karr.git.repository import Repository
 from kitt_karr.git.trees import Entry, Place
 
@@ -110,7 +110,7 @@ class WorkTree:
         if pointer is not None and self._filtered and self._large_files.holds(pointer):
             shutil.copyfile(self._large_files.path(pointer), path)
         else:
-            write_file(path, content)
+            write_file(path, [content])
         return path.lstat()
 
     def _is_unchanged(self, path: Path, entry: Entry) -> bool:
@@ -175,7 +175,7 @@ class WorkTree:
         # Not through git's lock, which stays held: the index may have to be restored before anybody else's turn.
         new = self._repository.own / "index.new"
         new.unlink(missing_ok=True)
-        write_file(new, content)
+        write_file(new, [content])
         new.replace(self._index)
 
 

@@ -74,7 +74,7 @@ def oddities(legacy: Legacy, read: Read) -> Iterator[str]:
     if legacy.has("agents", "token"):
         (tokens,) = read("SELECT count(*) FROM agents WHERE token <> ''")[0]
         if tokens:
-            yield f"{tokens} agents have their token in plain text; the upgrade keeps only its hash"
+            yield f"agents with their token in plain text, of which the upgrade keeps only the hash: {tokens}"
 
 
 def _of_versions(legacy: Legacy) -> Iterator[str]:
@@ -87,7 +87,7 @@ def _of_versions(legacy: Legacy) -> Iterator[str]:
     found = set(numbers)
     doubles = len(numbers) - len(found)
     if doubles:
-        yield f"schema_version has {doubles} rows too many"
+        yield f"surplus rows in schema_version: {doubles}"
     missing = sorted(set(range(1, max(found) + 1)) - found)
     if missing and len(numbers) > 1:
         yield f"schema_version lacks {', '.join(map(str, missing))}"

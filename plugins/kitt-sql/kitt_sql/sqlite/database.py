@@ -16,6 +16,7 @@ from attrs import evolve
 from sqlalchemy import PoolProxiedConnection
 
 from kitt_core.errors import KittError, MigrationError
+from kitt_core.files import sync_directory
 from kitt_core.runs import Progress, SchemaState, SchemaStatus
 from kitt_sql.adoption.old_tables import OldTables
 from kitt_sql.database import SqlDatabase
@@ -144,7 +145,7 @@ class SQLiteDatabase(SqlDatabase):
                 yield connection
                 broken = connection.execute("PRAGMA foreign_key_check").fetchall()
                 if broken:
-                    raise MigrationError(f"{self.location}: the upgrade would break {len(broken)} references")
+                    raise MigrationError(f"{self.location}: references the upgrade would break: {len(broken)}")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -212,9 +213,9 @@ def _write_copy(path: Path, version: int) -> Path:
             sound = target.execute("PRAGMA quick_check").fetchone()[0] == "ok"
         if not sound:
             raise MigrationError(f"{path}: the copy made before the upgrade is damaged; nothing was changed")
-        _write_through(unfinished)
+        _flush(unfinished)
         unfinished.rename(copy)
-        _write_through(path.parent)
+        sync_directory(path.parent)
     except BaseException:
         for suffix in ("", "-wal", "-shm", "-journal"):
             unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
@@ -222,12 +223,10 @@ def _write_copy(path: Path, version: int) -> Path:
     return copy
 
 
-def _write_through(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _flush(path: Path) -> None:
+    # kitt_core.files writes content; here SQLite has written it, and need not have flushed it.
+    with path.open("r+b") as file:  # Windows flushes only what is open for writing
+        os.fsync(file.fileno())
 
 
 def _escaped(name: str) -> str:

@@ -18,10 +18,18 @@ from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
 from kitt_sql.testing import TOKEN, legacy_runs
 
 VERSIONS = range(1, LAST_VERSION + 1)
+_EVERY = pytest.mark.parametrize("version", VERSIONS, indirect=True)
+# The first, one in the middle and the last; the others in the long run.
+_SOME = pytest.mark.parametrize(
+    "version",
+    [n if n in {1, 6, LAST_VERSION} else pytest.param(n, marks=pytest.mark.long) for n in VERSIONS],
+    indirect=True,
+)
 
 
-@pytest.fixture(params=VERSIONS)
+@pytest.fixture
 def version(request: pytest.FixtureRequest, make_old: Callable[[int], None]) -> int:
+    """The version of the old database, which is made; `_EVERY` or `_SOME` gives it."""
     make_old(request.param)
     number: int = request.param
     return number
@@ -32,6 +40,7 @@ def _rows(path: Path, statement: str) -> list[Any]:
         return connection.execute(statement).fetchall()
 
 
+@_SOME
 def test_an_old_database_is_recognised_and_refused_until_it_is_migrated(path: Path, version: int) -> None:
     before = path.read_bytes()
     with SQLiteDatabase(SQLiteFile(path)) as database:
@@ -39,13 +48,14 @@ def test_an_old_database_is_recognised_and_refused_until_it_is_migrated(path: Pa
         assert (status.state, status.version) == (SchemaState.OLD, version)
         assert status.pending == MIGRATIONS[version:]
         assert status.notes[0].startswith("written by KITT 1.x: `kitt storage migrate` adopts it")
-        tokens = ["2 agents have their token in plain text; the upgrade keeps only its hash"]
+        tokens = ["agents with their token in plain text, of which the upgrade keeps only the hash: 2"]
         assert list(status.notes[1:]) == (tokens if version in {2, 3} else [])
         assert database.migrate(dry_run=True) == list(MIGRATIONS[version:])
         assert database.schema_status().version == version
     assert path.read_bytes() == before
 
 
+@_EVERY
 def test_it_becomes_like_a_new_database(path: Path, version: int, new_schema: Any, schema_of: Any) -> None:
     with SQLiteDatabase(SQLiteFile(path)) as database:
         assert database.migrate() == list(MIGRATIONS[version:])
@@ -61,6 +71,7 @@ def test_it_becomes_like_a_new_database(path: Path, version: int, new_schema: An
     assert _rows(path, "PRAGMA foreign_key_check") == []
 
 
+@_SOME
 def test_every_run_is_kept_with_its_bytes_and_new_rows(path: Path, version: int) -> None:
     with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         store.migrate()
@@ -81,6 +92,7 @@ def test_every_run_is_kept_with_its_bytes_and_new_rows(path: Path, version: int)
     assert _rows(path, "SELECT min(id) FROM benchmarks") == [(12,)]
 
 
+@_SOME
 def test_pages_by_the_time_of_saving_hold_every_run_once(path: Path, version: int) -> None:
     with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store:
         store.migrate()
@@ -97,6 +109,7 @@ def test_pages_by_the_time_of_saving_hold_every_run_once(path: Path, version: in
             assert len({run_id for _, run_id in pages}) == store.count() == 8
 
 
+@_EVERY
 def test_operations_keep_their_rows(path: Path, version: int) -> None:
     tables = [table.name for table in TABLES.values() if 2 <= table.since <= version]
     before = {table: _rows(path, f"SELECT count(*) FROM {table}") for table in tables}
@@ -123,6 +136,7 @@ def test_operations_keep_their_rows(path: Path, version: int) -> None:
     assert cleanup == [("false" if version >= 8 else "true",), ("true",)]
 
 
+@_SOME
 def test_no_byte_of_a_token_is_left(path: Path, version: int) -> None:
     if version < 2:
         return  # there were no agents yet

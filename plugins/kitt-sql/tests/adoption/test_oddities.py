@@ -22,7 +22,7 @@ ODDITIES: Final = {
     "duplicate version rows": (
         10,
         "INSERT INTO schema_version (version) VALUES (2), (3), (2), (3)",
-        "schema_version has 4 rows too many",
+        "surplus rows in schema_version: 4",
     ),
     "missing version rows": (
         10,

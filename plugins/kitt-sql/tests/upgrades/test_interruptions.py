@@ -114,10 +114,15 @@ def test_kills_at_any_moment_leave_the_old_or_the_new_database(
         assert [f for f in store.verify() if f.severity is Severity.DAMAGE] == []
 
 
-def test_a_full_disk_leaves_the_old_database(large: Path, tmp_path: Path, spawn: Spawn) -> None:
+@pytest.mark.parametrize(
+    "room", [(1.1, 8.0), pytest.param((0.5, 0.9, 1.0, 1.1, 1.5, 8.0), marks=pytest.mark.long)], ids=["two", "six"]
+)
+def test_a_full_disk_leaves_the_old_database(
+    large: Path, tmp_path: Path, spawn: Spawn, room: tuple[float, ...]
+) -> None:
     size = large.stat().st_size
     outcomes = []
-    for limit in (size // 2, size - 4096, size, size + 100_000, size * 3 // 2, size * 8):
+    for limit in (int(size * times) for times in room):
         process = _started(spawn, large, str(limit))
         said, _ = process.communicate(timeout=180)
         outcomes.append(process.returncode)
