@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -151,12 +151,22 @@ def comma_separated(ctx: click.Context, parameter: click.Parameter, texts: Seque
 
     A name in double quotes may contain commas; a double quote in it is doubled.
     """
-    parts = [part for text in texts for part in _PART.finditer(text)]
+    parts = [part for text in texts for part in _parts(text)]
+    if any(part["bare"] == "" for part in parts):  # an unset shell variable
+        raise click.BadParameter(
+            "one of the names is empty, expected names with commas between them", ctx, parameter
+        )
     names = (part["bare"] if part["quoted"] is None else part["quoted"].replace('""', '"') for part in parts)
-    found = list(dict.fromkeys(name for name, part in zip(names, parts, strict=True) if name or part["quoted"]))
-    if texts and not found:
-        raise click.BadParameter("no name is given", ctx, parameter)
-    return found
+    return list(dict.fromkeys(names))
+
+
+def _parts(text: str) -> Iterator[re.Match[str]]:
+    position = 0
+    while part := _PART.match(text, position):
+        yield part
+        position = part.end()
+        if position == len(text) and not part[0].endswith(","):
+            return
 
 
 def run_limit(ctx: click.Context, parameter: click.Parameter, text: str) -> int | None:

@@ -46,10 +46,10 @@ _LARGEST: Final = 2**31 - 1
 _DERIVED: Final = ("passed", "total_benchmarks", "passed_count", "failed_count")
 _FINGERPRINT_IDS: Final = ("machine", "software")
 _NUMBERS: Final = frozenset({int, float, Decimal})
-_FREE_PREFIXES: Final = 1 << 20
 _PREFIX_OF_A_NUMBER: Final = 32
-"""The bytes that nesting may put before the names of a document's metrics: so many, and for each number so many
-on the average. ``by_concurrency.16.ttft_ms.`` has 27."""
+"""The bytes that nesting may put before the name of each metric; ``by_concurrency.16.ttft_ms.`` has 27."""
+_MOST_LONG_PREFIXES: Final = 1 << 20
+"""The bytes beyond these, in all names of a document together."""
 _MOST_PROBLEMS: Final = 100
 _SHOWN_NAME: Final = 60
 
@@ -114,8 +114,7 @@ class _Reader:
         self.numbers = 0
         self._problems: list[str] = []
         self._more_problems = 0
-        self._prefixes = 0
-        self._most_prefixes = _FREE_PREFIXES
+        self._long_prefixes = 0
 
     def misfit(self, path: str, value: object, wanted: str) -> None:
         self.refuse(f"{path} is {shown(value)}, expected {wanted}")
@@ -168,22 +167,21 @@ class _Reader:
             path: Where the entry is.
             before: How many numbers the entry has so far.
         """
-        if not prefix and self.numbers + before + len(metrics) <= MAX_NUMBERS:
+        beyond = len(prefix) * (1 if prefix.isascii() else 4) - _PREFIX_OF_A_NUMBER
+        if beyond <= 0 and self.numbers + before + len(metrics) <= MAX_NUMBERS:
             return True
         count = sum(map(_NUMBERS.__contains__, map(type, metrics.values())))
         if self.numbers + before + count > MAX_NUMBERS:
             self.refuse(f"{path}.metrics: all entries together have more than {MAX_NUMBERS} numbers")
             return False
-        size = len(prefix) * count * (1 if prefix.isascii() else 4)
-        most = self._most_prefixes + _PREFIX_OF_A_NUMBER * count
-        if self._prefixes + size > most:
+        size = max(0, beyond) * count
+        if self._long_prefixes + size > _MOST_LONG_PREFIXES:
             self.refuse(
                 f"{_place(path, prefix)}: nesting makes the metrics' names longer than the document allows,"
                 " expected shorter names around so many numbers"
             )
             return False
-        self._prefixes += size
-        self._most_prefixes = most
+        self._long_prefixes += size
         return True
 
     def required_text(self, parent: Mapping[str, Any], name: str, path: str) -> str | None:
@@ -296,7 +294,8 @@ def _metrics(entry: Mapping[str, Any], path: str, reader: _Reader) -> tuple[Metr
 def _collect_numbers(
     metrics: Mapping[str, Any], prefix: str, path: str, reader: _Reader, numbers: list[MetricRow]
 ) -> None:
-    if len(max(metrics, key=len, default="")) + len(prefix) > MAX_TEXT:
+    # The sum is the cheaper question, and mostly answers it.
+    if sum(map(len, metrics), len(prefix)) > MAX_TEXT and len(max(metrics, key=len)) + len(prefix) > MAX_TEXT:
         metrics = _with_short_names(metrics, prefix, path, reader)
     if not reader.takes_numbers(metrics, prefix, path, len(numbers)):
         metrics = {name: value for name, value in metrics.items() if type(value) is dict}

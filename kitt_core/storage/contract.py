@@ -32,13 +32,7 @@ from kitt_core.runs.model import (
     SchemaStatus,
     StoredRun,
 )
-from kitt_core.runs.query import (
-    Filters,
-    Order,
-    RunFilter,
-    check_page,
-    sought_id,
-)
+from kitt_core.runs.query import Filters, Order, RunFilter, check_page, sought_id
 from kitt_core.storage import fallbacks, verification
 
 __all__ = ["Capability", "ResultStore"]

@@ -18,14 +18,7 @@ from kitt_core.errors import InvalidDocumentError
 from kitt_core.runs import codec
 from kitt_core.runs.grouping import PERIODS, Aggregation, grouped_label
 from kitt_core.runs.model import BenchmarkRow, Page, RunRows, RunSummary, StoredRun
-from kitt_core.runs.query import (
-    Cursor,
-    MetricCondition,
-    Order,
-    OrderKey,
-    Patterns,
-    RunFilter,
-)
+from kitt_core.runs.query import Cursor, MetricCondition, Order, OrderKey, Patterns, RunFilter
 from kitt_core.runs.rows import derive_rows
 from kitt_core.runs.statistics import compute
 from kitt_core.runs.timestamps import format_utc

@@ -245,8 +245,8 @@ class SqlResultStore(ResultStore):
 
     def metric_names(self) -> list[str]:
         """Return the names of the metrics, found in the index on them one by one."""
-        with self.database.reading() as connection:
-            return sorted(connection.execute(queries.METRIC_NAMES, {"limit": MOST_NAMES}).scalars())
+        limit = {"limit": MOST_NAMES}
+        return sorted(self.database.read(lambda c: c.execute(queries.METRIC_NAMES, limit).scalars().all()))
 
     # Deleting and verifying.
 

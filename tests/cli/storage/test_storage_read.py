@@ -224,7 +224,7 @@ def test_a_metric_whose_name_has_operators_can_be_named(kitt: Kitt, document: Ma
 def test_names_with_commas_are_quoted(kitt: Kitt, document: Make) -> None:
     results = [{"test_name": "t", "metrics": {"huber[a=1,b=2]": 1, 'say "x,y"': 2, "plain": 3}}]
     assert kitt("import", "-", stdin=document(labels={"a,b": "v"}, results=results)).code == 0
-    metrics = ' "huber[a=1,b=2]" , "say ""x,y""",plain,'
+    metrics = ' "huber[a=1,b=2]" , "say ""x,y""",plain'
     outcome = kitt("aggregate", "--by", '"label:a,b"', "--metric", metrics, "--format", "json")
     (row,) = outcome.json
     assert list(row.items()) == [
@@ -249,7 +249,9 @@ def test_a_help_page_shows_the_default_without_parentheses(kitt: Kitt) -> None:
         ),
         (("list", "--limit", "9" * 5_000), ", expected a number of runs from 1, or the word all"),
         (("aggregate", "--by", "model", "--stat", ""), "--stat is empty"),
-        (("aggregate", "--by", " , "), "'--by': no name is given"),
+        (("aggregate", "--by", " , "), "'--by': one of the names is empty"),
+        (("stats", "--by", "day,"), "'--by': one of the names is empty"),
+        (("aggregate", "--by", "model", "--metric", ",avg_tps"), "'--metric': one of the names is empty"),
         (("stats", "--by", ""), "--by is empty"),
         (("list", "--since", "yesterday"), "'--since': 'yesterday', expected an ISO 8601 date or time"),
         (("list", "--until", "9" * 5_000), "'--until': '999"),
