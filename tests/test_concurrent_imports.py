@@ -33,7 +33,10 @@ with open_store(target, **json.loads(options)) as store:
 """
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "json", "postgres"])
+# What each backend does for it is in the kit: files that several processes import.
+@pytest.mark.parametrize(
+    "backend", ["sqlite", *(pytest.param(name, marks=pytest.mark.long) for name in ("json", "postgres"))]
+)
 def test_every_file_becomes_one_run(
     tmp_path: Path, request: pytest.FixtureRequest, spawn: Callable[..., subprocess.Popen[str]], backend: str
 ) -> None:

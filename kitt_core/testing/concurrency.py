@@ -50,13 +50,20 @@ class StoreConcurrencyContract:
         pytest.fail(f"{type(self).__name__} needs a fixture `target`: a URI or a StoreTarget")
 
     @pytest.fixture
-    def place(self, target: StoreTarget | str) -> StoreTarget:
-        """Return the target, or skip the test if the store does not declare ``CONCURRENT``."""
+    def new_place(self, target: StoreTarget | str) -> StoreTarget:
+        """Return where nothing is yet, or skip the test if the store does not declare ``CONCURRENT``."""
         place = StoreTarget(target) if isinstance(target, str) else target
         with place.open() as store:
             if Capability.CONCURRENT not in store.capabilities:
                 pytest.skip(f"{type(store).__name__} does not declare CONCURRENT")
         return place
+
+    @pytest.fixture
+    def place(self, new_place: StoreTarget) -> StoreTarget:
+        """Return the target with an empty store."""
+        with new_place.open() as store:
+            store.initialize()
+        return new_place
 
     # Processes.
 
@@ -85,10 +92,10 @@ class StoreConcurrencyContract:
             }
             assert_intact(store)
 
-    def test_processes_that_open_a_store_for_the_first_time_at_once_all_can(self, place: StoreTarget) -> None:
-        output = together(place, [("save_many", f"first{n}", "1") for n in range(_PROCESSES)])
+    def test_processes_that_open_a_store_for_the_first_time_at_once_all_can(self, new_place: StoreTarget) -> None:
+        output = together(new_place, [("save_many", f"first{n}", "1") for n in range(_PROCESSES)])
         assert output == [[f"first{n}-0"] for n in range(_PROCESSES)]
-        with place.open() as store:
+        with new_place.open() as store:
             assert store.count() == _PROCESSES
             assert_intact(store)
 
@@ -189,8 +196,8 @@ class StoreConcurrencyContract:
 
     # Threads.
 
-    def test_threads_that_use_a_fresh_store_at_once_all_can(self, place: StoreTarget) -> None:
-        with place.open() as store, ThreadPoolExecutor(_PROCESSES) as pool:
+    def test_threads_that_use_a_fresh_store_at_once_all_can(self, new_place: StoreTarget) -> None:
+        with new_place.open() as store, ThreadPoolExecutor(_PROCESSES) as pool:
             ids = list(pool.map(lambda n: store.save_result(small(n), run_id=f"t{n}"), range(_PROCESSES)))
             assert {run.id for run in store.scan()} == set(ids)
             assert_intact(store)

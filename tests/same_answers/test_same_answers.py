@@ -25,7 +25,7 @@ from .queries import Query, queries
 if TYPE_CHECKING:
     from kitt_postgres.testing import Databases
 
-SMALL: Final = 120
+SMALL: Final = 60
 LARGE: Final = 10_000
 NUMBERS: Final = (SMALL, pytest.param(LARGE, marks=pytest.mark.long))
 

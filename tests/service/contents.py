@@ -11,7 +11,6 @@ from kitt_core.storage import ResultStore
 from kitt_core.testing.documents import HOSTILE, UNFIT, small
 
 BACKENDS: Final = ("memory", "sqlite", "json", "postgres")
-IN_TURN: Final = (("memory", "sqlite"), ("sqlite", "json"), ("json", "postgres"), ("postgres", "memory"))
 CORPUS: Final = {f"run-{i:03}": document for i, document in enumerate([*HOSTILE.values(), *UNFIT.values()])}
 
 NewTarget = Callable[[str], str]

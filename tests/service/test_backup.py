@@ -230,7 +230,9 @@ with open_store(sys.argv[1]) as store:
 """
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "json", "postgres"])
+@pytest.mark.parametrize(
+    "backend", ["sqlite", *(pytest.param(name, marks=pytest.mark.long) for name in ("json", "postgres"))]
+)
 def test_a_backup_under_load_holds_every_run_that_was_acknowledged_before_it_began(
     new_target: NewTarget, spawn: Callable[..., subprocess.Popen[str]], backend: str, tmp_path: Path
 ) -> None:

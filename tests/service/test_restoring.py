@@ -22,14 +22,14 @@ from kitt_core.storage.memory import MemoryStore
 from kitt_core.testing.documents import MINIMAL, small
 
 from .archives import CREATED, archive_of, five, parts_of, restore
-from .contents import BACKENDS, CORPUS, IN_TURN, OpenStore, attachment, contents, documents, filled
+from .contents import BACKENDS, CORPUS, OpenStore, attachment, contents, documents, filled
 
 # What comes back.
 
 
-@pytest.mark.parametrize(("origin", "to"), IN_TURN)  # the archive of all is the same, as the next test shows
-def test_everything_comes_back_bit_for_bit(open_backend: OpenStore, origin: str, to: str) -> None:
-    source, target = open_backend(origin), open_backend(to)
+def test_everything_comes_back_bit_for_bit(open_backend: OpenStore) -> None:
+    # The archive of all is the same, as the next test shows, and a target stores what a copy also brings.
+    source, target = open_backend("json"), open_backend("postgres")
     for run_id, content in CORPUS.items():
         source.save_result(content, run_id=run_id, created_at=CREATED, strict=False)
     stream = archive_of(source)

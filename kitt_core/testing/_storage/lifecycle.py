@@ -155,7 +155,7 @@ class LifecycleContract(StoreTests):
         unused = _count_open_files()
         _use(store)
         used = _count_open_files()
-        for _ in range(10):
+        for _ in range(3):
             _use(store)
         assert _count_open_files() <= used, "calls leave files open"
         other = self.reopen(store)

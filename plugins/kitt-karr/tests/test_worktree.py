@@ -162,7 +162,7 @@ class NotHeld:
         pass
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.long)])
 @pytest.mark.parametrize("job", ["save_result", "delete_result"])
 def test_killed_at_any_moment_it_is_usable_and_loses_nothing_of_the_users(
     git: Any, tree: Path, job: str, kills: int

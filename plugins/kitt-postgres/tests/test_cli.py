@@ -50,7 +50,7 @@ def test_a_team_sets_up_runs_looks_compares_and_tidies(kitt: Kitt, uri: str, tmp
     assert "kitt storage init" in kitt("storage", "list", code=4)
     kitt("storage", "init")
     assert rows(kitt("storage", "status", "--format", "json"))["state"] == "current"
-    kitt("run")
+    kitt("run", "--requests", "2", "--max-tokens", "4")
     ((run_id, engine),) = [
         (row["id"], row["engine"])
         for row in rows(kitt("--backend=postgres", "storage", "list", "--format", "json"))

@@ -380,7 +380,7 @@ def test_a_server_that_crashes_under_load_loses_nothing_that_was_acknowledged(
     dsn = own_server.create_database()
     with open_store(dsn) as store:
         store.initialize()
-    writers, each = 4, 30 * crashes
+    writers, each = 4, 20 * crashes
     target = StoreTarget(dsn, {"restart_timeout": 60}).encode()
     started = [
         spawn(
