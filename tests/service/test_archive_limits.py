@@ -68,7 +68,7 @@ def test_a_large_document_is_refused_and_the_hint_lets_it_in() -> None:
 def test_many_documents_need_few_attempts() -> None:
     """Each error names what is enough for one document: the next one may need more."""
     with MemoryStore() as source:
-        for position in (1, 4, 5, 9):
+        for position in (1, 3, 4):
             source.save_result(document(b"[],", 40_000 * position), run_id=f"run-{position}")
         stream = archive_of(source)
     limits, attempts, copied = SMALLEST, 0, 0
@@ -79,8 +79,8 @@ def test_many_documents_need_few_attempts() -> None:
             except InvalidArchiveError as error:
                 limits = Limits(1100, int((error.hint or "").rsplit(" ", 1)[1]))
                 attempts += 1
-    assert copied == 4
-    assert 1 <= attempts <= 3
+    assert copied == 3
+    assert 1 <= attempts <= 2
 
 
 def test_numbers_are_bounded_by_their_bytes_alone() -> None:

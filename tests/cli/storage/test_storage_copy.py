@@ -340,7 +340,7 @@ def test_an_interrupted_copy_says_how_far_it_came_and_goes_on(
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ)) as process:
         deadline = time.monotonic() + 180
         while len(directories()) <= 100 and time.monotonic() < deadline:  # more than are written together
-            time.sleep(0.01)
+            time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM

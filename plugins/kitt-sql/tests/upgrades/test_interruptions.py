@@ -175,7 +175,7 @@ def test_processes_that_save_into_an_old_default_database_upgrade_it_once(
     monkeypatch.setenv("KITT_HOME", str(tmp_path))
     command = [sys.executable, "-c", _SAVE]
     processes = [
-        spawn([*command, str(n)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for n in range(8)
+        spawn([*command, str(n)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for n in range(4)
     ]
     for process in processes:
         assert process.stdout is not None
@@ -186,11 +186,11 @@ def test_processes_that_save_into_an_old_default_database_upgrade_it_once(
         process.stdin.flush()
     for process in processes:
         process.communicate(timeout=180)
-    assert [process.returncode for process in processes] == [0] * 8
+    assert [process.returncode for process in processes] == [0] * 4
     assert len(list(tmp_path.glob("kitt.db.v1-*.bak"))) == 1
     with SQLiteStore(SQLiteDatabase(SQLiteFile(tmp_path / "kitt.db"))) as store:
         ids = {line.id for line in store.list_results()}
-        assert ids == {run.id for run in legacy_runs()} | {f"new{n}" for n in range(8)}
+        assert ids == {run.id for run in legacy_runs()} | {f"new{n}" for n in range(4)}
         assert [f for f in store.verify() if f.severity is Severity.DAMAGE] == []
     with closing(sqlite3.connect(tmp_path / "kitt.db")) as connection:
         versions = connection.execute("SELECT version FROM schema_version ORDER BY rowid").fetchall()
