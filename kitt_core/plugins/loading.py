@@ -338,9 +338,9 @@ class PluginManager:
     def _check_declared(self, distribution: str) -> None:
         """Refuse a record whose name has no entry point in its distribution: the name may be another plugin's."""
         for group, registry in self._registries.items():
-            names = {entry.name for entry in self._entries(group) if _distribution(entry) == distribution}
             for record in registry:
-                if registry.owner(record.name) == distribution and record.name not in names:
+                declared = (_distribution(entry) == distribution for entry in self._entries(group, record.name))
+                if registry.owner(record.name) == distribution and not any(declared):
                     raise PluginError(
                         f"{distribution} registers the {registry.kind} {record.name} without an entry point"
                         f" of that name in {group}"
