@@ -17,8 +17,10 @@ import importlib
 import os
 import signal
 import subprocess
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -94,6 +96,27 @@ def _migrations_parsed_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sqlparse, "split", lambda text: list(split(text)))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plugins_found_once() -> Iterator[None]:
+    """Look for plugins again only where something was installed: thousands of commands look for them."""
+    search = metadata.entry_points
+    searched = functools.cache(lambda _places: search())
+
+    def found(**wanted: Any) -> Any:
+        return search(**wanted) if wanted else searched(tuple(map(_place, sys.path)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metadata, "entry_points", found)
+        yield
+
+
+def _place(path: str) -> tuple[str, int]:
+    try:
+        return path, os.stat(path or ".").st_mtime_ns  # noqa: PTH116  # it may be any text
+    except OSError:
+        return path, 0
 
 
 @pytest.fixture

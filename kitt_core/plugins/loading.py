@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
@@ -38,7 +39,7 @@ from kitt_core.runs.model import CheckedRun
 from kitt_core.storage.backend import STORAGE_API_VERSION, StorageBackend
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+    from importlib.metadata import Distribution, EntryPoint
 
 __all__ = [
     "COMMANDS",
@@ -158,6 +159,7 @@ class PluginManager:
         self._disabled = _disabled_names() if disabled is None else frozenset(disabled)
         self._autoload = autoload
         self._entry_points: Any = None
+        self._by_group: dict[str, list[EntryPoint]] = {}
         self._attempted: set[tuple[str, str, str]] = set()
         self._failures: dict[tuple[str, str, str], str] = {}
         self._cures: dict[tuple[str, str, str], str] = {}
@@ -274,7 +276,9 @@ class PluginManager:
             from importlib.metadata import entry_points
 
             self._entry_points = entry_points()
-        for entry in self._entry_points.select(group=group):
+        if group not in self._by_group:
+            self._by_group[group] = list(self._entry_points.select(group=group))
+        for entry in self._by_group[group]:
             if name is None or entry.name == name:
                 yield entry
 
@@ -401,16 +405,17 @@ def _disabled_names() -> frozenset[str]:
 
 
 def _distribution(entry: EntryPoint) -> str:
-    return _fact(entry, "name") or "an unknown distribution"
+    return _fact(entry.dist, "name") or "an unknown distribution"
 
 
 def _version(entry: EntryPoint) -> str:
-    return _fact(entry, "version") or "unknown"
+    return _fact(entry.dist, "version") or "unknown"
 
 
-def _fact(entry: EntryPoint, name: str) -> str | None:
+@lru_cache(maxsize=256)  # each access parses the metadata anew
+def _fact(distribution: Distribution | None, name: str) -> str | None:
     try:
-        return getattr(entry.dist, name, None)
+        return getattr(distribution, name, None)
     except Exception:  # noqa: BLE001  # damaged metadata raises different exceptions in different Pythons
         return None
 
