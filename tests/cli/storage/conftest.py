@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 
+from kitt_core import open_store
 from kitt_core.cli.app import main
 
 
@@ -49,7 +51,7 @@ def kitt(
     return call
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def document() -> Callable[..., bytes]:
     """Make documents with one throughput entry."""
 
@@ -61,16 +63,31 @@ def document() -> Callable[..., bytes]:
     return make
 
 
+@pytest.fixture(scope="session")
+def three_runs(tmp_path_factory: pytest.TempPathFactory, document: Callable[..., bytes]) -> tuple[Path, list[str]]:
+    """A database with three runs, to be copied: saving them takes longer. And their ids, as they are ordered."""
+    path = tmp_path_factory.mktemp("three-runs") / "runs.db"
+    kinds = [("org/a", "vllm", 10.0), ("org/b", "vllm", 45.0), ("other/c", "tgi", 90.0)]
+    with open_store(f"sqlite:///{path}") as store:
+        ids = [
+            store.save_result(
+                document(
+                    model,
+                    engine,
+                    tps,
+                    timestamp=f"2025-0{month}-01T00:00:00",
+                    labels={"team": engine},
+                    passed=month != 1,
+                )
+            )
+            for month, (model, engine, tps) in enumerate(kinds, 1)
+        ]
+    return path, ids
+
+
 @pytest.fixture
-def stored(kitt: Kitt, document: Callable[..., bytes]) -> list[str]:
+def stored(kitt: Kitt, three_runs: tuple[Path, list[str]]) -> list[str]:
     """Three runs in the store, their ids in the order of their times."""
-    ids = []
-    for month, (model, engine, tps) in enumerate(
-        [("org/a", "vllm", 10.0), ("org/b", "vllm", 45.0), ("other/c", "tgi", 90.0)], 1
-    ):
-        timestamp = f"2025-0{month}-01T00:00:00"
-        data = document(model, engine, tps, timestamp=timestamp, labels={"team": engine}, passed=month != 1)
-        outcome = kitt("import", "-", "--format", "json", stdin=data)
-        assert outcome.code == 0
-        ids += outcome.json["stored"]
-    return ids
+    path, ids = three_runs
+    shutil.copy(path, "runs.db")
+    return list(ids)
