@@ -106,8 +106,12 @@ def check_output(target: Path, store: Sequence[Path], *, hint: str = _HINT) -> N
         )
 
 
-def check_readable(path: Path) -> None:
+def check_readable(path: Path, name: str = "it") -> None:
     """Refuse a device, such as ``/dev/zero``, whose content never ends; files, directories and pipes are inputs.
+
+    Args:
+        path: The input.
+        name: What the message calls it.
 
     Raises:
         InputNotFoundError: It is a device.
@@ -116,7 +120,7 @@ def check_readable(path: Path) -> None:
         mode = path.stat().st_mode
         if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
             raise InputNotFoundError(
-                f"{path} is a device, expected a file, a directory or a pipe", hint="- reads standard input"
+                f"{name} is a device, expected a file, a directory or a pipe", hint="- reads standard input"
             )
 
 

@@ -147,7 +147,8 @@ def _from_uri(backend: StorageBackend, target: str, scheme: str, rest: str) -> d
         # What follows is not shown: people put passwords there.
         raise ConfigurationError(
             f"the {scheme} URI ends in ?key=value, but backend {backend.name} takes no options there",
-            hint=f"give options with -O key=value; if it is part of the path, leave out {scheme}:",
+            hint="give options with -O key=value, those of --to with --to-option;"
+            f" if it is part of the path, leave out {scheme}:",
         )
     if path == "/":
         raise ConfigurationError(f"{target!r} has no path", hint=f"write {scheme}:///path or {scheme}:////path")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from kitt_core.errors import InvalidDocumentError
 from kitt_core.runs import codec
 from kitt_core.runs.model import BenchmarkRow, RunRows, StoredRun
 from kitt_core.runs.rows import clean_text, derive_rows
+from kitt_core.runs.timestamps import to_utc
 
 __all__ = [
     "BenchmarkTable",
@@ -21,6 +23,7 @@ __all__ = [
     "code_span",
     "counts_shown",
     "escape_markdown",
+    "instant",
     "leaves",
     "number",
     "one_line",
@@ -79,6 +82,11 @@ def _parts(value: Any) -> Mapping[str, Any] | None:
     return value if isinstance(value, Mapping) else None
 
 
+def instant(moment: datetime) -> str:
+    """Return a time in ISO 8601, UTC, with a ``Z``."""
+    return to_utc(moment).isoformat().replace("+00:00", "Z")
+
+
 def some_of(names: Sequence[str]) -> str:
     """Return names as a sentence lists them: the first few, and how many more there are."""
     more = len(names) - _MOST_NAMED
@@ -133,22 +141,31 @@ class BenchmarkTable:
     Attributes:
         name: The benchmark.
         states: ``passed``, ``failed`` or ``skipped`` for each entry, in the document's order.
+        notes: Why each entry was skipped, or how much of it was measured before it was interrupted; else None.
         metrics: By name, one value per entry; None if the entry has none, or not a number.
     """
 
     name: str | None
     states: tuple[str, ...]
+    notes: tuple[str | None, ...]
     metrics: dict[str, tuple[float | None, ...]]
 
 
 def benchmark_states(document: Mapping[str, Any], rows: RunRows) -> list[str]:
     """Return ``passed``, ``failed`` or ``skipped`` for each entry of a document."""
-    results = document.get("results")
-    entries = [entry for entry in results if isinstance(entry, Mapping)] if isinstance(results, list) else []
     return [
         "skipped" if entry.get("skipped") else "passed" if row.passed else "failed"
-        for row, entry in zip(rows.benchmarks, entries, strict=True)
+        for row, entry in zip(rows.benchmarks, _entries(document), strict=True)
     ]
+
+
+def _entries(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    results = document.get("results")
+    return [entry for entry in results if isinstance(entry, Mapping)] if isinstance(results, list) else []
+
+
+def _note(entry: Mapping[str, Any]) -> str | None:
+    return next((text for name in ("skipped", "incomplete") if isinstance(text := entry.get(name), str)), None)
 
 
 def counts_shown(document: Mapping[str, Any], rows: RunRows) -> str:
@@ -160,14 +177,16 @@ def counts_shown(document: Mapping[str, Any], rows: RunRows) -> str:
 
 def pivot(document: Mapping[str, Any], rows: RunRows) -> Iterator[BenchmarkTable]:
     """Yield one table per benchmark, with benchmarks and metrics in the order of their first occurrence."""
-    entries: dict[str | None, list[tuple[BenchmarkRow, str]]] = {}
-    for benchmark, state in zip(rows.benchmarks, benchmark_states(document, rows), strict=True):
-        entries.setdefault(benchmark.test_name, []).append((benchmark, state))
+    entries: dict[str | None, list[tuple[BenchmarkRow, str, str | None]]] = {}
+    states, notes = benchmark_states(document, rows), map(_note, _entries(document))
+    for benchmark, state, note in zip(rows.benchmarks, states, notes, strict=True):
+        entries.setdefault(benchmark.test_name, []).append((benchmark, state, note))
     for name, found in entries.items():
-        measured = [dict(row.metrics) for row, _ in found]
+        measured = [dict(row.metrics) for row, _, _ in found]
         names = dict.fromkeys(metric for values in measured for metric in values)
         yield BenchmarkTable(
             name,
-            tuple(state for _, state in found),
+            tuple(state for _, state, _ in found),
+            tuple(note for _, _, note in found),
             {metric: tuple(values.get(metric) for values in measured) for metric in names},
         )

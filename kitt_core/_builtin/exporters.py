@@ -21,6 +21,8 @@ from kitt_core.presentation import (
     BenchmarkTable,
     benchmark_states,
     code_span,
+    escape_markdown,
+    instant,
     number,
     one_line,
     parse_stored,
@@ -29,7 +31,6 @@ from kitt_core.presentation import (
 )
 from kitt_core.runs.model import StoredRun
 from kitt_core.runs.rows import clean_text
-from kitt_core.runs.timestamps import format_utc
 
 _IN_MEMORY: Final = 8 << 20
 _RUN_COLUMNS: Final = ("run_id", "model", "engine", "suite_name", "timestamp", "kitt_version")
@@ -104,7 +105,7 @@ def _csv_rows(run: StoredRun) -> Iterator[dict[str, str]]:
         "model": _cell(rows.run.model),
         "engine": _cell(rows.run.engine),
         "suite_name": _cell(rows.run.suite_name),
-        "timestamp": "" if rows.run.timestamp is None else format_utc(rows.run.timestamp),
+        "timestamp": "" if rows.run.timestamp is None else instant(rows.run.timestamp),
         "kitt_version": _cell(rows.run.kitt_version),
     }
     results = document.get("results")
@@ -164,10 +165,15 @@ def _markdown_lines(run: StoredRun) -> Iterator[str]:
 
 def _markdown_rows(table: BenchmarkTable, width: int) -> Iterator[str]:
     lines = [("", list(table.states))]
+    lines += [("", [_text(note) for note in table.notes])] if any(table.notes) else []
     lines += [(_code(metric), list(map(_number, values))) for metric, values in table.metrics.items()]
     for metric, cells in lines:
         padding = [""] * (width - len(cells))
         yield "| " + " | ".join([_code(table.name), metric, *cells, *padding]) + " |"
+
+
+def _text(note: str | None) -> str:
+    return escape_markdown(one_line(note or "")) or "-"
 
 
 def _code(text: str | None) -> str:

@@ -11,14 +11,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from kitt_core.presentation import escape_markdown, number, without_formula
+from kitt_core.presentation import escape_markdown, instant, number, without_formula
 from kitt_core.runs.timestamps import to_utc
 
 __all__ = [
     "as_json",
     "for_markdown",
     "for_spreadsheet",
-    "instant",
     "plain",
     "printable",
     "readable",
@@ -27,11 +26,6 @@ __all__ = [
 
 # What JSON allows but a terminal acts on: C1 controls, bidirectional marks, line separators.
 _ACTIVE: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-
-
-def instant(moment: datetime) -> str:
-    """Return a time in ISO 8601, UTC, with a ``Z``."""
-    return to_utc(moment).isoformat().replace("+00:00", "Z")
 
 
 def readable(value: Any) -> str:

@@ -22,6 +22,7 @@ __all__ = [
     "as_pairs",
     "comma_separated",
     "filter_options",
+    "group_fields",
     "group_help",
     "note_unknown_metrics",
     "order_help",
@@ -158,6 +159,14 @@ def comma_separated(ctx: click.Context, parameter: click.Parameter, texts: Seque
         )
     names = (part["bare"] if part["quoted"] is None else part["quoted"].replace('""', '"') for part in parts)
     return list(dict.fromkeys(names))
+
+
+def group_fields(ctx: click.Context, parameter: click.Parameter, texts: Sequence[str]) -> list[str]:
+    """Return the fields to group by, as `comma_separated` reads them; for ``callback``."""
+    names = comma_separated(ctx, parameter, texts)
+    if "label:" in names:  # an unset shell variable again: a store could have such a label
+        raise click.BadParameter("'label:' has no key, expected label:KEY", ctx, parameter)
+    return names
 
 
 def _parts(text: str) -> Iterator[re.Match[str]]:

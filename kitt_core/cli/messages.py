@@ -48,12 +48,17 @@ def completing_commands(options: Callable[[], str]) -> Iterator[None]:
         _global_options = before
 
 
-def completed(text: str) -> str:
-    """Return ``text`` with the given global options in each command that uses the store."""
+def completed(text: str, options: Callable[[], str] | None = None) -> str:
+    """Return ``text`` with global options in each command that uses the store and has none yet.
+
+    Args:
+        text: A message.
+        options: Returns them; by default those that were given to this invocation.
+    """
     if _STORE_COMMAND.search(text) is None:
         return text
-    options = _global_options()
-    return _STORE_COMMAND.sub(lambda _: f"`kitt {options}", text)
+    inserted = (options or _global_options)()
+    return _STORE_COMMAND.sub(lambda _: f"`kitt {inserted}", text)
 
 
 def say(text: str) -> None:

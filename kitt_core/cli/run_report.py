@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kitt_core.cli.cells import printable
-from kitt_core.cli.messages import say_error
+from kitt_core.cli.messages import completed, say_error
 from kitt_core.cli.render import write_object, write_rows, write_text
 from kitt_core.errors import ConfigurationError, StoreUnavailableError
 from kitt_core.presentation import number
@@ -176,9 +176,9 @@ def _exit_code(finished: FinishedRun) -> int:
 def _say_not_copied(finished: FinishedRun) -> None:
     copy = finished.copy
     if copy is not None:
-        target = shlex.quote(f"karr:///{copy.location}")
-        command = f"kitt --backend {target} storage import {shlex.quote(str(finished.directory))}"
+        named = f"--backend {shlex.quote(f'karr:///{copy.location}')} "
+        later = f"`kitt {named}storage import {shlex.quote(str(finished.directory))}` adds it later"
         say_error(
             f"the run is stored, but not in {copy.location}: {copy.refusal}",
-            f"`{command}` adds it later" + (f"; {copy.hint}" if copy.hint else ""),
+            later + (f"; {completed(copy.hint, lambda: named)}" if copy.hint else ""),
         )

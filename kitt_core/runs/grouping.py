@@ -94,7 +94,8 @@ class Aggregation:
             )
         for name in groups:
             if name not in GROUP_FIELDS and not name.startswith(_LABEL):
-                known = (*GROUP_FIELDS, f"{_LABEL}<key>")
+                label = name[: len(_LABEL)].lower() == _LABEL
+                known = [f"{_LABEL}{name[len(_LABEL) :]}"] if label else [*GROUP_FIELDS, f"{_LABEL}<key>"]
                 raise UnknownFieldError(f"cannot group by {name!r}", hint=nearest(name, known))
         wanted = tuple(dict.fromkeys(_OTHER_NAMES.get(name, name) for name in _texts(statistics, "statistics")))
         for name in wanted:

@@ -168,6 +168,13 @@ class RunSummary:
     gpu_model: str | None
     fingerprint: str | None
 
+    @property
+    def skipped_count(self) -> int | None:
+        """How many entries were skipped: they neither passed nor failed."""
+        if self.total_benchmarks is None or self.passed_count is None or self.failed_count is None:
+            return None
+        return max(0, self.total_benchmarks - self.passed_count - self.failed_count)
+
 
 class Page(Sequence[T], Generic[T]):
     """A part of a listing.

@@ -59,8 +59,9 @@ _CONDITION: Final = re.compile(
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return a hint for a misspelled ``name``: the closest known name, or all of them; None if none is known."""
     names = list(known)
-    close = difflib.get_close_matches(name, names, 1)
-    return f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}" if names else None
+    lowered = {name.lower(): name for name in reversed(names)}
+    close = difflib.get_close_matches(name.lower(), lowered, 1)
+    return f"did you mean {lowered[close[0]]}?" if close else f"known: {', '.join(names)}" if names else None
 
 
 def _patterns(value: str | Iterable[str] | None) -> Patterns | None:

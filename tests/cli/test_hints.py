@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from kitt_core import open_store
 from kitt_core.cli.app import main
 from kitt_core.cli.invocation import State
 from kitt_core.cli.messages import completed, completing_commands, logging_to_stderr, say
@@ -55,3 +59,21 @@ def test_a_warning_is_completed_too(capsys: pytest.CaptureFixture[str]) -> None:
     with completing_commands(lambda: "--backend x "), logging_to_stderr(logging.WARNING):
         logging.getLogger("kitt_core.test").warning("`kitt storage verify` says why")
     assert capsys.readouterr().err == "warning: `kitt --backend x storage verify` says why\n"
+
+
+def test_hints_about_the_target_of_a_copy_name_the_target(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = tmp_path / "old.db", tmp_path / "new.db"
+    with open_store(f"sqlite:///{new}") as store:
+        store.save_result({"model": "m", "engine": "e"})
+    shutil.copy(new, old)
+    with closing(sqlite3.connect(old)) as connection:
+        connection.execute("DELETE FROM schema_version WHERE version = 12")
+        connection.commit()
+    assert main(["--backend", f"{old}", "storage", "copy", "--to", f"{new}"]) == 4
+    of_source = capsys.readouterr().err
+    assert main(["--backend", f"{new}", "storage", "copy", "--to", "sqlite", "--to-option", f"path={old}"]) == 4
+    of_target = capsys.readouterr().err
+    assert f"`kitt --backend {old} storage" in of_source
+    assert f"`kitt --backend sqlite -O path={old} storage" in of_target

@@ -367,6 +367,8 @@ def test_an_engine_that_cannot_be_reached_is_exit_1_and_nothing_is_stored(kitt: 
         (["--engine-option", "answers"], "'answers' is not KEY=VALUE"),
         (["--label", "=x"], "'=x' is not KEY=VALUE"),
         (["--label", "a=1", "--label", "a=2"], "a is given twice"),
+        (["--label", f"a={'x' * 1001}"], "$.labels.a has 1001 characters, expected at most 1000"),
+        (["--engine-name", "x" * 1001], "$.engine has 1001 characters, expected at most 1000"),
         (["--runs", "0"], "0 is not in the range"),
         (["--requests", "0"], "0 is not in the range"),
         (["--requests", "many"], "'many' is not a valid integer"),

@@ -201,6 +201,16 @@ def test_an_aggregation_is_checked(arguments: Any, error: type[Exception]) -> No
         Aggregation.of(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("field", "hint"),
+    [("Model", "did you mean model?"), ("Label:a b", "did you mean label:a b?"), ("lable:a", "known: model, ")],
+)
+def test_an_unknown_group_has_a_hint(field: str, hint: str) -> None:
+    with pytest.raises(UnknownFieldError) as caught:
+        Aggregation.of(field, None, ())
+    assert (caught.value.hint or "").startswith(hint)
+
+
 @pytest.mark.parametrize("page", [(-1, 0), (0, -1), (1.0, 0), (None, None), (True, 0), (0, False), ("5", 0)])
 def test_a_page_is_of_counts(page: Any) -> None:
     with pytest.raises(InvalidQueryError):

@@ -82,8 +82,8 @@ def test_csv_has_a_row_per_entry_and_columns_in_the_order_first_seen() -> None:
             "run_id,model,engine,suite_name,timestamp,kitt_version,"
             "test_name,test_version,run_number,passed,skipped,avg_tps,ttft_ms.p50,late"
         ),
-        "run-1,m,e,s,2025-07-30T10:06:27.000000+00:00,1.8.1,throughput,1.0.0,1,true,,40,1.25,",
-        "run-1,m,e,s,2025-07-30T10:06:27.000000+00:00,1.8.1,throughput,1.0.0,2,false,,,,-1",
+        "run-1,m,e,s,2025-07-30T10:06:27Z,1.8.1,throughput,1.0.0,1,true,,40,1.25,",
+        "run-1,m,e,s,2025-07-30T10:06:27Z,1.8.1,throughput,1.0.0,2,false,,,,-1",
         "run-2,n,e,,,,throughput,1.0.0,1,true,,0.1,,",
     ]
 
@@ -181,4 +181,4 @@ def test_a_skipped_entry_is_shown_as_such() -> None:
     assert cells(run)[1]["metrics.skipped"] == "1"
     text = written(write_markdown, run).decode()
     assert "PASSED (1/2, 1 skipped)" in text
-    assert "| `memory` |  | skipped |" in text
+    assert "| `memory` |  | skipped |\n| `memory` |  | no readings |" in text

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from kitt_core.cli.filters import as_pairs, filter_options, note_unknown_metrics
 from kitt_core.cli.invocation import State, complete_backend, pass_state
+from kitt_core.cli.messages import completed
 from kitt_core.cli.progress import progress_bar
 from kitt_core.cli.render import output_options, write_object
 from kitt_core.cli.storage.reports import exit_code, failed_values, note_omissions, partial_report, say_failed
-from kitt_core.errors import ConfigurationError
+from kitt_core.errors import ConfigurationError, KittError
 from kitt_core.files import check_output
 from kitt_core.opening import Selection, select_store
 from kitt_core.options import target_option
@@ -65,7 +68,8 @@ def copy(
             "the store to copy to is the one to copy from",
             hint="name another target with --to, or another source with --backend",
         )
-    with state.open_store(output) as source, selected.open() as target:
+    named = State(to, to_options, state.config_file).shown_options
+    with state.open_store(output) as source, _opened(selected, named) as target:
         if output is not None and str(output) != "-":
             check_output(output, target.paths)
         report = CopyReport()
@@ -81,6 +85,18 @@ def copy(
         if report == CopyReport():
             note_unknown_metrics(state, source, filters)
     return exit_code(report.done, [failed.error for failed in report.failed], report.unread)
+
+
+@contextmanager
+def _opened(selected: Selection, named: Callable[[], str]) -> Iterator[ResultStore]:
+    """Open the target; a command in a hint of one of its errors is for the target, not for the source."""
+    with selected.open() as target:
+        try:
+            yield target
+        except KittError as error:
+            if error.hint and target.location in error.message:
+                error.hint = completed(error.hint, named)
+            raise
 
 
 def _names_the_same(source: Selection, target: Selection) -> bool:

@@ -20,7 +20,7 @@ __all__ = ["SHOWN_OF_ID", "list_runs"]
 SHOWN_OF_ID: Final = 8
 """How many of an id's last characters tables show: a UUIDv7 begins with the time, which a day's runs share."""
 
-_COLUMNS: Final = tuple(attribute.name for attribute in fields(RunSummary))
+_COLUMNS: Final = (*(attribute.name for attribute in fields(RunSummary)), "skipped_count")
 _TABLE: Final = ("id", "model", "engine", "suite_name", "timestamp", "passed", "gpu_model")
 
 

@@ -107,5 +107,7 @@ def _hardware_values(rows: RunRows) -> dict[str, Any]:
 def _metric_rows(tables: Sequence[BenchmarkTable], runs: Sequence[str]) -> Iterator[dict[str, Any]]:
     for table in tables:
         yield {"benchmark": table.name, "metric": "status", **dict(zip(runs, table.states, strict=False))}
+        if any(table.notes):
+            yield {"benchmark": table.name, "metric": "note", **dict(zip(runs, table.notes, strict=False))}
         for metric, values in table.metrics.items():
             yield {"benchmark": table.name, "metric": metric, **dict(zip(runs, values, strict=False))}

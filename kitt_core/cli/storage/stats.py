@@ -11,6 +11,7 @@ import click
 from kitt_core.cli.filters import (
     comma_separated,
     filter_options,
+    group_fields,
     group_help,
     note_unknown_metrics,
     statistics_help,
@@ -29,7 +30,7 @@ __all__ = ["aggregate", "stats"]
     "--by",
     metavar="FIELD[,FIELD]",
     multiple=True,
-    callback=comma_separated,
+    callback=group_fields,
     help=f"Count the runs of each group. {group_help}",
 )
 @filter_options
@@ -56,7 +57,7 @@ def stats(state: State, by: list[str], filters: RunFilter, output_format: str | 
     metavar="FIELD[,FIELD]",
     multiple=True,
     required=True,
-    callback=comma_separated,
+    callback=group_fields,
     help=f"What to group by. {group_help}",
 )
 @click.option(

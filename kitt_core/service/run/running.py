@@ -23,12 +23,19 @@ from kitt_core.benchmarking.outputs import OutputWriter
 from kitt_core.benchmarking.runner import RunOptions, RunProgress, SuiteRun, build_document, encode, run_suite
 from kitt_core.benchmarking.suites import Suite
 from kitt_core.engine import EngineSession
-from kitt_core.errors import EngineError, InvalidDocumentError, KittError, StoreUnavailableError
+from kitt_core.errors import (
+    ConfigurationError,
+    EngineError,
+    InvalidDocumentError,
+    KittError,
+    StoreUnavailableError,
+)
 from kitt_core.files import obstacle
 from kitt_core.plugins.loading import PluginManager
 from kitt_core.runs.checking import check_run
 from kitt_core.runs.ids import new_run_id
 from kitt_core.runs.model import Attachment, CheckedRun, SchemaState
+from kitt_core.runs.rows import derive_rows
 from kitt_core.service.run.engine_choice import EngineSelection
 from kitt_core.service.run.signals import Interruptions
 from kitt_core.service.run.unsaved import import_hint, reason_and_hint, reason_of, unsaved_error, write_rescue_file
@@ -136,11 +143,13 @@ def perform(
         EngineError: The engine cannot be used; nothing was measured and nothing is stored.
         KeyboardInterrupt: Interrupted before a request was answered, or while a store did not answer; then a
             warning says where the run is.
+        ConfigurationError: A label or the engine's name can't be stored; nothing was measured.
         InvalidDocumentError: The engine returned values that no store takes; the hint says where the document is.
         StoreUnavailableError: The store or the directory cannot be used. If something was measured by then,
             the message says where it is and the hint how to import it.
         SchemaError: The store's schema does not fit; nothing was measured.
     """
+    _check_names(plan)
     check_places(store, plan.results_dir)
     if second is not None:
         check_places(second, plan.results_dir)
@@ -183,6 +192,14 @@ def _scratch() -> Iterator[Path]:
         ) from error
     with made as name:
         yield Path(name)
+
+
+def _check_names(plan: RunPlan) -> None:
+    """Refuse what no row can hold, which a store would refuse after everything was measured."""
+    try:
+        derive_rows({"model": "-", "engine": plan.engine_name or "-", "labels": plan.labels})
+    except InvalidDocumentError as error:
+        raise ConfigurationError(f"the run could not be stored: {error.message}", hint=error.hint) from error
 
 
 def check_places(store: ResultStore, results_dir: Path) -> None:

@@ -60,7 +60,7 @@ def open_archive(path: str | Path) -> Iterator[BinaryIO]:
         try:
             standard = str(path) == STANDARD_INPUT
             if not standard:
-                check_readable(Path(path))
+                check_readable(Path(path), str(path))
             stream = sys.stdin.buffer if standard else stack.enter_context(Path(path).open("rb"))
             if standard or not Path(path).is_file():  # a pipe, which can be read only once
                 stream = _kept(stream, stack)

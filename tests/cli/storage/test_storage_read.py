@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ def models(kitt: Kitt, *arguments: str) -> list[str]:
 
 def test_rows_have_the_names_of_the_summary(kitt: Kitt, stored: list[str]) -> None:
     row = kitt("list", "--format", "json").json[0]
-    assert list(row) == [attribute.name for attribute in fields(RunSummary)]
+    assert list(row) == [*(attribute.name for attribute in fields(RunSummary)), "skipped_count"]
     assert (row["id"], row["timestamp"], row["passed"]) == (stored[2], "2025-03-01T00:00:00Z", True)
 
 
@@ -74,6 +75,8 @@ def test_a_page_says_how_to_go_on(kitt: Kitt, stored: list[str]) -> None:
         (("list", "--limit", "0"), "'0', expected a number of runs from 1"),
         (("list", "--after", "x"), "cursor 'x' does not belong"),
         (("stats", "--by", "modle"), "cannot group by 'modle'"),
+        (("stats", "--by", "model,label:"), "'label:' has no key, expected label:KEY"),
+        (("aggregate", "--by", "label:"), "'label:' has no key, expected label:KEY"),
         (("aggregate", "--by", "engine", "--metric", "x", "--stat", "mead"), "unknown statistic 'mead'"),
         (("aggregate", "--metric", "x"), "missing option '--by'"),
         (("list", "--model", "x", "--modle", "y"), "--modle"),
@@ -108,6 +111,25 @@ def test_show_is_a_readable_page(kitt: Kitt, stored: list[str]) -> None:
     assert "status\tpassed (1 of 1 passed)\n" in text
     assert "label team\tvllm\n" in text
     assert "throughput\tavg_tps\t45.0\n" in text
+
+
+def test_what_was_skipped_or_interrupted_is_shown(kitt: Kitt, tmp_path: Path) -> None:
+    results = [
+        {
+            "test_name": "throughput",
+            "passed": False,
+            "incomplete": "43 of 400 requests",
+            "metrics": {"avg_tps": 4},
+        },
+        {"test_name": "memory", "skipped": "no readings"},
+    ]
+    (tmp_path / "a.json").write_text(json.dumps({"model": "m", "engine": "e", "results": results}))
+    kitt("import", "a.json")
+    (run,) = kitt("list", "--format", "json").json
+    assert (run["total_benchmarks"], run["failed_count"], run["skipped_count"]) == (2, 1, 1)
+    lines = kitt("show", run["id"]).lines
+    assert "throughput\tnote\t43 of 400 requests" in lines
+    assert lines[-2:] == ["memory\tstatus\tskipped", "memory\tnote\tno readings"]
 
 
 def test_show_writes_a_file_in_the_format_of_its_extension(kitt: Kitt, stored: list[str], tmp_path: Path) -> None:

@@ -313,7 +313,8 @@ def _parser() -> argparse.ArgumentParser:
         kind: Any = each.type
         flag, text = f"--{each.name.replace('_', '-')}", each.metadata["help"]
         if kind is bool:
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text, default=each.default)
+            action = argparse.BooleanOptionalAction if each.default else "store_true"
+            parser.add_argument(flag, action=action, help=text, default=each.default)
         elif kind is int or kind is float or kind is str:
             parser.add_argument(flag, type=kind, default=each.default, help=f"{text} [{each.default}]")
         else:
