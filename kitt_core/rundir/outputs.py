@@ -36,8 +36,7 @@ def check_outputs(run: FoundRun) -> Iterator[tuple[Severity, str]]:
         yield from _unlisted(there.values())
         return
     for name, file in saved.items():
-        found = there.get(name)
-        what = "is missing" if found is None else _difference(found, file)
+        what = _difference(there[name], file)
         if what is not None:
             yield Severity.DAMAGE, f"{OUTPUTS}/{name} {what}"
     for name in there.keys() - saved.keys():
@@ -50,6 +49,8 @@ def _difference(found: Attachment, saved: SavedFile) -> str | None:
     try:
         with found.open() as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # typeshed: BinaryIO lacks readinto
+    except FileNotFoundError:
+        return "is missing"
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
     same = digest == saved.sha256

@@ -224,21 +224,30 @@ def ids_by_digest(root: Path, digests: Collection[str], seen: set[PurePosixPath]
 def read_attachments(run: FoundRun) -> Iterator[Attachment]:
     """Yield the files of ``outputs/`` by name, with numbers in names compared numerically.
 
+    One that ``run.json`` names and that is missing is among them; it can't be opened.
+
     Raises:
         OSError: The directory can't be read.
     """
     directory = run.directory / OUTPUTS
+    try:
+        saved = run.saved_files() or {}
+    except ValueError:  # `check_outputs` reports it
+        saved = {}
+    sizes = {name: file.size for name, file in saved.items()} | _sizes(directory)
+    for name in sorted(sizes, key=numbers_counted):
+        digest = saved[name].sha256 if name in saved else None
+        yield Attachment(name, sizes[name], _opener(directory / name), digest)
+
+
+def _sizes(directory: Path) -> dict[str, int]:
     if directory.is_symlink():
-        return
+        return {}
     try:
         with os.scandir(directory) as entries:
-            files = [
-                (entry.name, entry.stat(follow_symlinks=False).st_size) for entry in entries if _is_file(entry)
-            ]
+            return {entry.name: entry.stat(follow_symlinks=False).st_size for entry in entries if _is_file(entry)}
     except (FileNotFoundError, NotADirectoryError):
-        return
-    for name, size in sorted(files, key=lambda file: numbers_counted(file[0])):
-        yield Attachment(name, size, _opener(directory / name))
+        return {}
 
 
 def holds_runs_below(run: FoundRun) -> bool:

@@ -113,11 +113,14 @@ class Attachment:
         name: One file name, without a directory.
         size: How many bytes the content has.
         open: Opens the content for reading; each call starts at the beginning. The caller closes it.
+        sha256: The digest of what was saved, in hexadecimal, if the store knows it. Whoever copies the file to
+            another place compares it, so that damage isn't saved there as if it were the content.
     """
 
     name: str
     size: int
     open: Callable[[], BinaryIO] = field(eq=False, repr=False)
+    sha256: str | None = field(default=None, eq=False)
 
 
 @frozen

@@ -19,9 +19,12 @@ from kitt_core.errors import (
     StoreUnavailableError,
     UnknownFieldError,
 )
+from kitt_core.plugins import PluginManager
 from kitt_core.runs import Attachment, CheckedRun, Filters, Severity, StoredRun
 from kitt_core.runs.codec import digest
+from kitt_core.service.transfer.backup import back_up
 from kitt_core.service.transfer.copying import CopyReport, copy_runs
+from kitt_core.service.transfer.importing import find_candidates, import_runs
 from kitt_core.storage import Capability
 from kitt_core.storage.memory import MemoryStore
 from kitt_core.testing.documents import as_bytes
@@ -259,6 +262,33 @@ def test_a_file_that_cannot_be_read_at_the_source_costs_only_its_run(open_backen
             "short": "attachment short cannot be read: it ends after 7 of 8 bytes",
             "unlisted": "its attachments cannot be listed: Permission denied",
         }
+
+
+def test_files_that_are_not_what_was_saved_go_nowhere(open_backend: OpenStore, tmp_path: Path) -> None:
+    source = open_backend("json")
+    for name in ("changed", "fine", "lost"):
+        source.save_result(
+            as_bytes({"model": name, "engine": "e"}), run_id=name, attachments=[attachment("a", name.encode())]
+        )
+    (tree,) = source.paths
+    for path in tree.rglob("outputs/a"):
+        if path.read_bytes() == b"changed":
+            path.write_bytes(b"CHANGED")
+        elif path.read_bytes() == b"lost":
+            path.unlink()
+    expected = {
+        "changed": "attachment a cannot be read: its SHA-256 is b6f00f283e24…, but d67e2e944994… was saved",
+        "lost": "attachment a cannot be read: No such file or directory",
+    }
+    target = open_backend("json")
+    assert reasons(copy_runs(source, target)) == expected
+    assert set(documents(target)) == {"fine"}
+    backup = back_up(source, io.BytesIO())
+    assert {failed.run_id: failed.reason for failed in backup.failed} == expected
+    with open_backend("json") as imported:
+        report = import_runs(imported, find_candidates(PluginManager(), [str(tree)]))
+        assert sorted(refused.reason for refused in report.refused) == sorted(expected.values())
+        assert set(documents(imported)) == {"fine"}
 
 
 class Gappy(MemoryStore):

@@ -157,7 +157,7 @@ def test_a_file_that_cannot_be_opened_refuses_its_run_only(store: MemoryStore, t
     gone = tmp_path / "gone.gz"
     files = (Attachment("gone.gz", 2, lambda: gone.open("rb")),)
     report = import_runs(store, [candidate(document(0), "bad", attachments=files), candidate(document(1))])
-    assert reasons(report) == {"bad": "cannot be read: No such file or directory"}
+    assert reasons(report) == {"bad": "attachment gone.gz cannot be read: No such file or directory"}
     assert models(store) == ["m1"]
 
 

@@ -25,7 +25,14 @@ from kitt_core.runs import codec
 from kitt_core.runs.checking import check_run
 from kitt_core.runs.model import Attachment, CheckedRun, Progress, StoredRun
 from kitt_core.runs.query import Filters, RunFilter
-from kitt_core.service.transfer.reading import CarriedFiles, FailedRun, check_source, digest_of, reason_of
+from kitt_core.service.transfer.reading import (
+    CarriedFiles,
+    FailedRun,
+    check_source,
+    digest_of,
+    parts_to_retry,
+    reason_of,
+)
 from kitt_core.storage.contract import Capability, ResultStore
 
 __all__ = [
@@ -227,28 +234,10 @@ class Copying:
         try:
             self._target.save_checked(runs)
         except (KittError, OSError) as error:
-            for part in self._parts_to_retry(runs, files, error):
+            for part in parts_to_retry(runs, error, lambda run: files[run.id], self.handle_refusal):
                 self._write(part, files)
         else:
             self._verify(runs)
-
-    def _parts_to_retry(
-        self, runs: Sequence[CheckedRun], files: dict[str, CarriedFiles], error: KittError | OSError
-    ) -> Iterator[Sequence[CheckedRun]]:
-        """Yield the runs to try again, in parts, after an error that some of them caused."""
-        unread = [run.id for run in runs if files[run.id].problem is not None]
-        if unread:
-            for run_id in unread:
-                self._fail(run_id, InvalidDocumentError(files[run_id].problem or ""))
-            if rest := [run for run in runs if run.id not in unread]:
-                yield rest
-        elif not isinstance(error, RunExistsError | InvalidDocumentError):
-            raise error
-        elif len(runs) == 1:
-            self.handle_refusal(runs[0], error)
-        else:
-            yield runs[: len(runs) // 2]
-            yield runs[len(runs) // 2 :]
 
     def _verify(self, runs: Sequence[CheckedRun]) -> None:
         for run in runs:
@@ -287,7 +276,7 @@ class Copying:
         self._fail(run.id, error)
 
     def handle_refusal(self, run: CheckedRun, error: KittError) -> None:
-        """Handle a run that the target refused when it was written alone."""
+        """Handle a run whose files can't be read, or that the target refused when it was written alone."""
         self._fail(run.id, error)
 
     def _fail(self, run_id: str, error: KittError) -> None:

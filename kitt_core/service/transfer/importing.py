@@ -9,12 +9,13 @@ from typing import BinaryIO, Final, NoReturn
 
 from attrs import Factory, define, field, frozen
 
-from kitt_core.errors import InputNotFoundError, InvalidDocumentError, KittError, RunExistsError
+from kitt_core.errors import InputNotFoundError, InvalidDocumentError, KittError
 from kitt_core.files import check_readable
 from kitt_core.plugins.loading import IMPORTERS, PluginManager
 from kitt_core.plugins.records import ImportCandidate, Importer
 from kitt_core.runs.checking import check_run
 from kitt_core.runs.model import CheckedRun, Progress
+from kitt_core.service.transfer.reading import CarriedFiles, parts_to_retry
 from kitt_core.storage.contract import Capability, ResultStore
 
 __all__ = ["STANDARD_INPUT", "ImportReport", "Refusal", "find_candidates", "import_runs"]
@@ -117,6 +118,13 @@ def import_runs(
     return importing.report
 
 
+@frozen
+class _Taken:
+    source: str
+    run: CheckedRun
+    files: CarriedFiles
+
+
 class _Import:
     """An import in progress: the batch being collected, and the report so far."""
 
@@ -127,23 +135,25 @@ class _Import:
         self._store = store
         self._progress = progress
         self._announce = announce
-        self._batch: list[tuple[str, CheckedRun]] = []
+        self._batch: list[_Taken] = []
         self._takes_files = Capability.ATTACHMENTS in store.capabilities
         self._files_left: dict[str, int] = {}  # of the batch, by source
         self._size = 0
 
     def take(self, candidate: ImportCandidate) -> None:
+        files = CarriedFiles(candidate.attachments if self._takes_files else ())
         try:
-            run = self._checked(candidate)
+            run = _checked(candidate, files)
         except KittError as error:
             self._refuse(candidate.source, error)
             return
         except OSError as error:
-            self._refuse(candidate.source, InvalidDocumentError(f"cannot be read: {error.strerror or error}"))
+            reason = files.problem or f"cannot be read: {error.strerror or error}"
+            self._refuse(candidate.source, InvalidDocumentError(reason))
             return
-        if any(run.id == other.id or run.sha256 == other.sha256 for _, other in self._batch):
+        if any(run.id == other.run.id or run.sha256 == other.run.sha256 for other in self._batch):
             self.flush()  # what happens to the second of the two depends on the first
-        self._batch.append((candidate.source, run))
+        self._batch.append(_Taken(candidate.source, run, files))
         if not self._takes_files:
             self._files_left[candidate.source] = len(candidate.attachments)
         self._size += len(run.document)
@@ -158,33 +168,25 @@ class _Import:
         self._files_left.clear()
         self._report_progress()
 
-    def _checked(self, candidate: ImportCandidate) -> CheckedRun:
-        files = candidate.attachments if self._takes_files else ()
-        for file in files:
-            file.open().close()  # if it can't be read, refuse this run now instead of its whole batch later
-        return check_run(
-            candidate.read(), run_id=candidate.run_id, created_at=candidate.created_at, attachments=files
-        )
-
-    def _save(self, runs: Sequence[tuple[str, CheckedRun]]) -> None:
+    def _save(self, batch: Sequence[_Taken]) -> None:
         try:
-            present = self._store.save_unless_stored([run for _, run in runs])
-        except (RunExistsError, InvalidDocumentError) as error:
-            if len(runs) == 1:
-                self._refuse(runs[0][0], error)
-            else:
-                middle = len(runs) // 2
-                self._save(runs[:middle])
-                self._save(runs[middle:])
+            present = self._store.save_unless_stored([taken.run for taken in batch])
+        except (KittError, OSError) as error:
+            for part in parts_to_retry(batch, error, lambda taken: taken.files, self._refuse_taken):
+                self._save(part)
             return
-        for source, run in runs:
-            self.report.files_left += self._files_left.get(source, 0)
+        for taken in batch:
+            run = taken.run
+            self.report.files_left += self._files_left.get(taken.source, 0)
             if run.sha256 in present:
                 self.report.present.append(present[run.sha256])
             else:
                 self.report.stored.append(run.id)
                 if self._announce is not None:
                     self._announce(run)
+
+    def _refuse_taken(self, taken: _Taken, error: KittError) -> None:
+        self._refuse(taken.source, error)
 
     def _refuse(self, source: str, error: KittError) -> None:
         reason = error.message if error.hint is None else f"{error.message} ({error.hint})"
@@ -194,6 +196,14 @@ class _Import:
     def _report_progress(self) -> None:
         if self._progress is not None:
             self._progress(self.report.done, None)
+
+
+def _checked(candidate: ImportCandidate, files: CarriedFiles) -> CheckedRun:
+    for file in files.attachments:
+        file.open().close()  # if it can't be read, refuse this run now instead of its whole batch later
+    return check_run(
+        candidate.read(), run_id=candidate.run_id, created_at=candidate.created_at, attachments=files.attachments
+    )
 
 
 def _candidates(

@@ -6,20 +6,23 @@ then this run has failed, but not the target.
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
 from attrs import evolve, field, frozen
 
-from kitt_core.errors import InvalidDocumentError, KittError, StoreUnavailableError
+from kitt_core.errors import InvalidDocumentError, KittError, RunExistsError, StoreUnavailableError
 from kitt_core.runs import codec
 from kitt_core.runs.ids import check_run_id
 from kitt_core.runs.model import Attachment, StoredRun
 from kitt_core.storage.contract import ResultStore
 
-__all__ = ["CarriedFiles", "FailedRun", "check_source", "digest_of", "reason_of"]
+__all__ = ["CarriedFiles", "FailedRun", "check_source", "digest_of", "parts_to_retry", "reason_of"]
+
+T = TypeVar("T")
 
 
 @frozen
@@ -100,6 +103,38 @@ class CarriedFiles:
         return _Opener(file, self)
 
 
+def parts_to_retry(
+    batch: Sequence[T],
+    error: KittError | OSError,
+    files_of: Callable[[T], CarriedFiles],
+    refuse: Callable[[T, KittError], None],
+) -> Iterator[Sequence[T]]:
+    """Yield what of a batch to save again, in parts, after an error that some of it caused.
+
+    Args:
+        batch: What was saved together.
+        error: What the target raised.
+        files_of: Returns the files of each.
+        refuse: Called for each that can't be saved: its files can't be read, or the target refused it alone.
+
+    Raises:
+        KittError, OSError: The error is not about what was saved.
+    """
+    unread = [each for each in batch if files_of(each).problem is not None]
+    if unread:
+        for each in unread:
+            refuse(each, InvalidDocumentError(files_of(each).problem or ""))
+        if rest := [each for each in batch if files_of(each).problem is None]:
+            yield rest
+    elif not isinstance(error, RunExistsError | InvalidDocumentError):
+        raise error
+    elif len(batch) == 1:
+        refuse(batch[0], error)
+    else:
+        yield batch[: len(batch) // 2]
+        yield batch[len(batch) // 2 :]
+
+
 class _Opener:
     """The `Attachment.open` of these files."""
 
@@ -116,13 +151,14 @@ class _Opener:
 
 
 class _Watched(io.RawIOBase):
-    """A file's content; notes if the store can't read it, or if it ends early."""
+    """A file's content; notes if the store can't read it, or if it is not what was saved."""
 
     def __init__(self, content: BinaryIO, file: Attachment, carried: CarriedFiles) -> None:
         self._content = content
         self._file = file
         self._carried = carried
         self._read = 0
+        self._digest = None if file.sha256 is None else hashlib.sha256()
 
     def readable(self) -> bool:
         return True
@@ -132,12 +168,23 @@ class _Watched(io.RawIOBase):
             data = self._content.read(len(buffer))
         except (OSError, KittError) as error:
             raise self._carried.note_failure(self._file.name, reason_of(error)) from error
-        if not data and self._read != self._file.size:
-            why = f"it ends after {self._read} of {self._file.size} bytes"
+        self._read += len(data)
+        if self._digest is not None:
+            self._digest.update(data)
+        why = None if data else self._difference()
+        if why is not None:
             raise self._carried.note_failure(self._file.name, why)
         buffer[: len(data)] = data
-        self._read += len(data)
         return len(data)
+
+    def _difference(self) -> str | None:
+        if self._read != self._file.size:
+            return f"it ends after {self._read} of {self._file.size} bytes"
+        if self._digest is not None and self._digest.hexdigest() != self._file.sha256:
+            return (
+                f"its SHA-256 is {self._digest.hexdigest()[:12]}…, but {(self._file.sha256 or '')[:12]}… was saved"
+            )
+        return None
 
     def close(self) -> None:
         if not self.closed:

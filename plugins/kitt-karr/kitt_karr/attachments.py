@@ -113,10 +113,7 @@ def read_outputs(repository: Repository, run_tree: str) -> Outputs:
 
 
 def available_attachments(repository: Repository, run_tree: str, run: str) -> Iterator[Attachment]:
-    """Yield the attachments of a run whose contents are on this machine; warn of others, naming the ``run``.
-
-    The repository must still be open when they are read.
-    """
+    """Yield a run's attachments whose contents are here, readable while the repository is open; warn of others."""
     large_files = LargeFiles(repository)
     for name, parts in read_outputs(repository, run_tree).items():
         if not all(pointer is None or large_files.holds(pointer) for _, pointer in parts):
@@ -124,7 +121,9 @@ def available_attachments(repository: Repository, run_tree: str, run: str) -> It
             continue
         size = sum(len(repository.blob(entry.id)) if large is None else large.size for entry, large in parts)
         opens = [partial(_open, repository, large_files, *part) for part in parts]
-        yield Attachment(name, size, opens[0] if len(opens) == 1 else partial(_open_all, opens))
+        pointer = parts[0][1]
+        digest = pointer.oid if pointer is not None and len(parts) == 1 else None
+        yield Attachment(name, size, opens[0] if len(opens) == 1 else partial(_open_all, opens), digest)
 
 
 def _open(repository: Repository, large_files: LargeFiles, entry: Entry, pointer: Pointer | None) -> BinaryIO:

@@ -50,8 +50,8 @@ def _candidate(repository: Repository, run: RunTree, arrived: datetime) -> Impor
         identity = identify(repository, run, arrived)
         # They are read after the search, when this repository is already closed.
         attachments = tuple(
-            Attachment(found.name, found.size, partial(_reopened, repository.path, run.tree, found.name))
-            for found in available_attachments(repository, run.tree, source)
+            Attachment(file.name, file.size, partial(_reopened, repository.path, run.tree, file.name), file.sha256)
+            for file in available_attachments(repository, run.tree, source)
         )
     except KittError as error:
         return ImportCandidate(source, partial(_refuse, error))
