@@ -6,6 +6,7 @@ import codecs
 import logging
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, NoReturn
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 _ONE: Final = ".json"
 _LINES: Final = ".jsonl"
 _SEVERAL: Final = re.compile(rb"}\s*{")
+_MOST_BYTES: Final = 1 << 30
+"""The size of the largest document that is read: no store takes more."""
 
 
 @hookimpl
@@ -51,17 +54,17 @@ def find(path: Path) -> Iterator[ImportCandidate]:
     elif path.suffix.lower() == _LINES:
         yield from _in_lines_file(path)
     else:
-        yield ImportCandidate(str(path), lambda: from_line(path.read_bytes()))
+        yield ImportCandidate(str(path), lambda: from_line(_whole(path)))
 
 
 def read_stream(stream: BinaryIO, source: str) -> Iterator[ImportCandidate]:
     """Yield the stream's only document, or each line if the first line is an object and more follow."""
-    first = stream.readline()
+    first = _line(stream)
     following = _to_next_text(stream) if _is_object(first) else []
     if following and following[-1].strip():
-        yield from _lines(chain([first, *following], stream), source)
+        yield from _lines(chain([first, *following], iter(partial(_line, stream), b"")), source)
         return
-    document = b"".join([first, *following, stream.read()])
+    document = _bounded(b"".join([first, *following, stream.read(_MOST_BYTES)]))
     yield ImportCandidate(source, lambda: _only_one(document))
 
 
@@ -113,10 +116,10 @@ def _in_lines_file(path: Path) -> Iterator[ImportCandidate]:
         yield _refused(str(path), error)
         return
     with file:
-        yield from _lines(file, str(path))
+        yield from _lines(iter(partial(_line, file), b""), str(path))
 
 
-def _lines(lines: Iterator[bytes] | BinaryIO, source: str) -> Iterator[ImportCandidate]:
+def _lines(lines: Iterator[bytes], source: str) -> Iterator[ImportCandidate]:
     for number, line in enumerate(lines, 1):
         # Neither the byte-order mark nor the line ending is part of the document.
         document = (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).rstrip(b"\r\n")
@@ -127,11 +130,27 @@ def _lines(lines: Iterator[bytes] | BinaryIO, source: str) -> Iterator[ImportCan
 def _to_next_text(stream: BinaryIO) -> list[bytes]:
     """Return the lines up to and including the next one that is not blank."""
     lines: list[bytes] = []
-    while line := stream.readline():
+    while line := _line(stream):
         lines.append(line)
         if line.strip():
             break
     return lines
+
+
+def _whole(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return _bounded(file.read(_MOST_BYTES + 1))
+
+
+def _line(stream: BinaryIO) -> bytes:
+    return _bounded(stream.readline(_MOST_BYTES + 1))
+
+
+def _bounded(document: bytes) -> bytes:
+    """Refuse a document that never ends, or might as well not."""
+    if len(document) > _MOST_BYTES:
+        raise InvalidDocumentError(f"it has more than {_MOST_BYTES >> 30} GiB, which no store takes")
+    return document
 
 
 def _only_one(document: bytes) -> bytes:

@@ -6,14 +6,16 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kitt_core._builtin.importers import find, read_stream, recognises
 from kitt_core.errors import InvalidDocumentError
-from kitt_core.plugins import ImportCandidate
+from kitt_core.plugins import ImportCandidate, PluginManager
 from kitt_core.rundir import write_run
 from kitt_core.runs import check_run
+from kitt_core.service.transfer.importing import find_candidates
 
 DOCUMENT = b'{"model": "m",\r\n "engine": "e"}\r\n'
 
@@ -126,3 +128,29 @@ def test_a_stream_of_one_document_is_taken_byte_for_byte(stream: bytes) -> None:
 
 def test_a_stream_whose_first_line_is_an_object_and_goes_on_is_lines() -> None:
     assert documents(b'\xef\xbb\xbf{"a": 1}\n\n \n{"b": 2}\r\n[]\n') == [b'{"a": 1}', b'{"b": 2}', b"[]"]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "-"])
+def test_what_never_ends_is_not_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("kitt_core._builtin.importers._MOST_BYTES", 100)
+    monkeypatch.chdir(tmp_path)
+
+    class Endless(io.RawIOBase):
+        given = 0
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: Any) -> int:
+            self.given += len(buffer)
+            assert self.given < 1 << 20, "it is read without end"
+            buffer[:] = b"x" * len(buffer)
+            return len(buffer)
+
+    (tmp_path / name).write_bytes(b" " * 101)
+    stream = io.BufferedReader(Endless(), 10)
+    (found,) = find_candidates(PluginManager(), [name], standard_input=stream)
+    with pytest.raises(InvalidDocumentError, match="no store takes"):
+        found.read()

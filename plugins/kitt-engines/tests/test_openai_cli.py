@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -162,6 +163,9 @@ def test_the_key_is_nowhere(kitt: Kitt, server: RunningServer, faults: list[str]
     done = kitt("-v", "run", "-e", "openai", "--base-url", server.url, OPENAI_API_KEY=KEY, KITT_DEBUG="1")
     assert done.returncode == (1 if faults else 0)
     assert kitt.document()["config"]["engine_options"]["api_key"] == "***"
+    assert kitt("storage", "backup", "all.tar.gz").returncode == 0
+    with tarfile.open(kitt.home / "all.tar.gz") as archive:
+        archive.extractall(kitt.home / "unpacked", filter="data")
     assert KEY.encode() not in everything_written(kitt.home)
     assert KEY not in done.stdout + done.stderr
     assert all(received["has_key"] for received in server.requests())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,12 @@ def test_a_team_sets_up_runs_looks_compares_and_tidies(kitt: Kitt, uri: str, tmp
         path.read_bytes() for path in Path("kitt-results").rglob("metrics.json")
     )
     kitt("storage", "verify")
+    kitt("storage", "backup", "all.tar.gz")
+    with tarfile.open("all.tar.gz") as archive:
+        parts = [part.read() for member in archive if (part := archive.extractfile(member)) is not None]
+    password = uri.partition("@")[0].rpartition(":")[2].encode()
+    written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert [content for content in parts + written if password in content] == []
     kitt("storage", "migrate")
     kitt("storage", "copy", "--to", "sqlite:///copy.db")
     assert len(rows(kitt("--backend=sqlite:///copy.db", "storage", "list", "--format", "json"))) == 6
