@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -89,13 +89,26 @@ class ImportsAgain(MemoryStore):
         return {}
 
 
+class InTwoSteps(MemoryStore):
+    """The first two threads that save do so at the same time, however busy the machine is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._both = threading.Barrier(2)
+
+    def between(self) -> None:
+        with suppress(threading.BrokenBarrierError):
+            self._both.wait(60)
+        self._both.abort()  # later ones don't wait for each other
+
+
 @caught_by("test_the_same_files_imported_by_several_threads_are_stored_once")
-class LooksBeforeItImports(MemoryStore):
+class LooksBeforeItImports(InTwoSteps):
     """Look-up and save are two steps, between which another thread saves."""
 
     def write_unless_stored(self, checked: Sequence[CheckedRun]) -> dict[str, str]:
         present = {run.sha256: run.id for run in self.scan()}
-        time.sleep(0.01)
+        self.between()
         self.write_runs([run for run in checked if run.sha256 not in present])
         return {run.sha256: present[run.sha256] for run in checked if run.sha256 in present}
 
@@ -181,10 +194,10 @@ class SwallowsTheErrorOfAnAttachment(MemoryStore):
 
 
 @caught_by("test_saves_from_several_threads_are_all_kept")
-class LosesWhatAnotherThreadSaves(MemoryStore):
+class LosesWhatAnotherThreadSaves(InTwoSteps):
     def write_runs(self, checked: Sequence[CheckedRun]) -> None:
         runs = dict(self._runs)
-        time.sleep(0.001)
+        self.between()
         self._check_open()
         runs |= {run.id: StoredRun(run.id, run.document, run.created_at, run.sha256) for run in checked}
         self._runs = runs
