@@ -14,7 +14,7 @@ from attrs import frozen
 from kitt_core.errors import InvalidDocumentError
 from kitt_core.runs import codec
 from kitt_core.runs.model import BenchmarkRow, RunRows, StoredRun
-from kitt_core.runs.rows import clean_text, derive_rows
+from kitt_core.runs.rows import clean_text, derive_rows, entries_of
 from kitt_core.runs.timestamps import to_utc
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "benchmark_states",
     "code_span",
     "counts_shown",
+    "entry_state",
     "escape_markdown",
     "instant",
     "leaves",
@@ -153,15 +154,12 @@ class BenchmarkTable:
 
 def benchmark_states(document: Mapping[str, Any], rows: RunRows) -> list[str]:
     """Return ``passed``, ``failed`` or ``skipped`` for each entry of a document."""
-    return [
-        "skipped" if entry.get("skipped") else "passed" if row.passed else "failed"
-        for row, entry in zip(rows.benchmarks, _entries(document), strict=True)
-    ]
+    return [entry_state(*each) for each in zip(rows.benchmarks, entries_of(document), strict=False)]
 
 
-def _entries(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    results = document.get("results")
-    return [entry for entry in results if isinstance(entry, Mapping)] if isinstance(results, list) else []
+def entry_state(row: BenchmarkRow, entry: Mapping[str, Any]) -> str:
+    """Return ``passed``, ``failed`` or ``skipped`` for one entry and its row."""
+    return "skipped" if entry.get("skipped") else "passed" if row.passed else "failed"
 
 
 def _note(entry: Mapping[str, Any]) -> str | None:
@@ -178,8 +176,8 @@ def counts_shown(document: Mapping[str, Any], rows: RunRows) -> str:
 def pivot(document: Mapping[str, Any], rows: RunRows) -> Iterator[BenchmarkTable]:
     """Yield one table per benchmark, with benchmarks and metrics in the order of their first occurrence."""
     entries: dict[str | None, list[tuple[BenchmarkRow, str, str | None]]] = {}
-    states, notes = benchmark_states(document, rows), map(_note, _entries(document))
-    for benchmark, state, note in zip(rows.benchmarks, states, notes, strict=True):
+    states, notes = benchmark_states(document, rows), map(_note, entries_of(document))
+    for benchmark, state, note in zip(rows.benchmarks, states, notes, strict=False):
         entries.setdefault(benchmark.test_name, []).append((benchmark, state, note))
     for name, found in entries.items():
         measured = [dict(row.metrics) for row, _, _ in found]

@@ -30,7 +30,7 @@ from kitt_core.presentation import (
     without_formula,
 )
 from kitt_core.runs.model import StoredRun
-from kitt_core.runs.rows import clean_text
+from kitt_core.runs.rows import clean_text, entries_of
 
 _IN_MEMORY: Final = 8 << 20
 _RUN_COLUMNS: Final = ("run_id", "model", "engine", "suite_name", "timestamp", "kitt_version")
@@ -108,9 +108,7 @@ def _csv_rows(run: StoredRun) -> Iterator[dict[str, str]]:
         "timestamp": "" if rows.run.timestamp is None else instant(rows.run.timestamp),
         "kitt_version": _cell(rows.run.kitt_version),
     }
-    results = document.get("results")
-    entries = [entry for entry in results if isinstance(entry, Mapping)] if isinstance(results, list) else []
-    for row, entry in zip(rows.benchmarks, entries, strict=True):
+    for row, entry in zip(rows.benchmarks, entries_of(document), strict=False):
         of_entry = {name: _cell(getattr(row, name)) for name in _ENTRY_COLUMNS}
         of_entry[_SKIPPED] = _cell(entry.get(_SKIPPED))
         metrics = entry.get("metrics")

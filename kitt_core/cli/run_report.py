@@ -12,7 +12,7 @@ from kitt_core.cli.cells import printable
 from kitt_core.cli.messages import completed, say_error
 from kitt_core.cli.render import write_object, write_rows, write_text
 from kitt_core.errors import ConfigurationError, StoreUnavailableError
-from kitt_core.presentation import number
+from kitt_core.presentation import entry_state, number
 from kitt_core.runs.model import BenchmarkRow
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def benchmark_objects(rows: Sequence[BenchmarkRow], entries: Entries) -> list[di
         {
             "benchmark": row.test_name,
             "run": row.run_number,
-            "status": _status(row, entry),
+            "status": entry_state(row, entry),
             "metrics": {metric.name: metric.value for metric in row.metrics},
             "errors": list(entry.get("errors", ())),
             **({"skipped": entry["skipped"]} if entry.get("skipped") else {}),
@@ -92,10 +92,6 @@ def metric_rows(objects: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]
     for found in objects:
         for name, value in (found["metrics"] or {None: None}).items():
             yield {**found, "metric": name, "value": value}
-
-
-def _status(row: BenchmarkRow, entry: Mapping[str, Any]) -> str:
-    return "skipped" if entry.get("skipped") else "passed" if row.passed else "failed"
 
 
 def _key_metrics(metrics: Mapping[str, float | None]) -> str:

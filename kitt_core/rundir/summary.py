@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from kitt_core.presentation import benchmark_states, escape_markdown, one_line
 from kitt_core.runs.model import BenchmarkRow, RunRows
+from kitt_core.runs.rows import entries_of
 from kitt_core.runs.timestamps import to_utc
 
 __all__ = ["render_summary"]
@@ -36,7 +37,7 @@ def render_summary(document: Mapping[str, Any], rows: RunRows, created_at: datet
     head = _head(rows, created_at, skipped=states.count("skipped"))
     lines = [*head, *_system(document.get("system_info"), rows), *_results(rows, states)]
     lines += ["", "## Detailed Metrics"]
-    for row, entry in zip(rows.benchmarks, _entries(document), strict=False):
+    for row, entry in zip(rows.benchmarks, entries_of(document), strict=False):
         lines += _details(row, entry)
     return "\n".join(lines) + "\n"
 
@@ -124,10 +125,6 @@ def _number(value: float | None) -> str:
     if not -_EXACT < value < _EXACT:  # NaN, infinities and numbers too large for a measurement
         return f"{value:g}" if isinstance(value, float) else "-"
     return str(int(value)) if value == int(value) else f"{value:.4f}"
-
-
-def _entries(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [entry for entry in _list(document.get("results")) if isinstance(entry, Mapping)]
 
 
 def _list(value: object) -> Sequence[Any]:

@@ -30,7 +30,16 @@ from kitt_core.runs.codec import shown
 from kitt_core.runs.model import BenchmarkRow, HardwareRow, MetricRow, RunRow, RunRows
 from kitt_core.runs.timestamps import parse_timestamp
 
-__all__ = ["MAX_ENTRIES", "MAX_LABELS", "MAX_NUMBERS", "MAX_TEXT", "clean_text", "counts_of", "derive_rows"]
+__all__ = [
+    "MAX_ENTRIES",
+    "MAX_LABELS",
+    "MAX_NUMBERS",
+    "MAX_TEXT",
+    "clean_text",
+    "counts_of",
+    "derive_rows",
+    "entries_of",
+]
 
 MAX_TEXT: Final = 1000
 """How many characters a text of a row has at most: a benchmark's or metric's name, a label, a fingerprint, …"""
@@ -83,8 +92,7 @@ def counts_of(document: Mapping[str, Any], benchmarks: Sequence[BenchmarkRow]) -
         document: The document.
         benchmarks: The rows of its entries.
     """
-    results = document.get("results")
-    entries = [entry for entry in results if isinstance(entry, Mapping)] if isinstance(results, list) else []
+    entries = entries_of(document)
     # Entries beyond `MAX_ENTRIES` have no row.
     measured = [row for row, entry in zip(benchmarks, entries, strict=False) if not entry.get("skipped")]
     passed = sum(row.passed is True for row in measured)
@@ -93,6 +101,15 @@ def counts_of(document: Mapping[str, Any], benchmarks: Sequence[BenchmarkRow]) -
         "passed_count": passed,
         "failed_count": len(measured) - passed,
     }
+
+
+def entries_of(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the entries of a document that `derive_rows` gives rows, in the same order, up to `MAX_ENTRIES`.
+
+    A document that was stored with ``strict=False`` may have more, which have no rows.
+    """
+    results = document.get("results")
+    return [entry for entry in results if isinstance(entry, Mapping)] if isinstance(results, list) else []
 
 
 def clean_text(text: str) -> str:

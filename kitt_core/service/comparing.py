@@ -16,7 +16,7 @@ from attrs import field, frozen
 from kitt_core.benchmarking.catalogue import CATALOGUE, MetricDefinition, definition_of
 from kitt_core.presentation import leaves, some_of
 from kitt_core.runs.model import BenchmarkRow
-from kitt_core.runs.rows import clean_text
+from kitt_core.runs.rows import clean_text, entries_of
 from kitt_core.runs.statistics import mean
 from kitt_core.service.run_lookup import Subject
 
@@ -286,12 +286,10 @@ def _cases(a: Subject, b: Subject, *, incomplete: bool) -> Iterator[_Case]:
 
 
 def _by_name(subject: Subject, *, incomplete: bool) -> dict[str, list[_Entry]]:
-    results = subject.document.get("results")
-    objects = [entry for entry in results if isinstance(entry, Mapping)] if isinstance(results, list) else []
     # Documents of KITT 1.x and of other tools use the catalogue's names without saying what they mean by them.
     ours = isinstance(subject.document.get("engine_info"), Mapping)
     found: dict[str, list[_Entry]] = {}
-    for row, raw in zip(subject.rows.benchmarks, objects, strict=True):
+    for row, raw in zip(subject.rows.benchmarks, entries_of(subject.document), strict=False):
         settings = raw.get("settings")
         stated = leaves(settings) if isinstance(settings, Mapping) else None
         left_out = raw.get("incomplete") and not incomplete

@@ -13,7 +13,9 @@ import pytest
 from kitt_core._builtin.exporters import write_csv, write_json, write_jsonl, write_markdown
 from kitt_core.errors import InvalidDocumentError
 from kitt_core.plugins import EXPORTERS, PluginManager
-from kitt_core.runs import StoredRun
+from kitt_core.presentation import parse_stored
+from kitt_core.rundir.summary import render_summary
+from kitt_core.runs import StoredRun, rows
 from kitt_core.runs.codec import digest
 
 Write = Callable[[Iterable[StoredRun], BinaryIO], None]
@@ -182,3 +184,13 @@ def test_a_skipped_entry_is_shown_as_such() -> None:
     text = written(write_markdown, run).decode()
     assert "PASSED (1/2, 1 skipped)" in text
     assert "| `memory` |  | skipped |\n| `memory` |  | no readings |" in text
+
+
+def test_entries_without_rows_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "MAX_ENTRIES", 2)  # a document in which an older KITT stored more
+    results = [entry(metrics={"avg_tps": n}) for n in range(3)]
+    run = stored({"model": "m", "engine": "e", "results": results})
+    assert [row["avg_tps"] for row in cells(run)] == ["0", "1"]
+    assert "| `throughput` | `avg_tps` | 0 | 1 |" in written(write_markdown, run).decode()
+    document, found = parse_stored(run)
+    assert "throughput" in render_summary(document, found, run.created_at)
