@@ -1,5 +1,6 @@
 """Threads, processes and kills: the kit's contract."""
 
+import signal
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -81,6 +82,25 @@ def test_a_save_does_not_wait_for_one_that_makes_no_progress_or_longer_than_aske
         other.execute("ROLLBACK")
         store.save_result(documents.MINIMAL)
         assert store.count() == 2
+
+
+@pytest.mark.parametrize("asked", [None, 3600.0])
+def test_ctrl_c_is_heard_while_a_save_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: float | None
+) -> None:
+    path = tmp_path / "runs.db"
+    with (
+        SQLiteResultStore(SQLiteOptions(path, busy_timeout=asked)) as store,
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+    ):
+        store.save_result(documents.MINIMAL)
+        other.execute("BEGIN IMMEDIATE")
+        monkeypatch.setattr("kitt_sql.sqlite.turns.pause", lambda: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            store.save_result(documents.STANDARD)
+        other.execute("ROLLBACK")
+        assert store.count() == 1
+        store.save_result(documents.STANDARD)
 
 
 @pytest.mark.parametrize(
