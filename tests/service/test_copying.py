@@ -27,8 +27,9 @@ from kitt_core.service.transfer.copying import CopyReport, copy_runs
 from kitt_core.service.transfer.importing import find_candidates, import_runs
 from kitt_core.storage import Capability
 from kitt_core.storage.memory import MemoryStore
-from kitt_core.testing.documents import as_bytes
+from kitt_core.testing.documents import as_bytes, little_memory_for, multiplying_names
 
+from .archives import restore
 from .contents import BACKENDS, CORPUS, NewTarget, OpenStore, attachment, documents, filled
 
 CREATED = datetime(2024, 2, 29, 23, 59, 59, 123456, tzinfo=UTC)
@@ -289,6 +290,23 @@ def test_files_that_are_not_what_was_saved_go_nowhere(open_backend: OpenStore, t
         report = import_runs(imported, find_candidates(PluginManager(), [str(tree)]))
         assert sorted(refused.reason for refused in report.refused) == sorted(expected.values())
         assert set(documents(imported)) == {"fine"}
+
+
+@pytest.mark.parametrize("way", ["import", "copy", "back up and restore"])
+def test_a_hostile_document_takes_little_memory(open_backend: OpenStore, tmp_path: Path, way: str) -> None:
+    source, target = open_backend("json"), open_backend("sqlite")
+    target.save_result(document())
+    hostile = multiplying_names(200_000)
+    source.save_result(hostile, strict=False)
+    with little_memory_for(hostile):
+        if way == "import":
+            report = import_runs(target, find_candidates(PluginManager(), [str(source.paths[0])]))
+            assert len(report.refused) == 1
+        elif way == "copy":
+            assert copy_runs(source, target).copied == 1
+        else:
+            back_up(source, stream := io.BytesIO())
+            assert restore(stream, target).copied == 1
 
 
 class Gappy(MemoryStore):

@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 
 from kitt_core.runs import SchemaState, Severity
+from kitt_core.testing.documents import little_memory_for, multiplying_names
 from kitt_sql.schema.tables import SCHEMA_VERSION
 from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
 from kitt_sql.testing import TOKEN, legacy_runs
@@ -289,3 +290,15 @@ def test_a_log_that_kitt_1_left_next_to_the_file_is_part_of_it(
         for file in (path, copy):
             with closing(sqlite3.connect(file)) as connection:
                 assert connection.execute("SELECT value FROM web_settings").fetchone() == ("http://late:1",)
+
+
+def test_a_hostile_document_takes_little_memory(path: Path, make_old: Callable[[int], None]) -> None:
+    make_old(10)
+    hostile = multiplying_names(200_000)
+    with closing(sqlite3.connect(path)) as connection:
+        ((run_id,),) = connection.execute("SELECT id FROM runs LIMIT 1").fetchall()
+        connection.execute("UPDATE runs SET raw_json = ? WHERE id = ?", (hostile.decode(), run_id))
+        connection.commit()
+    with SQLiteStore(SQLiteDatabase(SQLiteFile(path))) as store, little_memory_for(hostile):
+        store.migrate()
+        assert store.get_document(run_id) == hostile
