@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NoReturn
 
 from attrs import field, frozen
 
@@ -234,10 +234,13 @@ def read_attachments(run: FoundRun) -> Iterator[Attachment]:
         saved = run.saved_files() or {}
     except ValueError:  # `check_outputs` reports it
         saved = {}
-    sizes = {name: file.size for name, file in saved.items()} | _sizes(directory)
-    for name in sorted(sizes, key=numbers_counted):
-        digest = saved[name].sha256 if name in saved else None
-        yield Attachment(name, sizes[name], _opener(directory / name), digest)
+    there = _sizes(directory)
+    for name in sorted({*saved, *there}, key=numbers_counted):
+        if name in there:
+            digest = saved[name].sha256 if name in saved else None
+            yield Attachment(name, there[name], _opener(directory / name), digest)
+        else:
+            yield Attachment(name, saved[name].size, _missing, saved[name].sha256)
 
 
 def _sizes(directory: Path) -> dict[str, int]:
@@ -319,6 +322,11 @@ def _content(path: Path) -> bytes:
 
 def _opener(path: Path) -> Callable[[], BinaryIO]:
     return lambda: path.open("rb")
+
+
+def _missing() -> NoReturn:
+    # What has the name, if anything, is not a file: a pipe would block, and a link lead elsewhere.
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -277,6 +278,7 @@ def test_files_that_are_not_what_was_saved_go_nowhere(open_backend: OpenStore, t
             path.write_bytes(b"CHANGED")
         elif path.read_bytes() == b"lost":
             path.unlink()
+            os.mkfifo(path)  # which nobody should wait for
     expected = {
         "changed": "attachment a cannot be read: its SHA-256 is b6f00f283e24…, but d67e2e944994… was saved",
         "lost": "attachment a cannot be read: No such file or directory",

@@ -15,6 +15,7 @@ from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.messages import counted
 from kitt_core.cli.progress import progress_bar
 from kitt_core.cli.render import open_verbatim
+from kitt_core.cli.storage.reports import say_failed
 from kitt_core.errors import RunNotFoundError
 from kitt_core.runs.query import RunFilter
 from kitt_core.service.run_lookup import resolve_run_id
@@ -24,6 +25,7 @@ from kitt_core.service.transfer.exporting import (
     export_to_stream,
     select_runs,
 )
+from kitt_core.service.transfer.reading import FailedRun
 from kitt_core.storage.contract import ResultStore
 
 __all__ = ["complete_format", "export"]
@@ -58,7 +60,7 @@ def complete_format(ctx: click.Context, _parameter: click.Parameter, incomplete:
 @pass_state
 def export(
     state: State, run_ids: tuple[str, ...], filters: RunFilter, output_format: str | None, output: str
-) -> None:
+) -> int:
     """Write the runs that have one of the ids and match the filters; without either, all runs.
 
     json is the document byte for byte, one run per file: several runs need a directory or another format. The name
@@ -69,7 +71,8 @@ def export(
     exporter = choose_exporter(state.plugins, output_format, Path(output) if to_file else None)
     with state.open_store(Path(output)) as store, _naming_unknown_metrics(state, store, filters):
         ids = list(dict.fromkeys(resolve_run_id(store, text) for text in run_ids))
-        runs = select_runs(store, ids, filters)
+        damaged: list[FailedRun] = []
+        runs = select_runs(store, ids, filters, on_damage=damaged.append)
         with progress_bar(state, "Exporting", data_on_stdout=output == "-") as progress:
             if directory:
                 count = export_to_directory(exporter, runs, Path(output), progress=progress, store=store.paths)
@@ -78,6 +81,8 @@ def export(
                     count = export_to_stream(exporter, runs, stream, progress=progress)
     if output != "-":
         state.note(f"{counted(count, 'run')} written to {output}")
+    say_failed(damaged)
+    return 1 if damaged else 0
 
 
 @contextmanager

@@ -11,10 +11,12 @@ import click
 from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.lazy import HintedUsageError
 from kitt_core.cli.render import FORMATS, open_verbatim, write_object, write_rows
+from kitt_core.cli.storage.reports import say_failed
 from kitt_core.presentation import BenchmarkTable, counts_shown, parse_stored, pivot
 from kitt_core.runs.model import RunRows
 from kitt_core.service.run_lookup import resolve_run_id
 from kitt_core.service.transfer.exporting import choose_exporter, export_to_stream, select_runs
+from kitt_core.service.transfer.reading import FailedRun
 from kitt_core.storage.contract import ResultStore
 
 __all__ = ["show"]
@@ -38,7 +40,7 @@ _TABLE: Final = "table"
     help="Write the document to this file.",
 )
 @pass_state
-def show(state: State, run_id: str, output_format: str | None, output: Path | None) -> None:
+def show(state: State, run_id: str, output_format: str | None, output: Path | None) -> int:
     """Show one run with its benchmarks and metrics."""
     file = None if output is None or str(output) == "-" else output
     as_table = output_format == _TABLE or (output_format is None and file is None)
@@ -48,10 +50,13 @@ def show(state: State, run_id: str, output_format: str | None, output: Path | No
         found = resolve_run_id(store, run_id)
         if as_table:
             _show_table(store, found)
-            return
+            return 0
+        damaged: list[FailedRun] = []
         exporter = choose_exporter(state.plugins, output_format, file)
         with open_verbatim(file) as stream:
-            export_to_stream(exporter, select_runs(store, [found]), stream)
+            export_to_stream(exporter, select_runs(store, [found], on_damage=damaged.append), stream)
+    say_failed(damaged)
+    return 1 if damaged else 0
 
 
 def _show_table(store: ResultStore, run_id: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from kitt_core.cli.filters import (
     comma_separated,
@@ -17,6 +18,7 @@ from kitt_core.cli.filters import (
     statistics_help,
 )
 from kitt_core.cli.invocation import State, pass_state
+from kitt_core.cli.lazy import HintedUsageError
 from kitt_core.cli.render import output_options, write_object, write_rows
 from kitt_core.runs.grouping import Aggregation
 from kitt_core.runs.query import RunFilter
@@ -91,6 +93,9 @@ def aggregate(
     output: Path | None,
 ) -> None:
     """Compute statistics of metrics over the result entries of each group of runs."""
+    source = click.get_current_context().get_parameter_source("statistics")
+    if not metrics and source is not ParameterSource.DEFAULT:
+        raise HintedUsageError("--stat is given without --metric", "name what to compute it of: --metric avg_tps")
     with state.open_store(output) as store:
         rows = store.aggregate(by, metrics, statistics=statistics, filters=filters)
         wanted = Aggregation.of(by, metrics, statistics)

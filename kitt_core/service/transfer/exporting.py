@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from attrs import evolve
 
-from kitt_core.errors import ConfigurationError, RunNotFoundError
+from kitt_core.errors import ConfigurationError, InvalidDocumentError, RunNotFoundError
 from kitt_core.files import check_output, replaced_file
 from kitt_core.plugins.loading import EXPORTERS, PluginManager, contained
 from kitt_core.plugins.records import Exporter
 from kitt_core.runs.model import Progress, StoredRun
 from kitt_core.runs.query import Filters, RunFilter
+from kitt_core.service.transfer.reading import FailedRun, digest_of
 from kitt_core.storage.contract import ResultStore
 
 __all__ = ["choose_exporter", "export_to_directory", "export_to_stream", "select_runs"]
@@ -45,8 +46,20 @@ def choose_exporter(plugins: PluginManager, name: str | None, file: Path | None)
     return found
 
 
-def select_runs(store: ResultStore, ids: Sequence[str] = (), filters: Filters = None) -> Iterator[StoredRun]:
+def select_runs(
+    store: ResultStore,
+    ids: Sequence[str] = (),
+    filters: Filters = None,
+    *,
+    on_damage: Callable[[FailedRun], None] | None = None,
+) -> Iterator[StoredRun]:
     """Yield the runs that have one of the ids (any id, if none is given) and match, one document at a time.
+
+    Args:
+        store: The store.
+        ids: The ids.
+        filters: A `RunFilter`, or a mapping of its fields.
+        on_damage: Called for a run whose document is not what was saved, before it is yielded as it is.
 
     Raises:
         RunNotFoundError: After the last run: there was none, or one with a given id is missing.
@@ -60,6 +73,11 @@ def select_runs(store: ResultStore, ids: Sequence[str] = (), filters: Filters = 
     for run in store.scan(wanted):
         found += 1
         missing.pop(run.id, None)
+        if on_damage is not None:
+            try:
+                digest_of(run, store.location)
+            except InvalidDocumentError as error:
+                on_damage(FailedRun(run.id, error))
         yield run
     if missing and not selects_by_value:
         raise RunNotFoundError(f"run {next(iter(missing))} is no longer in {store.location}")

@@ -118,8 +118,9 @@ class PostgresServer:
         given: dict[str, Any] = {
             "application_name": self.options.application_name,
             "connect_timeout": max(2, round(self.options.connect_timeout)),
-            "client_encoding": "UTF8",
-        } | self._parameters()
+            **self._parameters(),
+            "client_encoding": "UTF8",  # whatever the DSN says: documents have every character
+        }
         connection = psycopg.connect(
             make_conninfo("", **given), autocommit=True, prepare_threshold=5 if self.options.prepare else None
         )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from kitt_core import open_store
 from kitt_core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from kitt_postgres.testing import PrivateServer
 
 
 @pytest.mark.parametrize(
@@ -85,3 +90,17 @@ def test_a_schema_of_postgresqls_own(schema: str) -> None:
 def test_a_blank_dsn_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="option dsn of backend postgres is empty, expected a value"):
         open_store("postgres", dsn=" \t")
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "bogus"])
+def test_every_character_is_stored_whatever_encoding_the_dsn_asks_for(
+    postgres_server: PrivateServer, encoding: str
+) -> None:
+    name = f"encoded_as_{encoding.lower()}"
+    postgres_server.create_database(name)
+    dsn = postgres_server.dsn(name)
+    with open_store(f"{dsn}{'&' if '?' in dsn else '?'}client_encoding={encoding}") as store:
+        store.initialize()
+        run_id = store.save_result({"model": "日本 é", "engine": "e"})
+        assert [run.id for run in store.list_results({"model": "日*"})] == [run_id]
+    postgres_server.drop_database(name)

@@ -3,8 +3,9 @@ from __future__ import annotations
 import errno
 import json
 import re
+import sqlite3
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import closing, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -205,3 +206,18 @@ def test_a_terminal_gets_no_control_character_of_a_document(
     assert "2Je" in text
     assert "0/?" not in text  # no progress bar between the data
     assert [c for c in text if not c.isprintable() and c not in "\n\t"] == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [("export", "-o", "out/"), ("export", "--format", "jsonl"), ("show", "ID", "--format", "json")]
+)
+def test_a_document_that_is_not_what_was_saved_is_named(
+    kitt: Kitt, stored: list[str], tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    with closing(sqlite3.connect("runs.db")) as connection:
+        connection.execute("UPDATE runs SET raw_json = '{' WHERE id = ?", (stored[0],))
+        connection.commit()
+    outcome = kitt(*(stored[0] if argument == "ID" else argument for argument in arguments))
+    assert outcome.code == 1
+    assert f"error: run {stored[0]}: its document has changed in runs.db" in outcome.err
+    assert len(outcome.err.splitlines()) <= 3

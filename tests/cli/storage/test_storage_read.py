@@ -79,6 +79,7 @@ def test_a_page_says_how_to_go_on(kitt: Kitt, stored: list[str]) -> None:
         (("aggregate", "--by", "label:"), "'label:' has no key, expected label:KEY"),
         (("aggregate", "--by", "engine", "--metric", "x", "--stat", "mead"), "unknown statistic 'mead'"),
         (("aggregate", "--metric", "x"), "missing option '--by'"),
+        (("aggregate", "--by", "engine", "--stat", "p50"), "--stat is given without --metric"),
         (("list", "--model", "x", "--modle", "y"), "--modle"),
         (("lst",), "no such command: 'lst'"),
     ],
