@@ -129,7 +129,9 @@ def _from_path(text: str, plugins: PluginManager, standard_input: BinaryIO | Non
         named = ", ".join(candidate.source for candidate in found[:2])
         raise InputNotFoundError(
             f"{text} contains several runs: {named}{' and others' if len(found) > 2 else ''}",
-            hint="name one of them",
+            hint="name one of them"
+            if Path(found[0].source).exists()
+            else "import them, and name two by their ids",
         )
     candidate = found[0]
     document = _read(candidate)
