@@ -6,9 +6,7 @@ All of them are generated here and are the same on every machine, so that failur
 from __future__ import annotations
 
 import json
-import tracemalloc
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
@@ -27,15 +25,12 @@ __all__ = [
     "UNFIT",
     "Refused",
     "as_bytes",
-    "little_memory_for",
     "multiplying_names",
     "nested",
     "run",
     "small",
 ]
 
-_MEMORY_PER_BYTE: Final = 20
-_MEMORY_OF_ANY_DOCUMENT: Final = 8 << 20
 _DIGITS: Final = "7" * 5000
 _TOO_LONG: Final = "x" * (MAX_TEXT + 1)
 _BENCHMARKS: Final = (
@@ -113,18 +108,6 @@ def multiplying_names(size: int) -> bytes:
     numbers = ",".join(f'"{i}":{i}' for i in range(size // 13))
     metrics = f"{opening}{{{numbers}}}{'}' * levels}"
     return f'{{"model":"m","engine":"e","results":[{{"test_name":"t","metrics":{metrics}}}]}}'.encode()
-
-
-@contextmanager
-def little_memory_for(document: bytes) -> Iterator[None]:
-    """Assert that what is done inside takes at most twenty times the memory of a document, and 8 MiB."""
-    tracemalloc.start()
-    try:
-        yield
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < _MEMORY_PER_BYTE * len(document) + _MEMORY_OF_ANY_DOCUMENT
 
 
 def _standard() -> bytes:

@@ -13,10 +13,11 @@ from kitt_core.testing._storage.filters import FilterContract
 from kitt_core.testing._storage.identity import IdentityContract, StoringOnceContract
 from kitt_core.testing._storage.lifecycle import LifecycleContract
 from kitt_core.testing._storage.listing import OrderingContract, PagingContract, ScanningContract
+from kitt_core.testing._storage.questions import little_memory_for
 from kitt_core.testing._storage.rows import RowContract
 from kitt_core.testing._storage.upkeep import AttachmentContract, DeletingContract, VerifyingContract
 
-__all__ = ["StoreContract"]
+__all__ = ["StoreContract", "little_memory_for"]
 
 
 class StoreContract(

@@ -28,7 +28,8 @@ from kitt_core.service.transfer.copying import CopyReport, copy_runs
 from kitt_core.service.transfer.importing import find_candidates, import_runs
 from kitt_core.storage import Capability
 from kitt_core.storage.memory import MemoryStore
-from kitt_core.testing.documents import as_bytes, little_memory_for, multiplying_names
+from kitt_core.testing.documents import as_bytes, multiplying_names
+from kitt_core.testing.storage import little_memory_for
 
 from .archives import restore
 from .contents import BACKENDS, CORPUS, NewTarget, OpenStore, attachment, documents, filled

@@ -12,7 +12,14 @@ from kitt_core.errors import InvalidDocumentError, KittError, UnknownFieldError
 from kitt_core.runs import codec
 from kitt_core.runs.rows import MAX_TEXT
 from kitt_core.storage.contract import ResultStore
-from kitt_core.testing._storage.questions import StoreTests, assert_readable, found, put, snapshot
+from kitt_core.testing._storage.questions import (
+    StoreTests,
+    assert_readable,
+    found,
+    little_memory_for,
+    put,
+    snapshot,
+)
 from kitt_core.testing.documents import (
     HOSTILE,
     MINIMAL,
@@ -21,7 +28,6 @@ from kitt_core.testing.documents import (
     UNFIT,
     Refused,
     as_bytes,
-    little_memory_for,
     multiplying_names,
     run,
     small,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tracemalloc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
 
@@ -15,6 +17,9 @@ from kitt_core.storage.contract import Capability, ResultStore
 from kitt_core.testing.documents import as_bytes
 
 EPOCH: Final = datetime(2025, 1, 1, tzinfo=UTC)
+
+_MEMORY_PER_BYTE: Final = 20
+_MEMORY_OF_ANY_DOCUMENT: Final = 8 << 20
 
 _FOREIGN_WORDS: Final = (
     "Traceback",
@@ -112,3 +117,15 @@ def assert_readable(error: KittError) -> None:
 
 def _skip(reason: str) -> NoReturn:
     pytest.skip(reason)
+
+
+@contextmanager
+def little_memory_for(document: bytes) -> Iterator[None]:
+    """Assert that what is done inside takes at most twenty times the memory of a document, and 8 MiB."""
+    tracemalloc.start()
+    try:
+        yield
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < _MEMORY_PER_BYTE * len(document) + _MEMORY_OF_ANY_DOCUMENT

@@ -12,7 +12,8 @@ from typing import Any, Final
 import pytest
 
 from kitt_core.runs import SchemaState, Severity
-from kitt_core.testing.documents import little_memory_for, multiplying_names
+from kitt_core.testing.documents import multiplying_names
+from kitt_core.testing.storage import little_memory_for
 from kitt_sql.schema.tables import SCHEMA_VERSION
 from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
 from kitt_sql.testing import TOKEN, legacy_runs
