@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import os
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -20,18 +19,13 @@ from kitt_core.errors import (
     StoreUnavailableError,
     UnknownFieldError,
 )
-from kitt_core.plugins import PluginManager
 from kitt_core.runs import Attachment, CheckedRun, Filters, Severity, StoredRun
 from kitt_core.runs.codec import digest
-from kitt_core.service.transfer.backup import back_up
 from kitt_core.service.transfer.copying import CopyReport, copy_runs
-from kitt_core.service.transfer.importing import find_candidates, import_runs
 from kitt_core.storage import Capability
 from kitt_core.storage.memory import MemoryStore
-from kitt_core.testing.documents import as_bytes, multiplying_names
-from kitt_core.testing.storage import little_memory_for
+from kitt_core.testing.documents import as_bytes
 
-from .archives import restore
 from .contents import BACKENDS, CORPUS, NewTarget, OpenStore, attachment, documents, filled
 
 CREATED = datetime(2024, 2, 29, 23, 59, 59, 123456, tzinfo=UTC)
@@ -265,51 +259,6 @@ def test_a_file_that_cannot_be_read_at_the_source_costs_only_its_run(open_backen
             "short": "attachment short cannot be read: it ends after 7 of 8 bytes",
             "unlisted": "its attachments cannot be listed: Permission denied",
         }
-
-
-def test_files_that_are_not_what_was_saved_go_nowhere(open_backend: OpenStore, tmp_path: Path) -> None:
-    source = open_backend("json")
-    for name in ("changed", "fine", "lost"):
-        source.save_result(
-            as_bytes({"model": name, "engine": "e"}), run_id=name, attachments=[attachment("a", name.encode())]
-        )
-    (tree,) = source.paths
-    for path in tree.rglob("outputs/a"):
-        if path.read_bytes() == b"changed":
-            path.write_bytes(b"CHANGED")
-        elif path.read_bytes() == b"lost":
-            path.unlink()
-            os.mkfifo(path)  # which nobody should wait for
-    expected = {
-        "changed": "attachment a cannot be read: its SHA-256 is b6f00f283e24…, but d67e2e944994… was saved",
-        "lost": "attachment a cannot be read: No such file or directory",
-    }
-    target = open_backend("json")
-    assert reasons(copy_runs(source, target)) == expected
-    assert set(documents(target)) == {"fine"}
-    backup = back_up(source, io.BytesIO())
-    assert {failed.run_id: failed.reason for failed in backup.failed} == expected
-    with open_backend("json") as imported:
-        report = import_runs(imported, find_candidates(PluginManager(), [str(tree)]))
-        assert sorted(refused.reason for refused in report.refused) == sorted(expected.values())
-        assert set(documents(imported)) == {"fine"}
-
-
-@pytest.mark.parametrize("way", ["import", "copy", "back up and restore"])
-def test_a_hostile_document_takes_little_memory(open_backend: OpenStore, tmp_path: Path, way: str) -> None:
-    source, target = open_backend("json"), open_backend("sqlite")
-    target.save_result(document())
-    hostile = multiplying_names(200_000)
-    source.save_result(hostile, strict=False)
-    with little_memory_for(hostile):
-        if way == "import":
-            report = import_runs(target, find_candidates(PluginManager(), [str(source.paths[0])]))
-            assert len(report.refused) == 1
-        elif way == "copy":
-            assert copy_runs(source, target).copied == 1
-        else:
-            back_up(source, stream := io.BytesIO())
-            assert restore(stream, target).copied == 1
 
 
 class Gappy(MemoryStore):
