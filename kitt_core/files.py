@@ -26,6 +26,7 @@ __all__ = [
     "obstacle",
     "remove_unfinished",
     "replaced_file",
+    "size_below",
     "sync_directory",
     "write_file",
 ]
@@ -48,6 +49,16 @@ else:
         except OSError:
             return False
         return True
+
+
+def size_below(directory: Path) -> int:
+    """Return the bytes of all files in a directory, at any depth, without following links."""
+    total = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with suppress(OSError):  # removed in the meantime
+                total += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118 - many thousands
+    return total
 
 
 def sync_directory(directory: Path) -> None:

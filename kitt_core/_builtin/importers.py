@@ -15,8 +15,8 @@ from kitt_core._builtin.lines import from_line
 from kitt_core.errors import InvalidDocumentError
 from kitt_core.hookspecs import hookimpl
 from kitt_core.plugins.records import ImportCandidate, Importer, Registry
-from kitt_core.rundir.content import DOCUMENT, IDENTITY
-from kitt_core.rundir.reading import FoundRun, find_runs, read_attachments
+from kitt_core.rundir.content import DOCUMENT, IDENTITY, Identity, noted_identity
+from kitt_core.rundir.reading import LINK, FoundRun, find_runs, read_attachments
 from kitt_core.runs import codec
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def _in_directory(root: Path) -> Iterator[ImportCandidate]:
     is_tree = False
 
     def skip(path: PurePosixPath, reason: str) -> None:
-        if (root / path).is_symlink():
+        if reason == LINK:
             logger.info("%s %s", root / path, reason)
         else:
             skipped.append(_refused(str(root / path), InvalidDocumentError(f"it {reason}")))
@@ -92,14 +92,10 @@ def _of_run_directory(run: FoundRun) -> ImportCandidate:
     source = str(run.directory / DOCUMENT)
     try:
         document = run.document()
-        # Without run.json the id is derived from the path, which means nothing in another store.
-        identity = run.identity() if (run.directory / IDENTITY).is_file() else None
         attachments = tuple(read_attachments(run))
+        identity = _noted_identity(run, document)
     except OSError as error:
         return _refused(source, error)
-    if identity is not None and (identity.problem or identity.sha256 != codec.digest(document)):
-        logger.warning("%s is not the document that %s describes; it gets a new id", source, IDENTITY)
-        identity = None
     return ImportCandidate(
         source,
         lambda: document,
@@ -107,6 +103,24 @@ def _of_run_directory(run: FoundRun) -> ImportCandidate:
         created_at=identity.created_at if identity else None,
         attachments=attachments,
     )
+
+
+def _noted_identity(run: FoundRun, document: bytes) -> Identity | None:
+    """Return the identity in ``run.json`` if it is that of the document.
+
+    Without ``run.json`` the id is derived from the path, which means nothing in another store.
+    """
+    path = run.directory / IDENTITY
+    if not path.is_file() or path.is_symlink():
+        return None
+    try:
+        identity = noted_identity(path.read_bytes())
+    except ValueError:
+        identity = None
+    if identity is None or identity.sha256 != codec.digest(document):
+        logger.warning("%s is not the document that %s describes; it gets a new id", path.parent, IDENTITY)
+        return None
+    return identity
 
 
 def _in_lines_file(path: Path) -> Iterator[ImportCandidate]:

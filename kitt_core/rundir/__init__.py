@@ -36,7 +36,7 @@ from kitt_core.rundir.names import (
     safe_name,
 )
 from kitt_core.rundir.outputs import check_outputs
-from kitt_core.rundir.reading import FoundRun, find_lost_runs, find_runs, locate, read_attachments
+from kitt_core.rundir.reading import LINK, LOST, FoundRun, find_runs, locate, read_attachments
 from kitt_core.rundir.writing import (
     LOCK_NAME,
     delete_run,
@@ -52,7 +52,9 @@ __all__ = [
     "DOCUMENT",
     "IDENTITY",
     "INTERNAL_PREFIX",
+    "LINK",
     "LOCK_NAME",
+    "LOST",
     "OUTPUTS",
     "OWN_FILES",
     "FoundRun",
@@ -63,7 +65,6 @@ __all__ = [
     "delete_run",
     "derived_identity",
     "exclusive",
-    "find_lost_runs",
     "find_runs",
     "is_regular",
     "locate",

@@ -132,41 +132,40 @@ class Identity:
     """What a run directory says about itself.
 
     Attributes:
-        id: The run's id; derived from path and content if ``run.json`` is missing or unreadable.
+        id: The run's id; derived from path and content if there is no ``run.json``.
         created_at: When it was saved, or else when ``metrics.json`` was last modified.
         sha256: The recorded digest, or else that of the current bytes.
-        problem: Why ``run.json`` cannot be used; None if it can, or does not exist.
     """
 
     id: str
     created_at: datetime
     sha256: str
-    problem: str | None = None
 
 
-def noted_identity(content: bytes) -> Identity | str:
-    """Return the identity that the bytes of ``run.json`` state, or why they can't be used."""
+def noted_identity(content: bytes) -> Identity:
+    """Return the identity that the bytes of ``run.json`` state.
+
+    Raises:
+        ValueError: They can't be used. An identity that is derived instead would not be the run's.
+    """
     try:
         return _identity(codec.parse(content))
     except KeyError as error:
-        return f"{IDENTITY} cannot be used: {error} is missing"
+        raise ValueError(f"{IDENTITY} cannot be used: {error} is missing") from error
     except (ValueError, TypeError) as error:
-        return f"{IDENTITY} cannot be used: {error}"
+        raise ValueError(f"{IDENTITY} cannot be used: {error}") from error
 
 
-def derived_identity(
-    path: PurePosixPath, document: bytes, created_at: datetime, problem: str | None = None
-) -> Identity:
+def derived_identity(path: PurePosixPath, document: bytes, created_at: datetime) -> Identity:
     """Return the identity of a directory without ``run.json``: the same as long as path and document are.
 
     Args:
         path: The directory, relative to the tree's root.
         document: The bytes of ``metrics.json``.
         created_at: When they were written, as far as known.
-        problem: Why ``run.json`` cannot be used, if it exists.
     """
     digest = codec.digest(document)
-    return Identity(path_digest(path) + digest[:_HALF_ID], created_at, digest, problem)
+    return Identity(path_digest(path) + digest[:_HALF_ID], created_at, digest)
 
 
 def path_digest(path: PurePosixPath) -> str:

@@ -1,7 +1,8 @@
 """Finding runs in a tree, including those of older KITTs.
 
 A directory is a run if it contains ``metrics.json``, at any depth; the model and engine are taken from the
-document, not from the path. Links are never followed, so that a tree cannot expose anything outside it.
+document, not from the path. One with ``run.json`` alone was a run, and has lost its document. Links are never
+followed, so that a tree cannot expose anything outside it.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ from kitt_core.rundir.names import INTERNAL_PREFIX, LEVELS, id_suffixes, is_regu
 from kitt_core.runs.model import Attachment, StoredRun
 
 __all__ = [
+    "LINK",
+    "LOST",
     "FoundRun",
     "OnSkip",
-    "find_lost_runs",
     "find_runs",
     "holds_runs_below",
     "ids_by_digest",
@@ -47,7 +49,10 @@ OnSkip = Callable[[PurePosixPath, str], None]
 Prune = Callable[[str, int], bool]
 """Whether to skip a directory, by its name and its level below the root (from 1)."""
 
-_NO_FILE: Final = frozenset({errno.ELOOP, errno.EISDIR})  # a link or a directory in the place of run.json
+LINK: Final = "is a link, which is not followed"
+LOST: Final = f"has {IDENTITY}, but has lost its {DOCUMENT}"
+"""Reasons to skip a place that need more than to be named."""
+
 _LAST_SECOND: Final = 253402300799.0  # of the year 9999; file systems allow later times
 
 
@@ -77,13 +82,12 @@ class FoundRun:
         return _content(self.directory / DOCUMENT)
 
     def identity(self) -> Identity:
-        """Return the run's identity; reads the document only if ``run.json`` can't be used.
+        """Return the run's identity; reads the document only if there is no ``run.json``.
 
         Raises:
-            OSError: ``run.json`` can't be read, or the document is needed and can't be.
+            OSError: ``run.json`` can't be read or used, or the document is needed and can't be read.
         """
-        noted = self._noted()
-        return noted if isinstance(noted, Identity) else self._derived(self.document(), noted)
+        return self._noted() or self._derived(self.document())
 
     def read(self) -> StoredRun:
         """Return the run with its document.
@@ -92,8 +96,7 @@ class FoundRun:
             OSError: It can't be read, or no longer exists.
         """
         document = self.document()
-        noted = self._noted()
-        identity = noted if isinstance(noted, Identity) else self._derived(document, noted)
+        identity = self._noted() or self._derived(document)
         return StoredRun(identity.id, document, identity.created_at, identity.sha256)
 
     def is_any_of(self, run_ids: Collection[str]) -> str | None:
@@ -103,12 +106,12 @@ class FoundRun:
             OSError: What would tell can't be read.
         """
         noted = self._noted()
-        if isinstance(noted, Identity):
+        if noted is not None:
             return noted.id if noted.id in run_ids else None
         half = path_digest(self.path)
         if not any(run_id.startswith(half) for run_id in run_ids):
             return None
-        found = self._derived(self.document(), noted).id
+        found = self._derived(self.document()).id
         return found if found in run_ids else None
 
     def saved_files(self) -> dict[str, SavedFile] | None:
@@ -123,22 +126,19 @@ class FoundRun:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def _noted(self) -> Identity | str | None:
-        """Return what ``run.json`` says, why it can't be used, or None if there is none."""
+    def _noted(self) -> Identity | None:
+        """Return what ``run.json`` says, None if there is none."""
         try:
-            content = _content(self.directory / IDENTITY)
+            return noted_identity(_content(self.directory / IDENTITY))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except OSError as error:
-            if error.errno not in _NO_FILE:
-                raise  # the next attempt may succeed, and a derived id would not be the run's
-            return f"{IDENTITY} cannot be read: {error.strerror}"
-        return noted_identity(content)
+        except ValueError as error:
+            raise OSError(errno.EBADMSG, str(error), str(self.directory / IDENTITY)) from error
 
-    def _derived(self, document: bytes, problem: str | None) -> Identity:
+    def _derived(self, document: bytes) -> Identity:
         changed = (self.directory / DOCUMENT).stat().st_mtime
         created_at = datetime.fromtimestamp(min(max(0.0, changed), _LAST_SECOND), UTC)
-        return derived_identity(self.path, document, created_at, problem)
+        return derived_identity(self.path, document, created_at)
 
 
 def find_runs(root: Path, *, on_skip: OnSkip | None = None) -> Iterator[FoundRun]:
@@ -146,25 +146,12 @@ def find_runs(root: Path, *, on_skip: OnSkip | None = None) -> Iterator[FoundRun
 
     Args:
         root: The tree.
-        on_skip: Called for links and for directories that can't be read.
+        on_skip: Called for links, lost runs, and directories that can't be read.
 
     Raises:
         StoreUnavailableError: ``root`` exists but is not a readable directory.
     """
     return _walk(root, on_skip or _ignore, _never)
-
-
-def find_lost_runs(root: Path) -> Iterator[FoundRun]:
-    """Yield the directories below ``root`` that have ``run.json`` but no ``metrics.json``: lost runs."""
-    for folder, directories, names in os.walk(root):
-        is_run = IDENTITY in names or DOCUMENT in names
-        directories[:] = sorted(
-            name
-            for name in directories
-            if not name.startswith((INTERNAL_PREFIX, ".git")) and not (is_run and name == OUTPUTS)
-        )
-        if IDENTITY in names and not os.path.lexists(Path(folder, DOCUMENT)):
-            yield FoundRun(root, PurePosixPath(Path(folder).relative_to(root).as_posix()))
 
 
 def locate(
@@ -275,27 +262,33 @@ def _walk(root: Path, on_skip: OnSkip, prune: Prune) -> Iterator[FoundRun]:
             continue
         if is_run:
             yield FoundRun(root, PurePosixPath(*parts))
-            # An attachment may be called metrics.json, but it is not a run.
-            directories = [name for name in directories if name != OUTPUTS or not parts]
         depth = len(parts) + 1
         kept = [name for name in directories if not prune(name, depth)]
         pending.extend((*parts, name) for name in sorted(kept, reverse=True))
 
 
 def _listed(root: Path, parts: tuple[str, ...], on_skip: OnSkip) -> tuple[list[str], bool]:
+    """Return the directories below one that may hold runs, and whether it is a run itself."""
     directories: list[str] = []
-    is_run = False
+    is_run = has_document = has_identity = False
     with os.scandir(root.joinpath(*parts)) as entries:
         for entry in entries:
             if entry.is_symlink():
-                on_skip(PurePosixPath(*parts, entry.name), "is a link, which is not followed")
+                on_skip(PurePosixPath(*parts, entry.name), LINK)
             elif entry.is_dir(follow_symlinks=False):
                 if not entry.name.startswith((INTERNAL_PREFIX, ".git")):
                     directories.append(entry.name)
             elif entry.name == DOCUMENT:
+                has_document = True
                 is_run = entry.is_file(follow_symlinks=False)
                 if not is_run:
                     on_skip(PurePosixPath(*parts, entry.name), "is not a regular file")
+            elif entry.name == IDENTITY:
+                has_identity = True
+    if has_identity and not has_document:
+        on_skip(PurePosixPath(*parts), LOST)
+    if parts and (has_document or has_identity) and OUTPUTS in directories:
+        directories.remove(OUTPUTS)  # an attachment may be called metrics.json, but it is not a run
     return directories, is_run
 
 

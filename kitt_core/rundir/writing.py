@@ -17,7 +17,7 @@ from kitt_core.errors import RunExistsError, StoreUnavailableError
 from kitt_core.files import sync_directory, write_file
 from kitt_core.rundir.content import DOCUMENT, OUTPUTS, OWN_FILES, SavedFile, path_of, render_files
 from kitt_core.rundir.names import INTERNAL_PREFIX, alternative_name, id_suffixes
-from kitt_core.rundir.reading import FoundRun, holds_runs_below, ids_by_digest, locate
+from kitt_core.rundir.reading import LOST, FoundRun, holds_runs_below, ids_by_digest, locate
 from kitt_core.runs.model import Attachment, CheckedRun
 
 __all__ = [
@@ -261,7 +261,9 @@ def _refuse_taken(root: Path, run_ids: Collection[str]) -> None:
         raise RunExistsError(f"run {found[0]} is in {root} already, as {found[1].path}")
     endings = tuple(suffix for run_id in run_ids for suffix in id_suffixes(run_id))
     for path, reason in unread.items():
-        if path.name.endswith(endings):  # the run would be there twice once this can be read again
+        if reason != LOST and path.name.endswith(
+            endings
+        ):  # the run would be there twice once this can be read again
             raise StoreUnavailableError(f"{root / path} {reason}, and may be the run", hint="make it readable")
 
 

@@ -208,6 +208,12 @@ class ResultStore(abc.ABC):
                 self.write_runs(missing)
         return present
 
+    def note_damage(self, run: StoredRun, error: InvalidDocumentError) -> None:
+        """Note that an answer leaves out a run of ``scan`` because its document can't be parsed.
+
+        A store that says in `unread` what it could not read adds the run there.
+        """
+
     # Two underscores keep these names private to this class, so that a backend can't override them by accident.
 
     @property
@@ -215,6 +221,9 @@ class ResultStore(abc.ABC):
         # Created on first use, because a backend's __init__ need not call this class's; setdefault is atomic.
         lock: AbstractContextManager[object] = self.__dict__.setdefault("_import_lock", threading.RLock())
         return lock
+
+    def __facts(self, filters: Filters = None) -> Iterator[fallbacks.Facts]:
+        return fallbacks.readable(self.scan(filters), self.note_damage)
 
     def __holds(self, run: CheckedRun) -> bool:
         stored = self.get_document(run.id)
@@ -284,7 +293,7 @@ class ResultStore(abc.ABC):
         """
         wanted, order = RunFilter.of(filters), Order.parse(order_by)
         check_page(limit, offset)
-        return fallbacks.list_results(self.scan(wanted), order, limit=limit, offset=offset, after=after)
+        return fallbacks.list_results(self.__facts(wanted), order, limit=limit, offset=offset, after=after)
 
     def aggregate(
         self,
@@ -306,15 +315,15 @@ class ResultStore(abc.ABC):
             UnknownFieldError: A field or statistic does not exist.
         """
         wanted, aggregation = RunFilter.of(filters), Aggregation.of(group_by, metrics, statistics)
-        return fallbacks.aggregate(self.scan(wanted), aggregation)
+        return fallbacks.aggregate(self.__facts(wanted), aggregation)
 
     def count(self, filters: Filters = None) -> int:
         """Return how many runs match."""
-        return sum(1 for _ in fallbacks.readable(self.scan(filters)))
+        return sum(1 for _ in self.__facts(filters))
 
     def metric_names(self) -> list[str]:
         """Return the names of the runs' metrics, without their benchmarks: at most 10,000, by code point."""
-        return fallbacks.metric_names(self.scan())
+        return fallbacks.metric_names(self.__facts())
 
     # Deletion and maintenance.
 

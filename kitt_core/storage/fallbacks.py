@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
-from attrs import fields, frozen
+from attrs import evolve, fields, frozen
 
 from kitt_core.errors import InvalidDocumentError
 from kitt_core.runs import codec
@@ -26,11 +26,13 @@ from kitt_core.runs.timestamps import format_utc
 __all__ = [
     "MOST_NAMES",
     "Facts",
+    "OnDamage",
     "aggregate",
     "facts_of",
     "group_order",
     "list_results",
     "matches",
+    "matches_identity",
     "metric_names",
     "metric_values",
     "readable",
@@ -39,6 +41,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+OnDamage = Callable[[StoredRun, InvalidDocumentError], None]
+"""Called with a run that is left out because its document is damaged, and how."""
 
 MOST_NAMES: Final = 10_000
 """How many names of metrics a store returns: more than anybody reads."""
@@ -63,28 +67,39 @@ def facts_of(run: StoredRun) -> Facts:
     return Facts(run.id, run.created_at, run.sha256, derive_rows(codec.parse(run.document), strict=False))
 
 
-def readable(runs: Iterable[StoredRun]) -> Iterator[Facts]:
-    """Yield the facts of the runs whose documents can be read; ``verify`` reports the others."""
+def readable(runs: Iterable[StoredRun], on_damage: OnDamage | None = None) -> Iterator[Facts]:
+    """Yield the facts of the runs whose documents can be read."""
     for run in runs:
-        try:
-            yield facts_of(run)
-        except InvalidDocumentError:
-            continue
+        if (facts := _facts_if_readable(run, on_damage)) is not None:
+            yield facts
 
 
-def select(runs: Iterable[StoredRun], wanted: RunFilter) -> Iterator[StoredRun]:
-    """Yield the runs that match; for a store's ``scan``."""
-    if wanted == RunFilter():
-        yield from runs
-        return
-    test = matches(wanted)
+def _facts_if_readable(run: StoredRun, on_damage: OnDamage | None) -> Facts | None:
+    try:
+        return facts_of(run)
+    except InvalidDocumentError as error:
+        if on_damage is not None:
+            on_damage(run, error)
+        return None
+
+
+def select(runs: Iterable[StoredRun], wanted: RunFilter, on_damage: OnDamage | None = None) -> Iterator[StoredRun]:
+    """Yield the runs that match; for a store's ``scan``. Documents are parsed only if the filter needs them."""
+    is_named = matches_identity(wanted)
+    rest = evolve(wanted, id=None, sha256=None)
+    test = None if rest == RunFilter() else matches(rest)
     for run in runs:
-        try:
-            facts = facts_of(run)
-        except InvalidDocumentError:
+        if not is_named(run.id, run.sha256):
             continue
-        if test(facts):
+        if test is None or ((facts := _facts_if_readable(run, on_damage)) is not None and test(facts)):
             yield run
+
+
+def matches_identity(wanted: RunFilter) -> Callable[[str, str], bool]:
+    """Return a predicate of id and digest that applies only that part of the filter."""
+    by_id = None if wanted.id is None else _fits_any(wanted.id)
+    by_digest = None if wanted.sha256 is None else _fits_any(wanted.sha256)
+    return lambda run_id, digest: (by_id is None or by_id(run_id)) and (by_digest is None or by_digest(digest))
 
 
 def matches(wanted: RunFilter) -> Callable[[Facts], bool]:
@@ -117,14 +132,14 @@ def _other_tests(wanted: RunFilter) -> Iterator[Callable[[Facts], bool]]:
 
 
 def _any_of(patterns: Patterns, read: Callable[[Facts], str | None]) -> Callable[[Facts], bool]:
+    test = _fits_any(patterns)
+    return lambda facts: test(read(facts))
+
+
+def _fits_any(patterns: Patterns) -> Callable[[str | None], bool]:
     exact = frozenset(pattern for pattern in patterns if "*" not in pattern)
     globs = [pattern.split("*") for pattern in patterns if "*" in pattern]
-
-    def test(facts: Facts) -> bool:
-        text = read(facts)
-        return text is not None and (text in exact or any(_fits(text, parts) for parts in globs))
-
-    return test
+    return lambda text: text is not None and (text in exact or any(_fits(text, parts) for parts in globs))
 
 
 def _fits(text: str, parts: Sequence[str]) -> bool:
@@ -199,12 +214,12 @@ def summarise(facts: Facts) -> RunSummary:
 
 
 def list_results(
-    runs: Iterable[StoredRun], order: Order, *, limit: int | None, offset: int, after: str | None
+    facts: Iterable[Facts], order: Order, *, limit: int | None, offset: int, after: str | None
 ) -> Page[RunSummary]:
     """Return a page of the given runs. Summaries are in memory, documents one at a time."""
     key_of = _order_key(order)
     start = None if after is None else Cursor.decode(after, order)
-    keyed = ((key_of(facts), facts.id, summarise(facts)) for facts in readable(runs))
+    keyed = ((key_of(each), each.id, summarise(each)) for each in facts)
     ordered = _sorted(keyed, order, None if limit is None or start else offset + limit + 1)
     if start is not None:
         ordered = [line for line in ordered if _follows(line[0], line[1], start, order)]
@@ -254,22 +269,22 @@ def _order_key(order: Order) -> Callable[[Facts], OrderKey]:
             return lambda facts: getattr(facts.rows.run, name)
 
 
-def metric_names(runs: Iterable[StoredRun]) -> list[str]:
+def metric_names(facts: Iterable[Facts]) -> list[str]:
     """Return the names of the metrics that the runs have: at most 10,000, by code point."""
     names: set[str] = set()
-    for facts in readable(runs):
-        names.update(metric.name for benchmark in facts.rows.benchmarks for metric in benchmark.metrics)
+    for run in facts:
+        names.update(metric.name for benchmark in run.rows.benchmarks for metric in benchmark.metrics)
         if len(names) >= MOST_NAMES:
             break
     return sorted(names)[:MOST_NAMES]
 
 
-def aggregate(runs: Iterable[StoredRun], aggregation: Aggregation) -> list[dict[str, Any]]:
+def aggregate(facts: Iterable[Facts], aggregation: Aggregation) -> list[dict[str, Any]]:
     """Return one row per group, ordered by the group's values, None last."""
     counts: dict[tuple[Any, ...], int] = {}
     values: dict[tuple[Any, ...], dict[str, list[float]]] = {}
-    for facts in readable(runs):
-        for group, benchmarks in _groups_of(facts, aggregation.group_by).items():
+    for run in facts:
+        for group, benchmarks in _groups_of(run, aggregation.group_by).items():
             counts[group] = counts.get(group, 0) + 1
             collected = values.setdefault(group, {name: [] for name in aggregation.metrics})
             for name in aggregation.metrics:

@@ -110,17 +110,15 @@ def test_times_that_no_date_has_are_still_read(root: Path) -> None:
         b'{"id": 7, "created_at": "2025-01-01", "sha256": "' + b"0" * 64 + b'"}',
     ],
 )
-def test_an_unusable_run_json_is_named_and_replaced(root: Path, content: bytes) -> None:
+def test_an_unusable_run_json_is_named_and_nothing_stands_in_for_it(root: Path, content: bytes) -> None:
     directory = put(root, "m/e/t")
     (bare,) = find_runs(root)
-    derived = bare.identity()
-    assert derived.problem is None
+    derived = bare.identity().id
     (directory / "run.json").write_bytes(content)
     (run,) = find_runs(root)
-    identity = run.identity()
-    assert identity.id == derived.id == run.read().id
-    assert identity.problem is not None
-    assert identity.problem.startswith("run.json cannot be used: ")
+    for question in (run.identity, run.read, lambda: run.is_any_of([derived])):
+        with pytest.raises(OSError, match=r"run\.json cannot be used: "):
+            question()
 
 
 def test_a_run_json_that_is_not_a_file_is_not_followed(root: Path, tmp_path: Path) -> None:
@@ -129,9 +127,11 @@ def test_a_run_json_that_is_not_a_file_is_not_followed(root: Path, tmp_path: Pat
     (put(root, "a") / "run.json").symlink_to(tmp_path / "run.json")
     os.mkfifo(put(root, "b") / "run.json")
     (put(root, "c") / "run.json").mkdir()
-    identities = [run.identity() for run in find_runs(root)]
-    assert "stolen" not in {identity.id for identity in identities}
-    assert all(identity.problem for identity in identities)
+    runs = list(find_runs(root))
+    assert len(runs) == 3
+    for run in runs:
+        with pytest.raises(OSError, match=r"Too many levels|cannot be used|Is a directory"):
+            run.identity()
 
 
 def test_a_run_is_located_under_any_directory_name(root: Path, make_run: Make) -> None:

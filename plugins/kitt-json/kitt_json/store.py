@@ -13,15 +13,17 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Final
 
-from kitt_core.errors import StoreUnavailableError
+from kitt_core.errors import InvalidDocumentError, StoreUnavailableError
+from kitt_core.files import size_below
 from kitt_core.rundir import (
     DOCUMENT,
     IDENTITY,
+    LINK,
+    LOST,
     OUTPUTS,
     FoundRun,
     check_outputs,
     delete_run,
-    find_lost_runs,
     find_runs,
     locate,
     prepare_root,
@@ -40,7 +42,6 @@ from kitt_core.runs import (
     Severity,
     StoredRun,
     codec,
-    derive_rows,
     sought_id,
 )
 from kitt_core.storage import Capability, DocumentCheck, ResultStore, fallbacks
@@ -174,7 +175,13 @@ class JSONResultStore(ResultStore):
         known, self._unread = self._unread, (unread := _Unread())
         found = list(find_runs(self._root, on_skip=unread.add))
         runs = _read_each(found, _identity_test(wanted), self._remember, unread.add)
-        return self._then_warn(fallbacks.select(runs, wanted), unread, known)
+        return self._then_warn(fallbacks.select(runs, wanted, self.note_damage), unread, known)
+
+    def note_damage(self, run: StoredRun, error: InvalidDocumentError) -> None:
+        """Add a run whose document can't be parsed to `unread`."""
+        found = self._places.get(run.id)
+        path = PurePosixPath(run.id) if found is None else found.path / DOCUMENT
+        self._unread.add(path, f"cannot be parsed: {error.message}")
 
     def _then_warn(self, runs: Iterator[StoredRun], unread: _Unread, known: _Unread) -> Iterator[StoredRun]:
         yield from runs
@@ -199,9 +206,9 @@ class JSONResultStore(ResultStore):
     def verify(self, *, rebuild: bool = False) -> Iterator[Finding]:
         """Yield what is wrong: lost or changed documents, broken ``run.json``, duplicate ids, unreadable files."""
         self._check_open()
-        skipped: list[Finding] = []
-        runs = list(find_runs(self._root, on_skip=lambda path, why: skipped.append(_skipped(path, why))))
-        yield from skipped
+        skipped: list[tuple[PurePosixPath, str]] = []
+        runs = list(find_runs(self._root, on_skip=lambda path, why: skipped.append((path, why))))
+        yield from (_skipped(path, why) for path, why in skipped if why != LOST)
         check = DocumentCheck()
         seen: dict[str, FoundRun] = {}
         unlisted = 0
@@ -213,8 +220,8 @@ class JSONResultStore(ResultStore):
             yield Finding(
                 None, Severity.NOTICE, f"{what}; of these only .gz files, which have checksums, are checked"
             )
-        for run in find_lost_runs(self._root):
-            yield from _lost(run, seen)
+        for path in (path for path, why in skipped if why == LOST):
+            yield from _lost(FoundRun(self._root, path), seen)
         if unfinished := unfinished_runs(self._root):
             what = f"runs that are being written, or were when their writer was killed: {unfinished}"
             yield Finding(
@@ -228,10 +235,9 @@ class JSONResultStore(ResultStore):
 
     def schema_status(self) -> SchemaStatus:
         """Return the version of the tree's format and the size of its files in bytes."""
-        size = sum(_sizes(self._root))
         without = sum(not (run.directory / IDENTITY).exists() for run in find_runs(self._root))
         notes = (f"runs without {IDENTITY}, from an older KITT or another tool: {without}",) if without else ()
-        return SchemaStatus(version=1, newest=1, notes=notes, size_bytes=size)
+        return SchemaStatus(version=1, newest=1, notes=notes, size_bytes=size_below(self._root))
 
     def close(self) -> None:
         """Refuse further calls; there is nothing to release."""
@@ -265,7 +271,7 @@ class _Unread(dict[PurePosixPath, str]):
     """Places that could not be read, and why."""
 
     def add(self, path: PurePosixPath, reason: str) -> None:
-        if not _is_link(reason):  # links are never followed: nothing behind them is in the tree
+        if reason != LINK:  # links are never followed: nothing behind them is in the tree
             self[path] = reason
 
 
@@ -280,18 +286,17 @@ def _identity_test(wanted: RunFilter) -> Callable[[FoundRun], bool]:
     """Return a test by id and digest, which needs no document."""
     if wanted.id is None and wanted.sha256 is None:
         return lambda _: True
-    test = fallbacks.matches(RunFilter(id=wanted.id, sha256=wanted.sha256))
-    nothing = derive_rows({}, strict=False)
+    test = fallbacks.matches_identity(wanted)
 
     def passes(run: FoundRun) -> bool:
         identity = run.identity()
-        return test(fallbacks.Facts(identity.id, identity.created_at, identity.sha256, nothing))
+        return test(identity.id, identity.sha256)
 
     return passes
 
 
 def _is_there(run: FoundRun, run_id: str) -> bool:
-    parts = run.path.parts
+    parts = (*run.path.parts, DOCUMENT)
     try:
         if any(run.root.joinpath(*parts[:depth]).is_symlink() for depth in range(1, len(parts) + 1)):
             return False
@@ -326,15 +331,12 @@ def _read_each(
 def _verified(run: FoundRun, check: DocumentCheck, seen: dict[str, FoundRun]) -> Iterator[Finding]:
     try:
         stored = run.read()
-        problem = run.identity().problem
     except FileNotFoundError:
         return
     except OSError as error:
         file = Path(error.filename or DOCUMENT).name
         yield Finding(None, Severity.DAMAGE, f"{run.path}/{file} cannot be read: {error.strerror}")
         return
-    if problem is not None:
-        yield Finding(stored.id, Severity.DAMAGE, f"{run.path}: {problem}")
     first = seen.setdefault(stored.id, run)
     if first is not run:
         same = _digest(first) == codec.digest(stored.document)
@@ -358,15 +360,15 @@ def _has_unlisted_outputs(run: FoundRun) -> bool:
 
 
 def _lost(run: FoundRun, seen: Mapping[str, FoundRun]) -> Iterator[Finding]:
-    """Yield a finding if the run in this directory has lost its document and was not removed in the meantime."""
+    """Yield what to say of a directory that has lost its document, unless it was removed in the meantime."""
     try:
         run_id = run.identity().id
+    except FileNotFoundError:
+        return
     except OSError:  # run.json is unusable as well
         run_id = None
-    if (run.directory / DOCUMENT).exists() or not (run.directory / IDENTITY).exists():
-        return
     if run_id is not None and run_id in seen:
-        what = f"{run.path} has no {DOCUMENT}; the run is in {seen[run_id].path}"
+        what = f"{run.path} has no {DOCUMENT}, remove it; the run is in {seen[run_id].path}"
         yield Finding(run_id, Severity.NOTICE, what)
     else:
         yield Finding(run_id, Severity.DAMAGE, f"{run.path}: {DOCUMENT} is missing, the run is lost")
@@ -380,17 +382,4 @@ def _digest(run: FoundRun) -> str | None:
 
 
 def _skipped(path: PurePosixPath, reason: str) -> Finding:
-    return Finding(None, Severity.NOTICE if _is_link(reason) else Severity.DAMAGE, f"{path} {reason}")
-
-
-def _is_link(reason: str) -> bool:
-    return "link" in reason
-
-
-def _sizes(root: Path) -> Iterator[int]:
-    for directory, _, names in os.walk(root):
-        for name in names:
-            try:
-                yield Path(directory, name).lstat().st_size
-            except OSError:  # removed in the meantime
-                continue
+    return Finding(None, Severity.NOTICE if reason == LINK else Severity.DAMAGE, f"{path} {reason}")

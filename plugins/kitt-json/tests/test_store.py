@@ -244,16 +244,75 @@ def test_a_changed_document_is_damage(store: JSONResultStore) -> None:
     assert "SHA-256" in first.what
 
 
-def test_a_broken_run_json_is_damage_and_the_run_stays(store: JSONResultStore) -> None:
+def test_a_broken_run_json_is_damage_and_gives_no_second_identity(store: JSONResultStore) -> None:
     run_id = store.save_result({"model": "m", "engine": "e"})
     (path,) = store.run_tree.rglob("run.json")
+    good = path.read_bytes()
     path.write_bytes(b"{")
-    (stored,) = store.scan()
-    assert stored.id != run_id
-    assert store.get_document(stored.id) == stored.document
+    assert list(store.scan()) == []
+    (unread,) = store.unread
+    assert "run.json cannot be used" in unread
+    with JSONResultStore(store.run_tree) as other:
+        assert other.get_document(run_id) is None
+        assert len(other.unread) == 1
     (finding,) = store.verify()
     assert finding.severity is Severity.DAMAGE
     assert "run.json cannot be used" in finding.what
+    path.write_bytes(good)
+    assert ids(store) == [run_id]
+    assert store.unread == ()
+
+
+@pytest.mark.parametrize("content", [b"not json", b"[]", b"", "{}".encode("utf-16")])
+def test_a_document_that_cannot_be_parsed_is_named_and_hides_no_other(
+    store: JSONResultStore, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    bad, good = store.save_results([{"model": "a", "engine": "e"}, {"model": "b", "engine": "e"}])
+    (path,) = store.run_tree.glob("a/*/*/metrics.json")
+    path.write_bytes(content)
+    answers: list[Callable[[], object]] = [
+        store.list_results,
+        store.count,
+        store.query,
+        lambda: store.aggregate("model"),
+        store.metric_names,
+        lambda: list(store.scan({"model": "*"})),
+    ]
+    for answer in answers:
+        answer()
+        (unread,) = store.unread
+        assert unread.startswith(f"{path.relative_to(store.run_tree)} cannot be parsed: ")
+    assert len(caplog.messages) == 1
+    assert [summary.id for summary in store.list_results()] == [good]
+    # Whoever takes the bytes as they are gets them, and finds out himself.
+    assert {run.id for run in store.scan()} == {bad, good}
+    assert store.unread == ()
+    assert [run.document for run in store.scan({"id": bad})] == [content] == [store.get_document(bad)]
+
+
+@pytest.mark.parametrize("instead", [None, "a link", "a directory"])
+def test_a_run_whose_document_is_gone_is_lost_and_can_be_stored_again(
+    store: JSONResultStore, instead: str | None
+) -> None:
+    lost, kept = store.save_results([{"model": "a", "engine": "e"}, {"model": "b", "engine": "e"}])
+    (path,) = store.run_tree.glob("a/*/*/metrics.json")
+    document = path.read_bytes()
+    path.unlink()
+    if instead == "a link":
+        path.symlink_to("run.json")
+    elif instead == "a directory":
+        path.mkdir()
+    (path.parent / "outputs").mkdir(exist_ok=True)
+    (path.parent / "outputs/metrics.json").write_bytes(document)
+    assert ids(store) == [kept]
+    (unread,) = store.unread
+    assert unread.endswith("has run.json, but has lost its metrics.json")
+    assert store.get_document(lost) is None
+    damaged = [finding.run_id for finding in store.verify() if finding.severity is Severity.DAMAGE]
+    assert damaged == [lost]
+    store.save_result(document, run_id=lost)
+    assert set(ids(store)) == {lost, kept}
+    assert [finding.severity for finding in store.verify() if finding.run_id == lost] == [Severity.NOTICE]
 
 
 def test_a_copied_directory_is_the_same_run(store: JSONResultStore) -> None:
@@ -501,7 +560,7 @@ def test_a_copy_of_a_run_that_lost_its_document_is_a_notice(store: JSONResultSto
     (directory / "metrics.json").unlink()
     (finding,) = store.verify()
     assert (finding.run_id, finding.severity) == (run_id, Severity.NOTICE)
-    assert finding.what.endswith("has no metrics.json; the run is in m/e/copy")
+    assert finding.what.endswith("has no metrics.json, remove it; the run is in m/e/copy")
 
 
 def test_verify_finds_damaged_outputs_and_says_how_far_it_can_tell(store: JSONResultStore) -> None:

@@ -112,12 +112,16 @@ def read_outputs(repository: Repository, run_tree: str) -> Outputs:
     }
 
 
-def available_attachments(repository: Repository, run_tree: str, run: str) -> Iterator[Attachment]:
-    """Yield a run's attachments whose contents are here, readable while the repository is open; warn of others."""
+def available_attachments(repository: Repository, run_tree: str, run: str | None = None) -> Iterator[Attachment]:
+    """Yield a run's attachments whose contents are here, readable while the repository is open.
+
+    Others are left out, with a warning if ``run`` says whose they are.
+    """
     large_files = LargeFiles(repository)
     for name, parts in read_outputs(repository, run_tree).items():
-        if not all(pointer is None or large_files.holds(pointer) for _, pointer in parts):
-            logger.warning("%s: the content of outputs/%s is not here, only its LFS pointer", run, name)
+        if not all(pointer is None or large_files.path(pointer).exists() for _, pointer in parts):
+            if run is not None:
+                logger.warning("%s: the content of outputs/%s is not here, only its LFS pointer", run, name)
             continue
         size = sum(len(repository.blob(entry.id)) if large is None else large.size for entry, large in parts)
         opens = [partial(_open, repository, large_files, *part) for part in parts]
@@ -127,6 +131,8 @@ def available_attachments(repository: Repository, run_tree: str, run: str) -> It
 
 
 def _open(repository: Repository, large_files: LargeFiles, entry: Entry, pointer: Pointer | None) -> BinaryIO:
+    if pointer is not None and not large_files.holds(pointer):
+        raise OSError("its LFS content has the wrong size")
     return io.BytesIO(repository.blob(entry.id)) if pointer is None else large_files.path(pointer).open("rb")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -12,11 +12,11 @@ from typing import BinaryIO
 
 from kitt_core.errors import KittError, StoreUnavailableError
 from kitt_core.plugins import ImportCandidate
-from kitt_core.rundir import IDENTITY, FoundRun, find_runs, read_attachments
+from kitt_core.rundir import IDENTITY, FoundRun, find_runs, noted_identity, read_attachments
 from kitt_core.runs import Attachment, codec
 from kitt_karr.attachments import available_attachments
 from kitt_karr.git.repository import Repository
-from kitt_karr.runs import RunTree, dated_runs, identify
+from kitt_karr.runs import RunTree, dated_runs
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +45,11 @@ def _uncommitted(found: FoundRun) -> ImportCandidate:
 
 def _candidate(repository: Repository, run: RunTree, arrived: datetime) -> ImportCandidate:
     source = f"{repository.path}:{run.path}"
+    noted = None
     try:
-        document = repository.blob(run.document)
-        identity = identify(repository, run, arrived)
+        document = run.read_document(repository)
+        with suppress(ValueError):
+            noted = None if run.identity is None else noted_identity(repository.blob(run.identity))
         # They are read after the search, when this repository is already closed.
         attachments = tuple(
             Attachment(file.name, file.size, partial(_reopened, repository.path, run.tree, file.name), file.sha256)
@@ -55,18 +57,18 @@ def _candidate(repository: Repository, run: RunTree, arrived: datetime) -> Impor
         )
     except KittError as error:
         return ImportCandidate(source, partial(_refuse, error))
-    trusted = run.identity is not None and identity.problem is None
-    if trusted and identity.sha256 != codec.digest(document):
-        logger.warning("the document of %s is not the one that %s names; it gets a new id", source, IDENTITY)
-        trusted = False
     # Without run.json the id is derived from the path, which means nothing in another store.
-    identifier = identity.id if trusted else None
-    return ImportCandidate(source, lambda: document, identifier, identity.created_at, attachments)
+    identifier = noted.id if noted is not None and noted.sha256 == codec.digest(document) else None
+    if run.identity is not None and identifier is None:
+        logger.warning("the document of %s is not the one that %s names; it gets a new id", source, IDENTITY)
+    return ImportCandidate(
+        source, lambda: document, identifier, arrived if noted is None else noted.created_at, attachments
+    )
 
 
 def _reopened(path: Path, run_tree: str, name: str) -> BinaryIO:
     with closing(Repository(path)) as repository:
-        for attachment in available_attachments(repository, run_tree, str(path)):
+        for attachment in available_attachments(repository, run_tree):
             if attachment.name == name:
                 return attachment.open()
     raise StoreUnavailableError(f"{path} no longer has the output {name}", hint="import it again")

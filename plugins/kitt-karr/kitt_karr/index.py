@@ -19,11 +19,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from attrs import define, evolve, frozen
+from attrs import define, frozen
 from sqlalchemy import Connection
 
 from kitt_core.errors import InvalidDocumentError, SchemaError, StoreUnavailableError
-from kitt_core.rundir import Identity
+from kitt_core.rundir import DOCUMENT, Identity
 from kitt_core.runs import CheckedRun, RunRows, codec, derive_rows, format_utc, parse_timestamp, sought_id
 from kitt_karr.git.repository import Head, Repository
 from kitt_karr.git.trees import Place
@@ -35,7 +35,7 @@ from kitt_sql.sqlite.writing import insert_runs, records_of
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_LAYOUT: Final = 3
+_LAYOUT: Final = 4
 INDEX_NAME: Final = f"index-{SCHEMA_VERSION}.{_LAYOUT}.db"
 """A KITT with another schema uses another file, so neither upgrades the other's."""
 
@@ -45,18 +45,18 @@ _MAX_RECREATIONS: Final = 3
 _TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS karr_state (id INTEGER PRIMARY KEY CHECK (id = 1), tip TEXT NOT NULL)",
     """CREATE TABLE IF NOT EXISTS karr_runs (
-        place BLOB PRIMARY KEY, run_id TEXT NOT NULL, tree TEXT NOT NULL, document TEXT NOT NULL, identity TEXT,
-        sha256 TEXT NOT NULL, created_at TEXT NOT NULL, problem TEXT,
-        readable INTEGER NOT NULL, unread INTEGER NOT NULL) WITHOUT ROWID""",
+        place BLOB PRIMARY KEY, run_id TEXT NOT NULL, tree TEXT NOT NULL, document TEXT, identity TEXT,
+        sha256 TEXT NOT NULL, created_at TEXT NOT NULL, problem TEXT, unread INTEGER NOT NULL) WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS karr_runs_run_id ON karr_runs (run_id)",
     "CREATE INDEX IF NOT EXISTS karr_runs_sha256 ON karr_runs (sha256)",
-    "CREATE INDEX IF NOT EXISTS karr_runs_unread ON karr_runs (unread) WHERE unread",
+    "CREATE INDEX IF NOT EXISTS karr_runs_problem ON karr_runs (place) WHERE problem IS NOT NULL",
 )
 # The tables below ``runs`` are emptied by name: rows of runs that were deleted by hand would stay otherwise.
 _DERIVED: Final = (
     *("karr_state", "karr_runs", "metrics", "benchmarks", "hardware"),
     *("run_documents", "run_labels", "runs"),
 )
+_LEFT_OUT: Final = "problem IS NOT NULL"
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 
 
@@ -65,14 +65,14 @@ class IndexedRun:
     """What the index knows of a directory that is a run.
 
     Attributes:
-        readable: Whether its document can be parsed; those that can't are not listed.
-        unread: Whether its document or ``run.json`` could not be read; ``identity`` then has no id, or the one
-            of ``run.json``. That may have been temporary, so it is tried again before every answer.
+        problem: Why it is not listed: its document or ``run.json`` can't be read or used. None if it is listed.
+        unread: Whether one of them could not even be read; ``identity`` then has no id, or the one of
+            ``run.json``. That may have been temporary, so it is tried again before every answer.
     """
 
     run: RunTree
     identity: Identity
-    readable: bool
+    problem: str | None = None
     unread: bool = False
 
 
@@ -95,7 +95,7 @@ class IndexChange:
 
     def holds_runs(self) -> bool:
         """Whether there is any run."""
-        return bool(_select(self._driver, "readable", limit=1))
+        return bool(_select(self._driver, "problem IS NULL", limit=1))
 
     def holds_below(self, place: Place) -> bool:
         """Whether other runs are in the directory of a run."""
@@ -107,7 +107,7 @@ class IndexChange:
         self.commit = commit
         for tree, run in runs:
             identity = Identity(run.id, run.created_at, run.sha256)
-            _add_place(self._driver, IndexedRun(tree, identity, readable=True))
+            _add_place(self._driver, IndexedRun(tree, identity))
         _add_rows(self._driver, [(r.id, r.created_at, r.sha256, r.rows) for _, r in runs])
         _set_tip(self._driver, commit)
 
@@ -200,16 +200,18 @@ class RunIndex(SQLiteStore):
                     driver.execute(statement)
             self._has_tables = True
         with self.database.raw_connection() as driver:
-            known, unread = _tip(driver), _select(driver, "unread")
-        if known != tip or not all(self._read(each.run, each.identity.created_at)[0].unread for each in unread):
+            known, left = _tip(driver), _select(driver, _LEFT_OUT)
+        if known != tip or any(
+            each.unread and not self._read(each.run, each.identity.created_at)[0].unread for each in left
+        ):
             with self.database.raw_writing() as driver:
                 # The tip is read under the write lock, so that nobody moves the index back to an older one.
                 self._update(driver, self._repository.head().tip)
-                unread = _select(driver, "unread")
-        before, self.unread = self.unread, tuple(f"{each.run.path}: {each.identity.problem}" for each in unread)
+                left = _select(driver, _LEFT_OUT)
+        before, self.unread = self.unread, tuple(f"{each.run.path}: {each.problem}" for each in left)
         if self.unread and self.unread != before:
             text = "%s: %d places cannot be read and are left out, for example %s"
-            logger.warning(text, self._repository.path, len(unread), self.unread[0])
+            logger.warning(text, self._repository.path, len(left), self.unread[0])
 
     def _recreate(self, database: SQLiteDatabase, error: Exception) -> None:
         """Start with an empty file if that cures the error; raise it otherwise."""
@@ -242,7 +244,7 @@ class RunIndex(SQLiteStore):
     def get_document(self, run_id: str) -> bytes | None:
         """Return the verbatim bytes, which only git has."""
         found = self.find(run_id)
-        return self._repository.blob(found[0].run.document) if found else None
+        return found[0].run.read_document(self._repository) if found else None
 
     def document_of(self, _: Connection, run_id: str) -> bytes | None:
         """Return the bytes for a scan, which leaves out what can't be read."""
@@ -279,15 +281,18 @@ class RunIndex(SQLiteStore):
         _set_tip(driver, tip)
 
     def _read(self, run: RunTree, arrived: datetime) -> tuple[IndexedRun, RunRows | None]:
-        identity, rows, unread = Identity("", arrived, ""), None, False
+        identity, rows, problem, unread = Identity("", arrived, ""), None, None, True
         try:
-            identity = identify(self._repository, run, arrived)
-            document = self._repository.blob(run.document)
-            with suppress(InvalidDocumentError):  # `verify` says what is wrong with it
-                rows = derive_rows(codec.parse(document), strict=False)
+            if run.document is not None:  # a lost run gives up its id: it can be stored again
+                identity = identify(self._repository, run, arrived)
+            document = run.read_document(self._repository)
+            unread = False
+            rows = derive_rows(codec.parse(document), strict=False)
         except StoreUnavailableError as error:
-            identity, unread = evolve(identity, problem=error.message), True
-        return IndexedRun(run, identity, rows is not None, unread), rows
+            problem = error.message
+        except InvalidDocumentError as error:
+            problem = f"{DOCUMENT} cannot be parsed: {error.message}"
+        return IndexedRun(run, identity, problem, unread), rows
 
     def _apply(
         self, driver: sqlite3.Connection, places: Iterable[bytes], read: list[tuple[IndexedRun, RunRows | None]]
@@ -305,8 +310,8 @@ class RunIndex(SQLiteStore):
             driver.execute("DELETE FROM runs WHERE id = ?", (run_id,))
             for first in _select(driver, "run_id = ?", run_id, limit=1):
                 rows = derived.get(first.run.place)
-                if rows is None and first.readable:
-                    rows = derive_rows(codec.parse(self._repository.blob(first.run.document)), strict=False)
+                if rows is None and first.problem is None:
+                    rows = derive_rows(codec.parse(first.run.read_document(self._repository)), strict=False)
                 if rows is not None:
                     new.append((run_id, first.identity.created_at, first.identity.sha256, rows))
         _add_rows(driver, new)
@@ -333,20 +338,20 @@ def _set_tip(driver: sqlite3.Connection, tip: str) -> None:
 def _select(driver: sqlite3.Connection, where: str, *values: Any, limit: int = -1) -> list[IndexedRun]:
     found = []
     statement = f"SELECT * FROM karr_runs WHERE {where} ORDER BY unread, place LIMIT {limit}"  # noqa: S608  # our own text
-    for place, run_id, tree, document, noted, sha256, created, problem, *flags in driver.execute(
+    for place, run_id, tree, document, noted, sha256, created, problem, unread in driver.execute(
         statement, values
     ):
         run = RunTree(tuple(place.split(b"/")) if place else (), tree, document, noted)
-        identity = Identity(run_id, parse_timestamp(created), sha256, problem)
-        found.append(IndexedRun(run, identity, *map(bool, flags)))
+        identity = Identity(run_id, parse_timestamp(created), sha256)
+        found.append(IndexedRun(run, identity, problem, bool(unread)))
     return found
 
 
 def _add_place(driver: sqlite3.Connection, indexed: IndexedRun) -> None:
     run, known = indexed.run, indexed.identity
     where = (b"/".join(run.place), known.id, run.tree, run.document, run.identity)
-    facts = (known.sha256, format_utc(known.created_at), known.problem, indexed.readable, indexed.unread)
-    driver.execute("INSERT INTO karr_runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", where + facts)
+    facts = (known.sha256, format_utc(known.created_at), indexed.problem, indexed.unread)
+    driver.execute("INSERT INTO karr_runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", where + facts)
 
 
 def _add_rows(driver: sqlite3.Connection, runs: Iterable[tuple[Any, ...]]) -> None:

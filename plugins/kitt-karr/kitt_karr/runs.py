@@ -1,7 +1,7 @@
 """Runs in git's trees: which directories are runs, what differs between two trees, what a commit changes.
 
-As in `kitt_core.rundir`, a directory with ``metrics.json`` is a run, at any depth; model, engine and time are
-those of the document. Links and submodules are not followed.
+As in `kitt_core.rundir`, a directory with ``metrics.json`` is a run, at any depth, and one with ``run.json`` alone
+has lost its document; model, engine and time are those of the document. Links and submodules are not followed.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from typing import Final
 
 from attrs import evolve, frozen
 
+from kitt_core.errors import StoreUnavailableError
 from kitt_core.rundir import (
     DOCUMENT,
     IDENTITY,
     INTERNAL_PREFIX,
+    LOST,
     OUTPUTS,
     OWN_FILES,
     Identity,
@@ -41,17 +43,27 @@ _NOTHING: Final = Listing()
 
 @frozen
 class RunTree:
-    """A directory with ``metrics.json``: its place, and the ids of its tree, of that file and of ``run.json``."""
+    """A run's directory: its place, and the ids of its tree, of ``metrics.json`` and of ``run.json``, if any."""
 
     place: Place
     tree: str
-    document: str
+    document: str | None
     identity: str | None
 
     @property
     def path(self) -> PurePosixPath:
         """The place as a path, for messages and derived ids."""
         return PurePosixPath(*map(os.fsdecode, self.place))
+
+    def read_document(self, repository: Repository) -> bytes:
+        """Return the bytes of the document.
+
+        Raises:
+            StoreUnavailableError: They can't be read, or were removed.
+        """
+        if self.document is None:
+            raise StoreUnavailableError(f"{self.path} {LOST}")
+        return repository.blob(self.document)
 
 
 def changed_runs(
@@ -80,11 +92,13 @@ def changed_runs(
 
 
 def _run_tree(place: Place, tree: str | None, listing: Listing) -> RunTree | None:
-    document, identity = listing.find(DOCUMENT.encode()), listing.find(IDENTITY.encode())
-    if tree is None or document is None or not document.is_file:
-        return None
-    noted = identity.id if identity is not None and identity.is_file else None
-    return RunTree(place, tree, document.id, noted)
+    entries = (listing.find(name.encode()) for name in (DOCUMENT, IDENTITY))
+    document, identity = (entry.id if entry is not None and entry.is_file else None for entry in entries)
+    return (
+        None
+        if tree is None or (document is None and identity is None)
+        else RunTree(place, tree, document, identity)
+    )
 
 
 def _directories(listing: Listing, other: Listing, run: RunTree | None) -> dict[bytes, str]:
@@ -99,11 +113,17 @@ def _directories(listing: Listing, other: Listing, run: RunTree | None) -> dict[
 
 
 def identify(repository: Repository, run: RunTree, committed: datetime) -> Identity:
-    """Return a run's identity from ``run.json``; without it, one derived, saved when it was ``committed``."""
-    noted = None if run.identity is None else noted_identity(repository.blob(run.identity))
-    if isinstance(noted, Identity):
-        return noted
-    return derived_identity(run.path, repository.blob(run.document), committed, noted)
+    """Return a run's identity from ``run.json``; without it, one derived, saved when it was ``committed``.
+
+    Raises:
+        StoreUnavailableError: ``run.json`` can't be read or used, or the document is needed and can't be read.
+    """
+    if run.identity is None:
+        return derived_identity(run.path, run.read_document(repository), committed)
+    try:
+        return noted_identity(repository.blob(run.identity))
+    except ValueError as error:
+        raise StoreUnavailableError(str(error)) from error
 
 
 def times_of_arrival(repository: Repository, tip: Commit, places: Collection[Place]) -> dict[Place, datetime]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
 from kitt_core.errors import RunExistsError, StoreUnavailableError
+from kitt_core.files import size_below
 from kitt_core.runs import (
     Attachment,
     CheckedRun,
@@ -31,7 +32,7 @@ from kitt_core.runs import (
 from kitt_core.storage import Capability, ResultStore
 from kitt_karr import CAPABILITIES
 from kitt_karr.attachments import available_attachments
-from kitt_karr.git.repository import Head, Repository, size_of, translated
+from kitt_karr.git.repository import Head, Repository, translated
 from kitt_karr.git.trees import DIRECTORY, Entry
 from kitt_karr.git.worktree import WorkTree
 from kitt_karr.index import IndexChange, RunIndex
@@ -224,7 +225,7 @@ class KarrResultStore(ResultStore):
         root = None if tip is None else repository.commit(tip).tree
         if root is not None and repository.find(root, _MARK) is None and not index.at_tip(index.count):
             return SchemaStatus(version=None, newest=1, state=SchemaState.FOREIGN, notes=(_FOREIGN,))
-        return SchemaStatus(version=1, newest=1, size_bytes=size_of(repository.directory))
+        return SchemaStatus(version=1, newest=1, size_bytes=size_below(repository.directory))
 
     def prepares_itself(self, status: SchemaStatus) -> bool:
         """Return whether the first save creates the repository: if there is none yet."""

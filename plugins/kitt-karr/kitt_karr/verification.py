@@ -12,6 +12,7 @@ from kitt_karr.attachments import read_outputs
 from kitt_karr.git.lfs import LargeFiles
 from kitt_karr.git.repository import Repository
 from kitt_karr.index import IndexedRun, RunIndex
+from kitt_karr.runs import RunTree
 
 
 def verify_repository(repository: Repository, index: RunIndex, *, rebuild: bool) -> Iterator[Finding]:
@@ -31,8 +32,10 @@ def verify_repository(repository: Repository, index: RunIndex, *, rebuild: bool)
     first: dict[str, IndexedRun] = {}
     for indexed in runs:
         run_id, path = indexed.identity.id or None, indexed.run.path
-        for severity, what in _objects(repository, indexed):
-            yield Finding(run_id, severity, f"{path}{what}")
+        found = list(_objects(repository, indexed.run))
+        if indexed.unread and not found:
+            found = [f": {indexed.problem}"]
+        yield from (Finding(run_id, Severity.DAMAGE, f"{path}{what}") for what in found)
         if run_id is None or indexed.unread:
             continue
         original = first.setdefault(run_id, indexed)
@@ -43,7 +46,7 @@ def verify_repository(repository: Repository, index: RunIndex, *, rebuild: bool)
             yield from _document(repository, index, check, indexed, rebuild=rebuild)
         for severity, what in _outputs(repository, large_files, indexed):
             yield Finding(run_id, severity, f"{path}/{OUTPUTS}/{what}")
-    readable = len({indexed.identity.id for indexed in first.values() if indexed.readable})
+    readable = len({indexed.identity.id for indexed in first.values() if indexed.problem is None})
     problem = _index_problem(index, known, runs) or (
         None if listed == readable else f"it lists {listed} of {readable} runs"
     )
@@ -67,18 +70,16 @@ def _index_problem(index: RunIndex, known: list[IndexedRun], runs: list[IndexedR
     )
 
 
-def _objects(repository: Repository, indexed: IndexedRun) -> Iterator[tuple[Severity, str]]:
+def _objects(repository: Repository, run: RunTree) -> Iterator[str]:
     """Yield what is wrong with the objects of a run's directory, to be appended to its path."""
-    if indexed.identity.problem is not None and not indexed.unread:  # else it is among the objects
-        yield Severity.DAMAGE, f": {indexed.identity.problem}"
     try:
-        entries = [(entry.name.decode(errors="replace"), entry) for entry in repository.listing(indexed.run.tree)]
+        entries = [(entry.name.decode(errors="replace"), entry) for entry in repository.listing(run.tree)]
         for name, entry in list(entries):
             if name == OUTPUTS and entry.is_directory:
                 below = repository.listing(entry.id)
                 entries += [(f"{name}/{child.name.decode(errors='replace')}", child) for child in below]
     except StoreUnavailableError as error:
-        yield Severity.DAMAGE, f": {error.message}"
+        yield f": {error.message}"
         return
     for name, entry in entries:
         try:
@@ -87,13 +88,13 @@ def _objects(repository: Repository, indexed: IndexedRun) -> Iterator[tuple[Seve
             elif entry.is_file:
                 repository.blob(entry.id)
         except StoreUnavailableError as error:
-            yield Severity.DAMAGE, f"/{name}: {error.message}"
+            yield f"/{name}: {error.message}"
 
 
 def _document(
     repository: Repository, index: RunIndex, check: DocumentCheck, indexed: IndexedRun, *, rebuild: bool
 ) -> Iterator[Finding]:
-    identity, document = indexed.identity, repository.blob(indexed.run.document)
+    identity, document = indexed.identity, indexed.run.read_document(repository)
     run = StoredRun(identity.id, document, identity.created_at, identity.sha256)
     for finding in check(run):
         yield Finding(finding.run_id, finding.severity, f"{indexed.run.path}/{DOCUMENT}: {finding.what}")

@@ -111,7 +111,7 @@ def test_an_index_of_another_commit_is_updated(filled: KarrResultStore, path: Pa
         "DELETE FROM karr_runs WHERE place = (SELECT min(place) FROM karr_runs)",
         "UPDATE runs SET model = 'other' WHERE id = (SELECT min(id) FROM runs)",
         "UPDATE metrics SET metric_value = 1 WHERE id = (SELECT min(id) FROM metrics)",
-        "UPDATE karr_runs SET readable = 0 WHERE place = (SELECT min(place) FROM karr_runs)",
+        "UPDATE karr_runs SET problem = 'x' WHERE place = (SELECT min(place) FROM karr_runs)",
         "UPDATE karr_runs SET sha256 = 'x', run_id = 'y' WHERE place = (SELECT min(place) FROM karr_runs)",
         "UPDATE karr_runs SET created_at = '2020-01-01T00:00:00+00:00'",
         "UPDATE karr_runs SET problem = 'none'",
@@ -214,6 +214,10 @@ def test_a_document_that_cannot_be_read_hides_no_other(
     git(clone, "commit", "-qm", "bad")
     git(clone, "push", "-q")
     assert filled.count() == len(filled.list_results()) == len(list(filled.scan({"engine": "*"}))) == 6
+    assert [place.partition(": ")[0] for place in filled.unread] == [
+        f"bad/{name}" for name in ("array", "empty", "text", "utf16")
+    ]
+    assert all("metrics.json cannot be parsed: " in place for place in filled.unread)
     findings = [finding for finding in filled.verify() if finding.severity is Severity.DAMAGE]
     assert sorted(finding.what.partition("/metrics")[0] for finding in findings) == [
         "bad/array",
@@ -227,7 +231,7 @@ def test_a_document_that_cannot_be_read_hides_no_other(
     assert list(filled.verify()) == []
 
 
-def test_a_run_json_that_cannot_be_used_is_damage_and_the_run_stays(
+def test_a_run_json_that_cannot_be_used_is_damage_and_gives_no_second_identity(
     git: Any, filled: KarrResultStore, path: Path, tmp_path: Path
 ) -> None:
     clone = git.clone(path, tmp_path / "clone")
@@ -235,11 +239,44 @@ def test_a_run_json_that_cannot_be_used_is_damage_and_the_run_stays(
     file.write_text("{")
     git(clone, "commit", "-qam", "broken")
     git(clone, "push", "-q")
-    assert filled.count() == 6
+    assert filled.count() == len(list(filled.scan())) == 5
+    (place,) = filled.unread
+    assert place.startswith("org_model-0003/")
     (finding,) = filled.verify()
     assert isinstance(finding, Finding)
     assert finding.severity is Severity.DAMAGE
     assert "run.json cannot be used" in finding.what
+    git(clone, "revert", "--no-edit", "HEAD")
+    git(clone, "push", "-q")
+    assert filled.count() == 6
+    assert filled.unread == ()
+
+
+@pytest.mark.parametrize("instead", [None, "a link", "a directory"])
+def test_a_run_whose_document_was_removed_is_lost_and_can_be_stored_again(
+    git: Any, filled: KarrResultStore, path: Path, tmp_path: Path, instead: str | None
+) -> None:
+    (lost,) = filled.scan({"model": "org/model-0003"})
+    clone = git.clone(path, tmp_path / "clone")
+    (file,) = clone.glob("org_model-0003/*/*/metrics.json")
+    file.unlink()
+    if instead == "a link":
+        file.symlink_to("summary.md")
+    elif instead == "a directory":
+        file.mkdir()
+        (file / "a").touch()
+    git(clone, "add", "-A")
+    git(clone, "commit", "-qm", "removed")
+    git(clone, "push", "-q")
+    for rebuild in (False, True):
+        assert filled.count() == len(list(filled.scan())) == 5
+        (place,) = filled.unread
+        assert place.endswith("has run.json, but has lost its metrics.json")
+        assert [finding.severity for finding in filled.verify(rebuild=rebuild)] == [Severity.DAMAGE]
+    assert filled.get_document(lost.id) is None
+    filled.save_result(lost.document, run_id=lost.id)
+    assert filled.get_document(lost.id) == lost.document
+    assert filled.count() == 6
 
 
 def test_many_runs_are_indexed_in_batches(path: Path) -> None:

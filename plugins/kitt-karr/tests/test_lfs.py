@@ -14,6 +14,7 @@ import pytest
 
 from kitt_core.errors import StoreUnavailableError
 from kitt_core.runs import Attachment, Severity
+from kitt_core.service.transfer.backup import back_up
 from kitt_core.testing.documents import MINIMAL
 from kitt_karr import attachments
 from kitt_karr.git.lfs import Pointer
@@ -124,6 +125,10 @@ def test_contents_that_are_missing_or_changed_are_named(store: KarrResultStore, 
     assert "outputs/a: its LFS content does not match its SHA-256" in finding.what
     file.write_bytes(b"short")
     assert [finding.severity for finding in store.verify()] == [Severity.DAMAGE]
+    with pytest.raises(OSError, match="wrong size"):
+        read(store, run_id)
+    report = back_up(store, io.BytesIO())
+    assert [(left.run_id, "wrong size" in left.reason) for left in report.failed] == [(run_id, True)]
     file.unlink()
     (finding,) = store.verify()
     assert finding.severity is Severity.NOTICE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -103,6 +104,32 @@ def test_a_document_that_cannot_be_read_is_refused_alone(git: Any, store: KarrRe
     assert json.loads(whole.read())["engine"] in {"llama_cpp", "ollama"}
     with pytest.raises(StoreUnavailableError, match=f"object {identity[:12]}"):
         broken.read()
+
+
+def test_an_output_whose_content_is_elsewhere_is_said_once(
+    git: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = {"a": b"a", "b": b"b", "large": b"l" * 500}
+    with KarrResultStore(tmp_path / "karr", lfs_threshold=100) as store:
+        store.save_result(
+            STANDARD, attachments=[Attachment(n, len(c), partial(io.BytesIO, c)) for n, c in files.items()]
+        )
+    shutil.rmtree(tmp_path / "karr/lfs")
+    (candidate,) = importer().find(tmp_path / "karr")
+    assert [read(attachment) for attachment in candidate.attachments] == [b"a", b"b"]
+    (warning,) = caplog.messages
+    assert warning.endswith("the content of outputs/large is not here, only its LFS pointer")
+
+
+def test_a_run_json_that_cannot_be_used_gives_a_new_id(
+    git: Any, store: KarrResultStore, path: Path, tmp_path: Path
+) -> None:
+    store.save_result(small(1))
+    clone = git.clone(path, tmp_path / "clone")
+    next(clone.glob("*/*/*/run.json")).write_text("{")
+    git(clone, "commit", "-qam", "broken")
+    (candidate,) = importer().find(clone)
+    assert (candidate.run_id, candidate.read()) == (None, next(clone.glob("*/*/*/metrics.json")).read_bytes())
 
 
 @pytest.mark.skipif(not LEGACY.exists(), reason="the legacy fixtures are outside the repository")

@@ -44,6 +44,24 @@ def tree(home: Path) -> Path:
     return Path("kitt-results")
 
 
+@pytest.mark.parametrize("command", COMMANDS[:4], ids=" ".join)
+@pytest.mark.parametrize("damage", ["no JSON", "gone", "a broken run.json"])
+def test_a_run_that_cannot_be_used_is_named_like_one_that_cannot_be_read(
+    kitt: Kitt, tree: Path, command: Sequence[str], damage: str
+) -> None:
+    document = sorted(tree.glob("*/*/*/metrics.json"))[1]
+    if damage == "gone":
+        document.unlink()
+    else:
+        (document if damage == "no JSON" else document.with_name("run.json")).write_bytes(b"{")
+    code, _, err = kitt(*command)
+    assert code == 1
+    note, error, _ = err.splitlines()
+    assert note.startswith("warning: ")
+    assert str(document.parent.relative_to(tree)) in note
+    assert error == "error: the runs in 1 place of the store are missing here: they cannot be read"
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize("quiet", [False, True])
 def test_an_answer_that_lacks_what_cannot_be_read_ends_with_1(

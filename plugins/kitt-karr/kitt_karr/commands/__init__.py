@@ -15,6 +15,7 @@ from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.progress import progress_bar
 from kitt_core.cli.render import output_options, write_rows
 from kitt_core.errors import ConfigurationError, StoreUnavailableError
+from kitt_core.files import size_below
 
 if TYPE_CHECKING:
     from kitt_karr.git.repository import Repository
@@ -146,14 +147,12 @@ def gc(state: State, repository: Path | None) -> None:
     Git does it if it is installed; otherwise KITT does, and needs about 15 KB of memory for each git object (a
     run has seven). It is never done automatically.
     """
-    from kitt_karr.git.repository import size_of
-
     with _opened(state, repository) as opened, progress_bar(state, "Packing") as bar:
         objects = opened.directory / "objects"
-        before = size_of(objects)
+        before = size_below(objects)
         state.note(f"{'git' if which('git') else 'git is not installed: KITT'} packs {opened.path}")
         _pack_up(opened, bar.describe)
-        state.note(f"{before / _MEGABYTE:.1f} MB before, {size_of(objects) / _MEGABYTE:.1f} MB now")
+        state.note(f"{before / _MEGABYTE:.1f} MB before, {size_below(objects) / _MEGABYTE:.1f} MB now")
 
 
 def _pack_up(repository: Repository, report: Callable[[str], None]) -> None:

@@ -334,13 +334,3 @@ def _opened(path: Path) -> Repo:
         text = f"{path} uses one of git's newer formats (SHA-256 or reftable), which KITT does not support"
         raise StoreUnavailableError(text, hint="name a repository made by `kitt karr init` or a plain `git init`")
     return repo
-
-
-def size_of(directory: Path) -> int:
-    """Return the bytes of all files in a directory."""
-    total = 0
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            with suppress(OSError):  # deleted meanwhile
-                total += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118 - many thousands
-    return total
