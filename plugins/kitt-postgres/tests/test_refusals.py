@@ -202,6 +202,7 @@ def test_a_session_that_may_not_write(
             lambda: reader.save_result(documents.MINIMAL),
             lambda: reader.save_results([documents.MINIMAL, documents.STANDARD]),
             lambda: reader.delete_result(run_id),
+            reader.check_writable,
         ):
             with quickly(), refused("is read-only"):
                 call()
