@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -69,7 +69,8 @@ def test_a_key_of_other_clients_is_named_with_what_to_write_instead(dsn: str, ke
     ],
 )
 def test_what_libpq_cannot_read_is_named(dsn: str, message: str, hint: str) -> None:
-    for target, options in (("postgres", {"dsn": dsn}), (dsn, {})):
+    given: tuple[tuple[str, dict[str, Any]], ...] = (("postgres", {"dsn": dsn}), (dsn, {}))
+    for target, options in given:
         with pytest.raises(ConfigurationError) as error:
             open_store(target, **options)
         assert message in error.value.message
