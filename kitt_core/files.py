@@ -7,6 +7,7 @@ however that happens: so what a killed one left behind is recognised and removed
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 import sys
@@ -24,6 +25,7 @@ __all__ = [
     "check_writable",
     "is_part_of",
     "obstacle",
+    "readable_stdin",
     "remove_unfinished",
     "replaced_file",
     "size_below",
@@ -133,6 +135,24 @@ def check_readable(path: Path, name: str = "it") -> None:
             raise InputNotFoundError(
                 f"{name} is a device, expected a file, a directory or a pipe", hint="- reads standard input"
             )
+
+
+def readable_stdin() -> BinaryIO:
+    """Return standard input.
+
+    Raises:
+        InputNotFoundError: It is closed, or nothing can be read from it.
+    """
+    try:
+        os.read(sys.stdin.fileno(), 0)
+    except io.UnsupportedOperation:  # a program has replaced it by something that is not a file
+        pass
+    except OSError as error:
+        raise InputNotFoundError(
+            "standard input is closed or can't be read, expected a file or a pipe",
+            hint="name the file in place of -, or write < FILE after the command",
+        ) from error
+    return sys.stdin.buffer
 
 
 def check_writable(path: Path, *, hint: str = _HINT) -> None:

@@ -119,8 +119,12 @@ def _resolve(target: str, plugins: PluginManager) -> tuple[StorageBackend, dict[
         return plugins.find(STORAGE, target), {}
     scheme, colon, path = target.partition(":")
     if colon and scheme in plugins.names(STORAGE) and not Path(target).exists():
+        backend = plugins.find(STORAGE, scheme)
+        option = target_option(backend.options)
+        if option is not None and option.target == "uri":  # it knows best what is wrong with its own
+            return backend, {option.name: target}
         raise ConfigurationError(
-            f"{shown_value(target)!r} has no slashes after {scheme}:,"
+            f"{shown_value(target)!r} has too few slashes after {scheme}:,"
             " expected three (relative) or four (absolute)",
             hint=f"write {scheme}:///{shown_value(path.lstrip('/'))} for a path below the current directory",
         )

@@ -23,7 +23,7 @@ from kitt_core.cli.invocation import State, complete_backend
 from kitt_core.cli.lazy import HintedUsageError, LazyCommand, LazyGroup
 from kitt_core.cli.messages import completing_commands, counted, logging_to_stderr, say_error
 from kitt_core.cli.streams import forget, prepare_streams, works
-from kitt_core.errors import ConfigurationError, KittError, PluginError
+from kitt_core.errors import ConfigurationError, KittError, PluginError, StoreUnavailableError
 from kitt_core.redaction import shown_value
 
 __all__ = ["cli", "main"]
@@ -153,7 +153,8 @@ def main(argv: Sequence[str] | None = None, *, state: State | None = None) -> in
     state = state or State()
     with _terminable() as received, completing_commands(state.shown_options):
         code = _guarded(list(sys.argv[1:] if argv is None else argv), state)
-        if unread := state.unread:
+        # A store that can't be used at all has been reported, and there is no answer that could lack something.
+        if (unread := state.unread) and code != StoreUnavailableError.exit_code:
             places = counted(unread, "place")
             say_error(f"the runs in {places} of the store are missing here: they cannot be read", _UNREAD_HINT)
             code = code or _INCOMPLETE

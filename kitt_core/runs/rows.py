@@ -148,11 +148,6 @@ class _Reader:
         more = f"{self._more_problems} more fields do not fit"
         return (*self._problems, *([more] if self._more_problems else ()))
 
-    def remark(self, path: str, value: object, wanted: str) -> None:
-        """Note a field that does not justify refusing the document: other tools may use the key differently."""
-        if not self.strict:
-            self.misfit(path, value, wanted)
-
     def text(self, parent: Mapping[str, Any], name: str, path: str, default: str | None = "") -> str | None:
         value = parent.get(name)
         if value is None:
@@ -392,13 +387,10 @@ def _labels(document: Mapping[str, Any], reader: _Reader) -> dict[str, str]:
         for key, value in islice(given.items(), read):
             path = f"$.labels.{key[:_SHOWN_NAME]}"
             text = _label_text(value)
-            if text is None:
-                if value is not None:
-                    reader.remark(path, value, "text, a number, true or false")
-            elif reader.is_short(f"the name of {path}", key) and reader.is_short(path, text):
+            if text is None:  # other tools may use the key differently
+                continue
+            if reader.is_short(f"the name of {path}", key) and reader.is_short(path, text):
                 labels[clean_text(key)] = clean_text(text)
-    elif given is not None:
-        reader.remark("$.labels", given, "an object")
     return labels
 
 

@@ -16,7 +16,7 @@ from attrs import evolve, frozen
 from kitt_core import __version__
 from kitt_core.benchmarking.suites import suite_named
 from kitt_core.config import Configuration, expanded, kitt_home
-from kitt_core.errors import ConfigurationError, KittError
+from kitt_core.errors import ConfigurationError, KittError, StoreUnavailableError
 from kitt_core.files import obstacle, remove_unfinished
 from kitt_core.opening import select_store
 from kitt_core.plugins.loading import ENGINES, PluginManager, PluginStatus
@@ -168,9 +168,14 @@ def _store_or_failure(
                 return Observation(
                     "store", ERROR, f"{named}: it cannot be created: {problem[0]}", problem[1], exit_code=4
                 )
-            found = _store(f"{named}: {store.location}", store.schema_status())
-            if problem is not None and found.state == OK:
-                return evolve(found, state=WARNING, text=f"{found.text}; {problem[0]}", hint=problem[1])
+            status = store.schema_status()
+            found = _store(f"{named}: {store.location}", status)
+            if status.state is not SchemaState.CURRENT and not store.prepares_itself(status):
+                return found
+            try:
+                store.check_writable()
+            except StoreUnavailableError as error:
+                return evolve(found, state=WARNING, text=f"{found.text}; {error.message}", hint=error.hint)
             return found
     except KittError as error:
         return _failure("store", error)

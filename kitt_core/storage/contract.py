@@ -18,7 +18,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from kitt_core.errors import InvalidDocumentError, RunExistsError, UnsupportedOperationError
+from kitt_core.errors import (
+    InvalidDocumentError,
+    RunExistsError,
+    StoreUnavailableError,
+    UnsupportedOperationError,
+)
+from kitt_core.files import obstacle
 from kitt_core.runs import codec
 from kitt_core.runs.checking import check_run, once_each
 from kitt_core.runs.grouping import Aggregation
@@ -357,6 +363,15 @@ class ResultStore(abc.ABC):
     def prepares_itself(self, status: SchemaStatus) -> bool:
         """Return whether the first save prepares a schema in this state instead of raising."""
         return False
+
+    def check_writable(self) -> None:
+        """Raise `StoreUnavailableError` if it can be known beforehand that no run can be stored; changes nothing.
+
+        This default examines the first of `paths`.
+        """
+        problem = obstacle(self.paths[0]) if self.paths else None
+        if problem is not None:
+            raise StoreUnavailableError(f"{self.location} cannot be written: {problem[0]}", hint=problem[1])
 
     def migrate(
         self, *, dry_run: bool = False, backup: bool = True, progress: Progress | None = None

@@ -108,6 +108,7 @@ def test_a_full_disk_behind_a_help_page_is_one_line(unbuffered: str, what: str) 
 LIST = ["plugins", "list"]
 INIT = ["--backend=sqlite:///runs.db", "storage", "init"]
 IMPORT = ["--backend=memory:", "storage", "import", "-"]
+RESTORE = ["--backend=memory:", "storage", "restore", "-"]
 NO_OUTPUT = "error: standard output cannot be written: Bad file descriptor"
 
 
@@ -124,7 +125,8 @@ NO_OUTPUT = "error: standard output cannot be written: Bad file descriptor"
         ("2>&-", ["nothing"], 2, None, "1"),
         ("2>&-", INIT, 0, None, "1"),
         ("2>/dev/full", ["nothing"], 2, None, ""),
-        ("<&-", IMPORT, 5, "error: -: cannot be read: Bad file descriptor", ""),
+        ("<&-", IMPORT, 3, "error: -: standard input is closed or can't be read, expected a file or a pipe", ""),
+        ("<&-", RESTORE, 3, "error: standard input is closed or can't be read, expected a file or a pipe", ""),
         ("<&-", LIST, 0, None, ""),
         (">&- 2>&- <&-", LIST, 2, None, "1"),
         (">&- 2>&- <&-", INIT, 0, None, ""),

@@ -93,6 +93,19 @@ def test_all_text_of_rows_is_clean() -> None:
         assert r"\udf" not in rows
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        *map(codec.parse, HOSTILE.values()),
+        run(total_time_seconds=math.nan, results=[{"metrics": {"x": math.nan, "y": [1], "z": True}}]),
+        run(labels={"list": [1], "none": None, "nan": math.nan, "object": {}}),
+        run(labels=["gpu"]),
+    ],
+)
+def test_what_an_import_takes_has_no_problem_in_a_copy_or_restore(document: dict[str, Any]) -> None:
+    assert derive_rows(document).problems == derive_rows(document, strict=False).problems == ()
+
+
 def test_labels_are_texts_and_the_documents_own_win() -> None:
     document = run(
         labels={"team": "red", "n": 8, "flag": False, "real": 1.5, "none": None, "list": [], "machine": "own"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from kitt_core.cli.filters import (
 )
 from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.lazy import HintedUsageError
+from kitt_core.cli.messages import counted
 from kitt_core.cli.render import output_options, write_object, write_rows
 from kitt_core.runs.grouping import Aggregation
 from kitt_core.runs.query import RunFilter
@@ -96,19 +97,20 @@ def aggregate(
     source = click.get_current_context().get_parameter_source("statistics")
     if not metrics and source is not ParameterSource.DEFAULT:
         raise HintedUsageError("--stat is given without --metric", "name what to compute it of: --metric avg_tps")
+    wanted = Aggregation.of(by, metrics, statistics)
     with state.open_store(output) as store:
-        rows = store.aggregate(by, metrics, statistics=statistics, filters=filters)
-        wanted = Aggregation.of(by, metrics, statistics)
+        # The count tells an undefined value from one that no double holds.
+        rows = store.aggregate(by, metrics, statistics=(*wanted.statistics, "count"), filters=filters)
         write_rows((*wanted.group_by, "count", *wanted.columns), rows, output_format, output)
-        without = [name for name in wanted.metrics if all(_is_undefined(row, name, wanted) for row in rows)]
+        without = [name for name in wanted.metrics if not any(row[f"{name}_count"] for row in rows)]
         if without or not rows:
             note_unknown_metrics(state, store, filters, *without)
-
-
-def _is_undefined(row: Mapping[str, Any], metric: str, wanted: Aggregation) -> bool:
-    """Return whether the row may be one of a group in which no entry has the metric."""
-    values = {statistic: row[f"{metric}_{statistic}"] for statistic in wanted.statistics}
-    return not values.pop("count", 0) and all(value is None for value in values.values())
+    for name, statistic in product(wanted.metrics, wanted.statistics):
+        column, defined = f"{name}_{statistic}", 2 if statistic == "stddev" else 1
+        beyond = [row for row in rows if row[column] is None and row[f"{name}_count"] >= defined]
+        if beyond:
+            where = counted(len(beyond), "group")
+            state.note(f"{column} is empty where it is beyond the range of a double, in {where}")
 
 
 def _overview(store: ResultStore, filters: RunFilter) -> dict[str, Any]:

@@ -216,9 +216,7 @@ def check_places(store: ResultStore, results_dir: Path) -> None:
     if status.state is SchemaState.FOREIGN:  # it can be read, but contains nothing of KITT's
         what = "; ".join(status.notes) or "is not a store of KITT"
         raise StoreUnavailableError(f"{store.location} {what}", hint="name another store")
-    problem = obstacle(store.paths[0]) if store.paths else None
-    if problem is not None:
-        raise StoreUnavailableError(f"{store.location} cannot be written: {problem[0]}", hint=problem[1])
+    store.check_writable()
     problem = obstacle(results_dir, directory=True)
     if problem is not None:
         raise StoreUnavailableError(

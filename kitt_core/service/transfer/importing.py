@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, NoReturn
@@ -10,7 +9,7 @@ from typing import BinaryIO, Final, NoReturn
 from attrs import Factory, define, field, frozen
 
 from kitt_core.errors import InputNotFoundError, InvalidDocumentError, KittError
-from kitt_core.files import check_readable
+from kitt_core.files import check_readable, readable_stdin
 from kitt_core.plugins.loading import IMPORTERS, PluginManager
 from kitt_core.plugins.records import ImportCandidate, Importer
 from kitt_core.runs.checking import check_run
@@ -231,7 +230,7 @@ def _of_path(
 ) -> Iterator[ImportCandidate]:
     path = Path(text)
     if text == STANDARD_INPUT:
-        yield from _of_stream(standard_input or sys.stdin.buffer, "standard input", importers)
+        yield from _of_stream(standard_input or readable_stdin(), "standard input", importers)
     elif not path.is_file() and not path.is_dir():  # a pipe, such as the shell's <(…)
         check_readable(path)
         with path.open("rb") as stream:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import os
-import sys
 import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ from kitt_core.errors import (
     KittError,
     RunExistsError,
 )
-from kitt_core.files import check_readable
+from kitt_core.files import check_readable, readable_stdin
 from kitt_core.runs import codec
 from kitt_core.runs.checking import check_run
 from kitt_core.runs.model import Attachment, CheckedRun, Progress, StoredRun
@@ -61,7 +60,7 @@ def open_archive(path: str | Path) -> Iterator[BinaryIO]:
             standard = str(path) == STANDARD_INPUT
             if not standard:
                 check_readable(Path(path), str(path))
-            stream = sys.stdin.buffer if standard else stack.enter_context(Path(path).open("rb"))
+            stream = readable_stdin() if standard else stack.enter_context(Path(path).open("rb"))
             if standard or not Path(path).is_file():  # a pipe, which can be read only once
                 stream = _kept(stream, stack)
         except FileNotFoundError as error:

@@ -105,11 +105,15 @@ class AggregationContract(StoreTests):
         assert row["x_stddev"] == pytest.approx(1.0, rel=1e-6)
 
     def test_values_near_the_limit_of_a_double_are_handled(self, store: ResultStore) -> None:
-        put(store, {"a": _entries(1.5e308, 1.5e308, -1.25e308), "b": {**_entries(2.0), "engine": "f"}})
-        (row, other) = store.aggregate("engine", "x", statistics=STATISTICS)
+        beyond = {**_entries(1.5e308, 1.5e308), "engine": "g"}
+        near = _entries(1.5e308, 1.5e308, -1.25e308)
+        put(store, {"a": near, "b": {**_entries(2.0), "engine": "f"}, "c": beyond})
+        (row, other, sums) = store.aggregate("engine", "x", statistics=STATISTICS)
         assert (row["x_max"], row["x_min"], row["x_count"], row["count"]) == (1.5e308, -1.25e308, 3, 1)
+        assert row["x_stddev"] is None
         assert (other["x_avg"], other["x_sum"]) == (2.0, 2.0)
-        assert len(store.list_results(order_by="metric:x")) == 2
+        assert (sums["x_avg"], sums["x_sum"], sums["x_count"]) == (1.5e308, None, 2)
+        assert len(store.list_results(order_by="metric:x")) == 3
 
     @pytest.mark.parametrize("values", [(-0.0,), (-0.0, -0.0), (-0.0, 0.0), (0.0, -0.0), (-5e-324, 0.0, 0.0)])
     def test_no_statistic_is_a_negative_zero(self, store: ResultStore, values: tuple[float, ...]) -> None:

@@ -298,6 +298,27 @@ def test_formats_that_are_not_known_are_refused(git: Any, tmp_path: Path) -> Non
     refused(lambda: count(tmp_path / "future"), "cannot be opened")
 
 
+@pytest.mark.parametrize("mistake", ["[user\n", '[core]\nrepositoryformatversion = "1\n', "name\n[a b c]\n"])
+@pytest.mark.parametrize("work_tree", [False, True])
+def test_a_configuration_of_git_that_cannot_be_read_is_named(path: Path, mistake: str, *, work_tree: bool) -> None:
+    with KarrResultStore(path, work_tree=work_tree) as store:
+        store.initialize()
+    file = path / (".git/config" if work_tree else "config")
+    with file.open("a") as config:
+        config.write(mistake)
+    for call in (save, count):
+        hint = refused(lambda call=call: call(path), f"^{file} is not a valid git configuration")  # type: ignore[misc]
+        assert f"git -C {path} config --list" in hint
+
+
+def test_a_configuration_of_the_user_that_cannot_be_read_is_not_taken_for_damage(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gitconfig").write_text("[user\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    assert "config --list" in refused(lambda: save(path), f"{path} is not a valid git configuration")
+
+
 def test_options_are_checked(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="lfs_threshold"):
         open_store("karr:///x", lfs_threshold=-1)

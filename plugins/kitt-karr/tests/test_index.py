@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import sqlite3
 import traceback
@@ -322,6 +323,10 @@ def test_a_partial_clone_says_what_it_lacks_until_it_is_fetched(
         assert "error: the runs in 6 places of the store are missing here: they cannot be read" in answer.err
         assert "6 places cannot be read and are left out, for example org_model-0000/" in answer.err
         assert "not in this partial clone: `git fetch --refetch --no-filter` fetches it" in answer.err
+    (tmp_path / "new.json").write_text(json.dumps(small(99)))
+    refused = kitt("--backend", f"karr:///{clone}", "storage", "import", str(tmp_path / "new.json"))
+    assert refused.code == 4
+    assert [line.partition(":")[0] for line in refused.err.splitlines()] == ["warning", "error", "hint"]
     with KarrResultStore(clone) as store:
         assert store.count() == 0
         assert len(store.unread) == 6

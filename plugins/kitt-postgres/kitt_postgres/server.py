@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 
 import psycopg
 from attrs import define, field
-from psycopg import sql
+from psycopg import pq, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import Engine, create_engine, event, exc
 
@@ -34,6 +34,7 @@ _WRITE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _OLDEST: Final = 130_000
 _PREPARE: Final = "for a pgbouncer older than 1.21 add -O prepare=false"
 _KEYS: Final = re.compile(r"(?:^|[?&\s])(\w+)\s*=")
+_SLASHES: Final = re.compile(r"postgres(?:ql)?:(?!//)")
 _FOREIGN_KEYS: Final = {  # of Prisma, JDBC, SQLAlchemy, asyncpg, node-postgres
     "pgbouncer": _PREPARE,
     "prepareThreshold": _PREPARE,
@@ -176,13 +177,37 @@ class PostgresServer:
 
 
 def _check_keys(dsn: str) -> None:
-    """Refuse a key that only other clients know, by its name; an unknown one may be part of a password."""
+    """Refuse parameters that libpq does not know or can't read, by their names, and a URI without its slashes.
+
+    An unknown name may be a part of a password: it is shown only from a URI's end, and if it is nowhere else.
+    """
+    if _SLASHES.match(dsn):
+        raise ConfigurationError(
+            "the PostgreSQL DSN has too few slashes, expected postgresql://user:password@host:port/database",
+            hint="write two slashes after the first colon",
+        )
     for key in _KEYS.findall(dsn.rpartition("@")[2] if "://" in dsn else dsn):
         if key in _FOREIGN_KEYS:
+            raise _unknown(key, _FOREIGN_KEYS[key])
+    if "://" not in dsn or "password" in dsn:
+        return
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    for parameter in dsn.rpartition("@")[2].partition("?")[2].split("&"):
+        key, _, value = parameter.partition("=")
+        if key in known and "=" in value:
             raise ConfigurationError(
-                f"the PostgreSQL DSN has the parameter {key}, which libpq does not know",
-                hint=f"remove {key} from the DSN; {_FOREIGN_KEYS[key]}",
+                f"the PostgreSQL DSN's parameter {key} has a second =, expected one",
+                hint="write = within a value as %3D; the schema is named with -O schema=…",
             )
+        if key not in known and key.isidentifier() and dsn.count(key) == 1:
+            raise _unknown(key, "the documentation of libpq lists the parameters")
+
+
+def _unknown(key: str, cure: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the PostgreSQL DSN has the parameter {key}, which libpq does not know",
+        hint=f"remove {key} from the DSN; {cure}",
+    )
 
 
 def _are_ports(given: Mapping[str, Any]) -> bool:

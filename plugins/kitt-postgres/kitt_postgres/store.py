@@ -12,7 +12,7 @@ from sqlalchemy import Connection, ForeignKey, Select, Text, bindparam, exists, 
 from sqlalchemy.exc import SQLAlchemyError
 
 from kitt_core.errors import RunExistsError
-from kitt_core.runs import CheckedRun, Finding, RunRows, Severity, StoredRun
+from kitt_core.runs import CheckedRun, Finding, RunRows, Severity, StoredRun, check_run
 from kitt_core.storage import Capability
 from kitt_postgres.database import PostgresDatabase
 from kitt_postgres.errors import is_collision, is_refused_value
@@ -29,6 +29,14 @@ logger = logging.getLogger(__name__)
 
 Given = Sequence[tuple[CheckedRun, str | None]]
 
+_TRIAL: Final = {
+    "model": "-",
+    "engine": "-",
+    "labels": {"-": "-"},
+    "system_info": {"ram_gb": 1},
+    "results": [{"test_name": "-", "metrics": {"-": 0}}],
+}
+"""A document with a row in every table that a save writes to."""
 _IMPORT_LOCK: Final = 0x4B495454_00000002
 _DOCUMENT: Final = select(run_documents.c.document).where(
     run_documents.c.run_id == bindparam("run_id", type_=Text)
@@ -61,6 +69,16 @@ class PostgresResultStore(SqlResultStore):
         super().__init__(PostgresDatabase(options))
 
     # Writing.
+
+    def check_writable(self) -> None:
+        """Store a run with a row in each table, and roll it back: the server knows best what it would refuse."""
+        trial = check_run(_TRIAL)
+
+        def attempt(_: bool) -> None:
+            with self.database.raw_writing(keep=False) as driver:
+                insert_run(driver, trial, None)
+
+        self.database.repeated(attempt)
 
     def write_runs(self, checked: Sequence[CheckedRun]) -> None:
         """Store checked runs in one transaction; a single run takes one statement."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -58,7 +58,33 @@ def test_a_key_of_other_clients_is_named_with_what_to_write_instead(dsn: str, ke
 
 
 @pytest.mark.parametrize(
-    "dsn", ["postgresql://me:a?schema=s3cret@h:x/kitt", "postgresql://me:a?s3cret=b@h/k?s3cret=1"]
+    ("dsn", "message", "hint"),
+    [
+        ("postgresql://me:s3cret@h/kitt?foo=bar", "has the parameter foo, which libpq does", "remove foo from"),
+        ("postgresql:///kitt?sslmode=disable&foo=s3cret", "has the parameter foo, which libpq does", "remove foo"),
+        ("postgresql://me:s3cret@h/kitt?options=-csearch_path=s3cret", "parameter options has a second =", "%3D"),
+        ("postgresql:/me:s3cret@h/kitt", "has too few slashes", "two slashes"),
+        ("postgres:/me:s3cret@h/kitt", "has too few slashes", "two slashes"),
+        ("postgresql:me:s3cret@h/kitt", "has too few slashes", "two slashes"),
+    ],
+)
+def test_what_libpq_cannot_read_is_named(dsn: str, message: str, hint: str) -> None:
+    given: tuple[tuple[str, dict[str, Any]], ...] = (("postgres", {"dsn": dsn}), (dsn, {}))
+    for target, options in given:
+        with pytest.raises(ConfigurationError) as error:
+            open_store(target, **options)
+        assert message in error.value.message
+        assert hint in str(error.value.hint)
+        assert "s3cret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://me:a?schema=s3cret@h:x/kitt",
+        "postgresql://me:a?s3cret=b@h/k?s3cret=1",
+        "postgresql://h/k?password=a&s3cret=b",
+    ],
 )
 def test_a_key_that_may_be_part_of_the_password_is_not_named(dsn: str) -> None:
     with pytest.raises(ConfigurationError) as error:

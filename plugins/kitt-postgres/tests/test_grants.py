@@ -136,6 +136,27 @@ def test_a_reader_reads_everything_and_writes_nothing(
         assert store.count() == 1
 
 
+def test_who_may_not_add_runs_learns_it_before_anything_is_measured(
+    team: Team, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "results"
+    with psycopg.connect(team.dsn("kitt_owner"), autocommit=True) as owner:
+        owner.execute("REVOKE USAGE ON SEQUENCE metrics_id_seq FROM kitt_runner")
+        for user in ("grafana", "bench07"):
+            assert main(["--backend", team.dsn(user), "run", "--results-dir", str(results)]) == 4
+            assert "does not permit this user to do that" in capsys.readouterr().err
+            assert not results.exists()
+            assert main(["--backend", team.dsn(user), "doctor"]) == 0
+            assert "does not permit this user to do that" in capsys.readouterr().out
+        team.grant_again()
+        for user in ("kitt_owner", "bench07", "ada"):
+            with open_store(team.dsn(user)) as store:
+                store.check_writable()
+                assert store.count() == 1
+    assert main(["--backend", team.dsn("bench07"), "doctor"]) == 0
+    assert "not permit" not in capsys.readouterr().out
+
+
 def test_a_runner_adds_runs_and_takes_none_away(
     team: Team, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from kitt_core import open_store
-from kitt_core.errors import ConfigurationError, SchemaMissingError
+from kitt_core.errors import ConfigurationError, SchemaMissingError, SchemaTooOldError
 from kitt_core.storage import ResultStore
 from kitt_core.testing import documents
 from kitt_postgres.options import PostgresOptions
@@ -202,11 +202,20 @@ def test_a_session_that_may_not_write(
             lambda: reader.save_result(documents.MINIMAL),
             lambda: reader.save_results([documents.MINIMAL, documents.STANDARD]),
             lambda: reader.delete_result(run_id),
+            reader.check_writable,
         ):
             with quickly(), refused("is read-only"):
                 call()
         assert reader.count() == 1
     assert_usable(store)
+
+
+def test_a_column_that_was_renamed_is_named(postgres_server: PrivateServer, database: str, refused: Any) -> None:
+    postgres_server.execute("ALTER TABLE runs RENAME COLUMN suite_name TO suite", database)
+    with open_store(postgres_server.dsn(database)) as store:
+        for call in (store.count, lambda: store.save_result(documents.MINIMAL)):
+            with refused("are missing: runs.suite_name", kind=SchemaTooOldError):
+                call()
 
 
 # Waiting.

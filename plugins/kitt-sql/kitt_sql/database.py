@@ -247,7 +247,7 @@ class SqlDatabase(abc.ABC):
             case SchemaState.FOREIGN:
                 return SchemaTooOldError(
                     f"{self.location} {'; '.join(status.notes)}",
-                    hint="give the path of another store, or restore a copy of this one",
+                    hint="name another store, undo what was changed in this one by hand, or restore a copy of it",
                 )
             case _:
                 return SchemaMissingError(

@@ -145,6 +145,19 @@ def test_a_database_that_is_not_ours_is_left_untouched(tmp_path: Path, script: s
     assert [p.name for p in tmp_path.iterdir()] == ["other.db"]
 
 
+def test_a_column_that_was_renamed_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with SQLiteResultStore(SQLiteOptions(path)) as store:
+        store.save_result(documents.MINIMAL)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("ALTER TABLE runs RENAME COLUMN suite_name TO suite")
+    with SQLiteResultStore(SQLiteOptions(path)) as store:
+        for call in (store.count, store.initialize, lambda: list(store.verify())):
+            with pytest.raises(SchemaError, match=r"are missing: runs\.suite_name ") as caught:
+                call()
+            assert "undo what was changed" in str(caught.value.hint)
+
+
 def test_a_database_that_lost_tables_is_not_ready(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     with SQLiteResultStore(SQLiteOptions(path)) as store:

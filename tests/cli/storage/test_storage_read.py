@@ -172,6 +172,24 @@ def test_aggregate_computes_statistics_by_group(kitt: Kitt, stored: list[str]) -
     assert filtered.lines == ["model,count,avg_tps_avg", "other/c,1,90.0"]
 
 
+def test_what_is_beyond_the_range_of_a_double_is_empty_and_a_note_says_so(kitt: Kitt, document: Make) -> None:
+    for i, (engine, value) in enumerate((("a", 1.5e308), ("a", -1.5e308), ("b", 1e308), ("b", 1e308), ("c", 1))):
+        data = document(engine=engine, avg_tps=value, labels={"number": str(i)})
+        assert kitt("import", "-", stdin=data).code == 0
+    arguments = ("--by", "engine", "--metric", "avg_tps", "--stat", "sum,stddev")
+    outcome = kitt("aggregate", *arguments, "--format", "csv")
+    assert outcome.lines == [
+        "engine,count,avg_tps_sum,avg_tps_stddev",
+        "a,2,0.0,",
+        "b,2,,0.0",
+        "c,1,1.0,",
+    ]
+    assert outcome.err.splitlines() == [
+        "avg_tps_sum is empty where it is beyond the range of a double, in 1 group",
+        "avg_tps_stddev is empty where it is beyond the range of a double, in 1 group",
+    ]
+
+
 def test_groups_are_labels_machines_and_periods(kitt: Kitt, document: Make) -> None:
     for commit, day in (("b", 6), ("a", 11), ("a", 12), ("a", 13)):
         system = {"machine": f"m{day % 2}"}

@@ -23,7 +23,6 @@ from kitt_core.files import sync_directory, write_file
 if TYPE_CHECKING:
     from dulwich.config import Config
 
-
 BLOB: Final = b"blob"
 TREE: Final = b"tree"
 COMMIT: Final = b"commit"

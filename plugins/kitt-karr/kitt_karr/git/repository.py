@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from dulwich.config import StackedConfig
     from dulwich.repo import Repo
 
-
 _KINDS: Final = {1: COMMIT, 2: TREE, 3: BLOB}
 _HASH_BYTES: Final = 20
 _EMPTY_TREE: Final = object_id(TREE, b"")  # git keeps no empty directory: it is removed, and not written
@@ -108,9 +107,8 @@ class Repository:
 
     def commit(self, commit_id: str) -> Commit:
         """Return a commit."""
-        content = self._read(COMMIT, commit_id)
         with translated(self.path):
-            return Commit.parse(commit_id, content)
+            return Commit.parse(commit_id, self._read(COMMIT, commit_id))
 
     def parent(self, commit: Commit) -> Commit | None:
         """Return the first parent, None at the beginning; a shallow clone begins where a parent is missing."""
@@ -133,9 +131,8 @@ class Repository:
             if found is not None:
                 self._listings.move_to_end(tree_id)
                 return found
-        content = self._read(TREE, tree_id)
         with translated(self.path):
-            return self._remembered(tree_id, Listing.parse(content))
+            return self._remembered(tree_id, Listing.parse(self._read(TREE, tree_id)))
 
     def find(self, root: str | None, place: Place) -> Entry | None:
         """Return what is at ``place`` below a root tree, None if there is nothing."""
@@ -288,9 +285,8 @@ class Repository:
                 lock.rename(reference)
             sync_directory(reference.parent)
             note = b"%s %s " % ((head.tip or "0" * 40).encode(), commit_id.encode())
-            note += person(self._config, "COMMITTER", datetime.now(UTC)) + f"\t{reason}\n".encode(
-                "utf-8", "replace"
-            )
+            note += person(self._config, "COMMITTER", datetime.now(UTC))
+            note += f"\t{reason}\n".encode("utf-8", "replace")
             for log in (self.directory / "logs" / head.branch, self.control_directory / "logs" / "HEAD"):
                 if log.is_file():  # git keeps a reflog in repositories with a work tree only
                     with log.open("ab") as file:
@@ -311,8 +307,16 @@ class Repository:
     @cached_property
     def _config(self) -> StackedConfig:
         # Read once: it takes parsing three files, a considerable part of the time of a save.
-        with self._lock:
-            return self.repo.get_config_stack()
+        try:
+            with self._lock:
+                return self.repo.get_config_stack()
+        except ValueError as error:
+            raise _invalid_configuration(self.path, f"what git reads for {self.path}") from error
+
+
+def _invalid_configuration(place: Path, what: object) -> StoreUnavailableError:
+    hint = f"`git -C {place} config --list` shows where"
+    return StoreUnavailableError(f"{what} is not a valid git configuration", hint=hint)
 
 
 def _opened(path: Path) -> Repo:
@@ -325,6 +329,9 @@ def _opened(path: Path) -> Repo:
     except NotGitRepository as error:
         hint = "name a KARR repository, or a directory that does not exist yet"
         raise StoreUnavailableError(f"{path} is not a git repository", hint=hint) from error
+    except ValueError as error:
+        file = path / (".git/config" if (path / ".git").exists() else "config")
+        raise _invalid_configuration(path, file) from error
     except Exception as error:
         what = getattr(error, "strerror", None) or type(error).__name__
         hint = f"check its permissions, and see `git -C {path} status`: only git's usual format is supported"

@@ -79,11 +79,21 @@ def _ours(columns: Columns, numbers: tuple[int, ...] | None) -> Found:
         return _foreign("is damaged: its migrations are recorded, but its schema_version is missing or empty")
     if version > SCHEMA_VERSION:
         return _plain(SchemaState.NEW, version)
-    lost = sorted(set(metadata.tables) - set(columns)) if version == SCHEMA_VERSION else []
-    if lost:
-        return _foreign(f"is damaged: tables of version {version} are missing: {', '.join(lost)}", version)
+    if version == SCHEMA_VERSION and (lost := _lost(columns)):
+        return _foreign(f"is damaged: of version {version}, these are missing: {', '.join(lost)}", version)
     state = SchemaState.CURRENT if version == SCHEMA_VERSION else SchemaState.OLD
     return Found(SchemaStatus(version, SCHEMA_VERSION, _pending(version), state))
+
+
+def _lost(columns: Columns) -> list[str]:
+    """Return the tables of the current version that are missing, and the columns of those that are there."""
+    lost = {
+        f"{name}.{column.name}" if name in columns else name
+        for name, table in metadata.tables.items()
+        for column in table.columns
+        if column.name not in columns.get(name, ())
+    }
+    return sorted(lost)
 
 
 def _without_history(columns: Columns, numbers: tuple[int, ...], read: Read, dialect: QueryDialect) -> Found:
