@@ -25,8 +25,8 @@ __all__ = [
     "group_fields",
     "group_help",
     "note_unknown_metrics",
+    "number_or_all",
     "order_help",
-    "run_limit",
     "statistics_help",
 ]
 
@@ -178,12 +178,17 @@ def _parts(text: str) -> Iterator[re.Match[str]]:
             return
 
 
-def run_limit(ctx: click.Context, parameter: click.Parameter, text: str) -> int | None:
-    """Return a number of runs, None for the word ``all``; for ``callback``."""
-    if text == "all":
-        return None
-    # Stores count in 64 bits, and Python does not parse numbers with thousands of digits.
-    if not (text.isascii() and text.isdigit()) or len(text) > _MOST_DIGITS or int(text) == 0:
-        shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
-        raise click.BadParameter(f"{shown!r}, expected a number of runs from 1, or the word all", ctx, parameter)
-    return int(text)
+def number_or_all(what: str) -> Callable[[click.Context, click.Parameter, str], int | None]:
+    """Return a callback that reads a number of ``what``, and None from the word ``all``."""
+
+    def read(ctx: click.Context, parameter: click.Parameter, text: str) -> int | None:
+        if text == "all":
+            return None
+        # Stores count in 64 bits, and Python does not parse numbers with thousands of digits.
+        if not (text.isascii() and text.isdigit()) or len(text) > _MOST_DIGITS or int(text) == 0:
+            shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+            wanted = f"expected a number of {what} from 1, or the word all"
+            raise click.BadParameter(f"{shown!r}, {wanted}", ctx, parameter)
+        return int(text)
+
+    return read

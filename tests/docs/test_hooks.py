@@ -70,7 +70,9 @@ def documented_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     importlib.invalidate_caches()
     yield PluginManager()
     for module in set(sys.modules) - before:
-        if str(site) in (getattr(sys.modules[module], "__file__", None) or ""):
+        # A package without __init__.py has a path, but no file.
+        places = (getattr(sys.modules[module], "__file__", None), *getattr(sys.modules[module], "__path__", ()))
+        if any(str(site) in place for place in places if place):
             del sys.modules[module]
 
 

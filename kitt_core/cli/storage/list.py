@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 from attrs import fields
 
-from kitt_core.cli.filters import filter_options, note_unknown_metrics, order_help, run_limit
+from kitt_core.cli.filters import filter_options, note_unknown_metrics, number_or_all, order_help
 from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.render import output_options, write_rows
 from kitt_core.runs.model import RunSummary
@@ -32,7 +32,7 @@ _TABLE: Final = ("id", "model", "engine", "suite_name", "timestamp", "passed", "
     metavar="N|all",
     default="50",
     show_default=True,
-    callback=run_limit,
+    callback=number_or_all("runs"),
     help="List at most this many runs.",
 )
 @click.option(

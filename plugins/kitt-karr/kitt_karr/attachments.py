@@ -35,11 +35,9 @@ Outputs = Mapping[str, Sequence[tuple[Entry, Pointer | None]]]
 def store_outputs(
     repository: Repository, attachments: Sequence[Attachment], threshold: int
 ) -> tuple[list[Entry], list[str], list[Mapping[str, Any]]]:
-    """Write attachments, durably; nothing refers to them yet. Those of more than ``threshold`` bytes go to LFS.
+    """Write attachments, durably; those of more than ``threshold`` bytes go to LFS.
 
-    Returns:
-        The files of ``outputs/``, the names of those that are pointers, and what ``run.json`` says of attachments
-        that are not stored as one file of the same name.
+    Return the files of ``outputs/``, the names of the pointers among them, and what ``run.json`` says of splits.
     """
     entries: list[Entry] = []
     large: list[str] = []
@@ -113,10 +111,7 @@ def read_outputs(repository: Repository, run_tree: str) -> Outputs:
 
 
 def available_attachments(repository: Repository, run_tree: str, run: str | None = None) -> Iterator[Attachment]:
-    """Yield a run's attachments whose contents are here, readable while the repository is open.
-
-    Others are left out, with a warning if ``run`` says whose they are.
-    """
+    """Yield a run's attachments whose contents are here; warn of others if ``run`` says whose they are."""
     large_files = LargeFiles(repository)
     for name, parts in read_outputs(repository, run_tree).items():
         if not all(pointer is None or large_files.path(pointer).exists() for _, pointer in parts):

@@ -166,9 +166,8 @@ class RunIndex(SQLiteStore):
     def changing(self) -> Iterator[IndexChange]:
         """Yield the index at the branch's tip for one save or deletion; the caller holds the repository's lock.
 
-        A failure after a commit was recorded does not fail the save: the commit exists, and the next question
-        updates the index. If the file turns out to be damaged before that, it is rebuilt without an error, and
-        ``commit`` stays None.
+        A failure after a commit was recorded is none of the save. A file that is damaged before that is rebuilt
+        without an error, and ``commit`` stays None.
         """
         self.at_tip(self.count)
         database = self.database

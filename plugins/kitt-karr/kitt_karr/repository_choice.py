@@ -81,8 +81,7 @@ def _build(path: Path, *, work_tree: bool) -> None:
 def machine_repository(directory: Path, fingerprint: str) -> Path:
     """Return the path of a machine's repository, whether or not it exists: ``karr-{fingerprint[:40]}``.
 
-    Machines whose fingerprints begin alike share that name; ``hardware_fingerprint.txt`` says whose it is, and
-    a suffix keeps them apart.
+    Where ``hardware_fingerprint.txt`` says that it is another machine's, a suffix keeps them apart.
     """
     name = safe_name(f"karr-{fingerprint[:40]}") if fingerprint else "karr"
     paths = (directory / (name if number == 1 else f"{name}-{number}") for number in count(1))

@@ -127,11 +127,7 @@ def identify(repository: Repository, run: RunTree, committed: datetime) -> Ident
 
 
 def times_of_arrival(repository: Repository, tip: Commit, places: Collection[Place]) -> dict[Place, datetime]:
-    """Return when the documents that are in ``tip`` were committed, by the place of their run.
-
-    Runs of older KITTs do not say when they were saved. The first parents are followed, as with
-    ``git log --first-parent``, until all are found.
-    """
+    """Return when the documents that are in ``tip`` were committed, by their place, along the first parents."""
     found: dict[Place, datetime] = {}
     pending, commit = set(places), tip
     while pending:
@@ -167,8 +163,7 @@ def first_changes(repository: Repository, fingerprint: str) -> Changes:
 def write_run(repository: Repository, run: CheckedRun, threshold: int, *, root_is_ours: bool) -> RunTree:
     """Write the objects of a run, durably; if the save is refused, ``git gc`` removes them.
 
-    Attachments of more than ``threshold`` bytes are kept by LFS. Where the attributes at the root are not KITT's,
-    the run has its own.
+    Where the attributes at the root are not KITT's, the run has its own.
     """
     outputs, large, notes = store_outputs(repository, run.attachments, threshold)
     files = files_of(run, notes)
@@ -203,10 +198,7 @@ def place_runs(repository: Repository, root: str | None, runs: Mapping[str, RunT
 
 
 def removal(runs: Sequence[RunTree], holds_below: Callable[[Place], bool]) -> Changes:
-    """Return the changes that remove some runs.
-
-    Where a directory also holds other runs (``holds_below``), or is the root, only the run's own files go.
-    """
+    """Return the changes that remove runs; a directory that is the root or holds other runs too stays."""
     gone: dict[Place, Entry | None] = {}
     for run in runs:
         if run.place and not holds_below(run.place):

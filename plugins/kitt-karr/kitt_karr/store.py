@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
 from kitt_core.errors import RunExistsError, StoreUnavailableError
-from kitt_core.files import size_below
+from kitt_core.files import obstacle, size_below
 from kitt_core.runs import (
     Attachment,
     CheckedRun,
@@ -230,6 +230,15 @@ class KarrResultStore(ResultStore):
     def prepares_itself(self, status: SchemaStatus) -> bool:
         """Return whether the first save creates the repository: if there is none yet."""
         return status.state is SchemaState.MISSING
+
+    def check_writable(self) -> None:
+        """Raise an error if git's files can't be written, or a commit would be on no branch."""
+        super().check_writable()
+        if (opened := self._open()) is not None:
+            opened[0].head(for_writing=True)
+            for place in (opened[0].own, opened[0].directory / "objects", opened[0].directory / "refs/heads"):
+                if (problem := obstacle(place, directory=True)) is not None:
+                    raise StoreUnavailableError(f"{place} cannot be written: {problem[0]}", hint=problem[1])
 
     def close(self) -> None:
         """Close the repository and the index."""

@@ -338,3 +338,23 @@ def test_an_unsupported_operation_is_reported_without_the_name_of_a_class(tmp_pa
     with KarrResultStore(tmp_path / "karr") as store, pytest.raises(UnsupportedOperationError) as caught:
         store.migrate()
     assert caught.value.message == f"{tmp_path / 'karr'} cannot migrate: its backend does not offer MIGRATE"
+
+
+def test_a_repository_that_cannot_be_committed_to_is_refused_beforehand(
+    git: Any, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.access
+    with KarrResultStore(path) as store:
+        store.check_writable()
+        store.save_result(MINIMAL)
+        store.check_writable()
+        for part in ("objects", "refs/heads", "kitt"):
+            with monkeypatch.context() as denied:
+                denied.setattr(
+                    os, "access", lambda p, mode, part=part: str(p) != str(path / part) and real(p, mode)
+                )
+                with pytest.raises(StoreUnavailableError, match=rf"{part} cannot be written: .* is not writable"):
+                    store.check_writable()
+        git(path, "update-ref", "--no-deref", "HEAD", "main")
+        with pytest.raises(StoreUnavailableError, match="detached HEAD"):
+            store.check_writable()

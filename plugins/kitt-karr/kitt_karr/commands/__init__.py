@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from kitt_core.cli.filters import number_or_all
 from kitt_core.cli.invocation import State, pass_state
 from kitt_core.cli.progress import progress_bar
 from kitt_core.cli.render import output_options, write_rows
@@ -81,17 +82,15 @@ def init(state: State, path: Path | None, *, bare: bool) -> None:
     state.note(f"{place} is ready" if is_new else f"{place} exists already")
 
 
-def _limit(ctx: click.Context, parameter: click.Parameter, text: str) -> int | None:
-    if text == "all":
-        return None
-    if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) == 0:
-        raise click.BadParameter(f"{text[:40]!r} is not a number of commits, or the word all", ctx, parameter)
-    return int(text)
-
-
 @karr.command()
 @_REPOSITORY
-@click.option("--limit", metavar="N|all", default="50", callback=_limit, help="How many commits at most [50].")
+@click.option(
+    "--limit",
+    metavar="N|all",
+    default="50",
+    callback=number_or_all("commits"),
+    help="How many commits at most [50].",
+)
 @output_options
 @pass_state
 def log(
@@ -156,10 +155,7 @@ def gc(state: State, repository: Path | None) -> None:
 def _pack_up(repository: Repository, report: Callable[[str], None]) -> None:
     """Put all objects into one pack, and remove those that nothing has referred to for two weeks.
 
-    Saves may go on meanwhile: what they write is younger than that. Without git, ``report`` gets the progress.
-
-    Raises:
-        StoreUnavailableError: It failed; nothing is lost.
+    Saves may go on meanwhile: what they write is younger. Without git, ``report`` gets the progress.
     """
     if which("git") is None:
         from dulwich.gc import garbage_collect

@@ -23,13 +23,9 @@ _LONGEST_PAUSE_SECONDS: Final = 0.05
 
 @contextmanager
 def held(target: Path, own: Path, kind: str) -> Iterator[Path]:
-    """Hold git's lock of ``target`` inside the block; yields the lock file, which is empty.
+    """Hold git's lock of ``target`` inside the block; yields the lock file, which may be renamed to ``target``.
 
-    It may be renamed to ``target``, which is how git changes it. The caller holds KITT's lock, and at most
-    one lock of a ``kind``; ``own`` is KITT's directory in the git directory.
-
-    Raises:
-        StoreUnavailableError: Git holds it, or left it behind.
+    The caller holds KITT's lock, and at most one lock of a ``kind``; ``own`` is KITT's directory in git's.
     """
     lock = target.with_name(f"{target.name}.lock")
     for left in own.glob(f"{kind}-*.claim"):

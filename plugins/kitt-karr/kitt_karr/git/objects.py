@@ -64,8 +64,7 @@ def object_id(kind: bytes, content: bytes) -> str:
 def person(config: Config, role: str, moment: datetime) -> bytes:
     """Return the text of a commit that says who made it (``AUTHOR`` or ``COMMITTER``) and when.
 
-    The name is from the environment or git's configuration, as far as dulwich follows it, else KITT's own: a
-    finished run must not be lost because a machine has no git configuration.
+    Without a name in the environment or git's configuration, as far as dulwich follows it, it is KITT's own.
     """
     found = []
     for part, default in _DEFAULTS.items():

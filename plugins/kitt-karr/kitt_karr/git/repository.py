@@ -184,11 +184,7 @@ class Repository:
         return identity
 
     def changed_tree(self, root: str | None, changes: Mapping[Place, Entry | None], above: Place = ()) -> str:
-        """Return the id of a tree with entries added, replaced or (None) removed.
-
-        Only the directories above them are written; one that becomes empty is removed. ``above`` is the path of
-        the tree itself, for messages.
-        """
+        """Return the id of a tree with entries added, replaced or (None) removed; ``above`` is its own path."""
         listing = Listing() if root is None else self.listing(root)
         below: dict[bytes, dict[Place, Entry | None]] = {}
         for (name, *rest), entry in changes.items():
@@ -267,10 +263,7 @@ class Repository:
                 yield
 
     def advance(self, head: Head, commit_id: str, reason: str) -> bool:
-        """Move the branch from ``head`` to ``commit_id``; return False if it has moved in the meantime.
-
-        The caller is inside `exclusive`, and ``head`` is on a branch.
-        """
+        """Move the branch from ``head``, inside `exclusive`; return False if it has moved in the meantime."""
         assert head.branch is not None
         reference = self.directory / head.branch
         with self._lock, translated(self.path, _NOT_WRITABLE):

@@ -47,8 +47,7 @@ class WorkTree:
     ) -> bool:
         """Move the branch with ``advance`` and update files and index; return whether it moved.
 
-        ``changes`` are the differences between the old root tree and the new one. Nothing is changed if git has
-        locked the index, or if it can't be read.
+        Nothing is changed if git has locked the index, or if it can't be read.
         """
         gone = [place for place, entry in changes.items() if entry is None]
         with held(self._index, self._repository.own, "index"):
