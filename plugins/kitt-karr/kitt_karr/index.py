@@ -30,7 +30,7 @@ from kitt_karr.git.trees import Place
 from kitt_karr.runs import RunTree, changed_runs, dated_runs, identify, times_of_arrival
 from kitt_sql.schema.tables import SCHEMA_VERSION
 from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
-from kitt_sql.sqlite.writing import insert_runs, records_of
+from kitt_sql.sqlite.writing import delete_run, insert_runs, records_of
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -53,8 +53,8 @@ _TABLES: Final = (
 )
 # The tables below ``runs`` are emptied by name: rows of runs that were deleted by hand would stay otherwise.
 _DERIVED: Final = (
-    *("karr_state", "karr_runs", "metrics", "benchmarks", "hardware"),
-    *("run_documents", "run_labels", "runs"),
+    *("karr_state", "karr_runs", "metric_rollup", "rolled_runs", "metric_names", "metrics", "benchmarks"),
+    *("hardware", "run_documents", "run_labels", "runs"),
 )
 _LEFT_OUT: Final = "problem IS NOT NULL"
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
@@ -115,7 +115,7 @@ class IndexChange:
         """Record a commit that removed a run."""
         self.commit = commit
         self._driver.execute("DELETE FROM karr_runs WHERE run_id = ?", (run_id,))
-        self._driver.execute("DELETE FROM runs WHERE id = ?", (run_id,))
+        delete_run(self._driver, run_id)
         _set_tip(self._driver, commit)
 
 
@@ -306,7 +306,7 @@ class RunIndex(SQLiteStore):
         derived = {indexed.run.place: rows for indexed, rows in read}
         new = []
         for run_id in affected:  # the first directory with this id counts
-            driver.execute("DELETE FROM runs WHERE id = ?", (run_id,))
+            delete_run(driver, run_id)
             for first in _select(driver, "run_id = ?", run_id, limit=1):
                 rows = derived.get(first.run.place)
                 if rows is None and first.problem is None:

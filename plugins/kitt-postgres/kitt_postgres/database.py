@@ -190,6 +190,12 @@ class PostgresDatabase(SqlDatabase):
         if name and not driver.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [name]).fetchone():
             driver.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
 
+    def complete_rollup(self, connection: Driver) -> None:
+        """Roll up the metrics of the runs that are not: those of an older database."""
+        from kitt_postgres.rolling import roll_up
+
+        roll_up(connection)
+
     def old_tables(self, connection: Driver) -> OldTables:
         """Return the tables of KITT 1.x."""
         from kitt_postgres.old_tables import PostgresOldTables  # only an adoption needs it

@@ -12,11 +12,14 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     ColumnElement,
+    Integer,
+    Select,
     Table,
     Text,
     any_,
     bindparam,
     case,
+    cast,
     column,
     func,
     literal,
@@ -28,7 +31,7 @@ from sqlalchemy.types import Double
 
 from kitt_sql.dialect import QueryDialect
 from kitt_sql.schema.released import POSTGRESQL_MACROS
-from kitt_sql.schema.tables import run_documents
+from kitt_sql.schema.tables import run_documents, runs
 
 __all__ = ["PostgresDialect"]
 
@@ -63,6 +66,7 @@ class PostgresDialect(QueryDialect):
         " spelling of numbers were lost before"
     )
     no_limit = None
+    rolls_up_later = False
     positioned: Table = run_documents
 
     def list_columns(self, tables: Iterable[str]) -> str:
@@ -131,6 +135,15 @@ class PostgresDialect(QueryDialect):
         small = func.avg(case((size < _SQUARABLE, number)))
         scaled = func.avg(case((size >= 1, number * literal(_SCALE, Double)), else_=literal(0.0, Double)))
         return case((func.max(size) < _SQUARABLE, small), else_=scaled / literal(_SCALE, Double))
+
+    def numbers_in(self, text: ColumnElement[str]) -> Select[int]:
+        """Use ``jsonb_array_elements_text``."""
+        rows = func.jsonb_array_elements_text(cast(text, JSONB)).table_valued(column("value", Text))
+        return select(cast(rows.c.value, Integer))
+
+    def same_run(self, run_id: ColumnElement[str]) -> ColumnElement[bool]:
+        """Compare: documents do not lie in the rows."""
+        return runs.c.id == run_id
 
     def scan_position(self) -> ColumnElement[int]:
         """Use a column that ``run_documents`` has only in this database: PostgreSQL's rows have no number."""

@@ -16,7 +16,7 @@ import psycopg
 from sqlalchemy import exc
 
 from kitt_core.errors import ConfigurationError, InvalidDocumentError, KittError, StoreUnavailableError
-from kitt_sql.schema.tables import run_documents, run_labels, runs
+from kitt_sql.schema.tables import rolled_runs, run_documents, run_labels, runs
 
 __all__ = ["Loss", "cause_of", "is_collision", "is_refused_value", "loss_of", "translated"]
 
@@ -126,7 +126,7 @@ _CHOICES: Final = {
 _CONFLICTS: Final = {"40001", "40P01", "53300"}
 _RESTARTS: Final = {"57P01", "57P02", "57P03"}
 _REFUSED_VALUES: Final = {"22P02", "22P05", "22003", "54000", "54001", "22021", "22030", "22032"}
-_KEYED_BY_RUN: Final = {runs.name, run_documents.name, run_labels.name}
+_KEYED_BY_RUN: Final = {runs.name, run_documents.name, run_labels.name, rolled_runs.name}
 _TOO_LONG: Final = "54000"
 
 

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, Final
 
 import psycopg
 from attrs import asdict
 from sqlalchemy import Connection, ForeignKey, Select, Text, bindparam, exists, func, select
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
 from kitt_core.errors import RunExistsError
 from kitt_core.runs import CheckedRun, Finding, RunRows, Severity, StoredRun, check_run
 from kitt_core.storage import Capability
 from kitt_postgres.database import PostgresDatabase
+from kitt_postgres.dialect import PostgresDialect
 from kitt_postgres.errors import is_collision, is_refused_value
 from kitt_postgres.options import CAPABILITIES, PostgresOptions
 from kitt_postgres.projection import projected
 from kitt_postgres.server import Driver
-from kitt_postgres.writing import copy_runs, insert_derived, insert_run
-from kitt_sql.schema.tables import benchmarks, hardware, metadata, run_documents, run_labels, runs
+from kitt_postgres.writing import copy_runs, insert_derived, insert_run, name_ids
+from kitt_sql.rollup import forget_run
+from kitt_sql.schema.tables import benchmarks, hardware, metadata, rolled_runs, run_documents, run_labels, runs
 from kitt_sql.store import SqlResultStore
 
 __all__ = ["PostgresResultStore"]
@@ -37,10 +40,12 @@ _TRIAL: Final = {
     "results": [{"test_name": "-", "metrics": {"-": 0}}],
 }
 """A document with a row in every table that a save writes to."""
+_MOST_NAMES: Final = 10_000
 _IMPORT_LOCK: Final = 0x4B495454_00000002
 _DOCUMENT: Final = select(run_documents.c.document).where(
     run_documents.c.run_id == bindparam("run_id", type_=Text)
 )
+_FORGET: Final = str(forget_run(PostgresDialect()).compile(dialect=PGDialect_psycopg()))  # type: ignore[no-untyped-call]  # SQLAlchemy has no types there
 _PRESENT: Final = "SELECT sha256, run_id FROM run_documents WHERE sha256 = ANY(%s)"
 _WITHOUT_DOCUMENT: Final = (
     select(runs.c.id)
@@ -67,6 +72,7 @@ class PostgresResultStore(SqlResultStore):
 
     def __init__(self, options: PostgresOptions) -> None:
         super().__init__(PostgresDatabase(options))
+        self._names: dict[str, int] = {}
 
     # Writing.
 
@@ -76,7 +82,7 @@ class PostgresResultStore(SqlResultStore):
 
         def attempt(_: bool) -> None:
             with self.database.raw_writing(keep=False) as driver:
-                insert_run(driver, trial, None)
+                insert_run(driver, trial, None, name_ids(driver, _metrics_of([trial.rows])))
 
         self.database.repeated(attempt)
 
@@ -84,9 +90,9 @@ class PostgresResultStore(SqlResultStore):
         """Store checked runs in one transaction; a single run takes one statement."""
         lend = self.database.single_statement if len(checked) == 1 else self.database.raw_writing
 
-        def write(given: Given) -> None:
+        def write(given: Given, names: Mapping[str, int]) -> None:
             with lend() as driver:
-                _insert(driver, given)
+                _insert(driver, given, names)
 
         self.database.repeated(lambda _: self._with_projections(checked, write))
 
@@ -98,12 +104,12 @@ class PostgresResultStore(SqlResultStore):
         def attempt(again: bool) -> dict[str, str]:
             present: dict[str, str] = {}
 
-            def write(given: Given) -> None:
+            def write(given: Given, names: Mapping[str, int]) -> None:
                 present.clear()
                 with self.database.raw_writing() as driver:
                     driver.execute("SELECT pg_advisory_xact_lock(%s)", [_IMPORT_LOCK])
                     present.update(driver.execute(_PRESENT, [digests]).fetchall())
-                    _insert(driver, [(run, text) for run, text in given if run.sha256 not in present])
+                    _insert(driver, [(run, text) for run, text in given if run.sha256 not in present], names)
 
             self._with_projections(checked, write)
             # What an earlier attempt stored before it lost its connection is new all the same.
@@ -118,25 +124,40 @@ class PostgresResultStore(SqlResultStore):
         statement = f"UPDATE runs SET {assignments}, raw_json = %(raw_json)s::jsonb WHERE id = %(id)s"  # noqa: S608  # names are ours
 
         def write(text: str | None) -> None:
+            names = self._numbered([rows])
             with self.database.raw_writing() as driver:
                 driver.execute(statement, derived | {"raw_json": text, "id": run.id})
-                for table in (benchmarks, hardware, run_labels):
+                driver.execute(_FORGET, {"run_id": run.id})
+                for table in (benchmarks, hardware, run_labels, rolled_runs):
                     driver.execute(f"DELETE FROM {table.name} WHERE run_id = %s", [run.id])  # noqa: S608  # ours
-                insert_derived(driver, run.id, rows, run.created_at)
+                insert_derived(driver, run.id, rows, run.created_at, names)
 
         self.database.repeated(lambda _: write(self._accepted(run.id, projected(run.document))))
 
-    def _with_projections(self, checked: Sequence[CheckedRun], write: Callable[[Given], None]) -> None:
+    def _numbered(self, runs: Iterable[RunRows]) -> Mapping[str, int]:
+        """Return the numbers of at least the metrics that some runs have."""
+        known = self._names  # only replaced: several threads may be here
+        if unknown := _metrics_of(runs) - known.keys():
+            with self.database.raw_writing() as driver:
+                found = name_ids(driver, unknown)
+            known = known | found
+            self._names = known if len(known) <= _MOST_NAMES else {}
+        return known
+
+    def _with_projections(
+        self, checked: Sequence[CheckedRun], write: Callable[[Given, Mapping[str, int]], None]
+    ) -> None:
         """Call ``write`` with each run's JSONB text; None where the server turns out to refuse it."""
+        names = self._numbered(run.rows for run in checked)
         given = [(run, projected(run.document)) for run in checked]
         try:
-            write(given)
+            write(given, names)
         except (SQLAlchemyError, psycopg.Error) as error:
             if is_collision(error):
                 raise RunExistsError(f"a run with this id is in {self.location} already") from error
             if not is_refused_value(error):
                 raise
-            write([(run, self._accepted(run.id, text)) for run, text in given])
+            write([(run, self._accepted(run.id, text)) for run, text in given], names)
 
     def _accepted(self, run_id: str, text: str) -> str | None:
         try:
@@ -175,11 +196,16 @@ class PostgresResultStore(SqlResultStore):
         return None if document is None else bytes(document)
 
 
-def _insert(driver: Driver, given: Given) -> None:
+def _metrics_of(runs: Iterable[RunRows]) -> set[str]:
+    return {name for rows in runs for entry in rows.benchmarks for name, _ in entry.metrics}
+
+
+def _insert(driver: Driver, given: Given, names: Mapping[str, int]) -> None:
     if len(given) == 1:
-        insert_run(driver, *given[0])
+        ((run, raw_json),) = given
+        insert_run(driver, run, raw_json, names)
     elif given:
-        copy_runs(driver, given)
+        copy_runs(driver, given, names)
 
 
 def _orphans(key: ForeignKey) -> Select[int]:

@@ -201,10 +201,11 @@ def test_only_the_owner_upgrades_and_the_grants_are_given_again(
     team: Team, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with psycopg.connect(team.dsn("kitt_owner"), autocommit=True) as connection:
-        connection.execute("DROP TABLE run_documents, run_labels")
+        connection.execute("DROP TABLE run_documents, run_labels, metric_names, rolled_runs, metric_rollup")
         connection.execute("DROP INDEX idx_runs_model_timestamp, idx_runs_engine_timestamp")
+        connection.execute("DROP INDEX idx_runs_model_engine_passed_timestamp")
         connection.execute("DELETE FROM schema_version WHERE version > 11")
-        connection.execute("DELETE FROM _yoyo_migration WHERE migration_id = %s", [migration_names()[11]])
+        connection.execute("DELETE FROM _yoyo_migration WHERE migration_id = ANY(%s)", [migration_names()[11:]])
     for user in ("grafana", "bench07", "ada"):
         _refused(team, user, capsys, "migrate")
     assert team.kitt("kitt_owner", "migrate") == 0

@@ -129,10 +129,11 @@ def test_an_older_database_is_refused_until_it_is_migrated(
 
 def to_version_11(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
     """Turn a current database into one of version 11."""
-    connection.execute("DROP TABLE run_documents, run_labels")
+    connection.execute("DROP TABLE run_documents, run_labels, metric_names, rolled_runs, metric_rollup")
     connection.execute("DROP INDEX idx_runs_model_timestamp, idx_runs_engine_timestamp")
+    connection.execute("DROP INDEX idx_runs_model_engine_passed_timestamp")
     connection.execute("DELETE FROM schema_version WHERE version > 11")
-    connection.execute("DELETE FROM _yoyo_migration WHERE migration_id = %s", [migration_names()[11]])
+    connection.execute("DELETE FROM _yoyo_migration WHERE migration_id = ANY(%s)", [migration_names()[11:]])
 
 
 def test_one_of_several_migrating_processes_applies_and_the_others_find_nothing_to_do(

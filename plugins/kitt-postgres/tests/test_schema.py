@@ -197,6 +197,7 @@ def _in_code(table: Table) -> Facts:
         "indexes": {
             f"{index.name} {table.name}({', '.join(column.name for column in index.columns)})"
             for index in table.indexes
+            if index.name not in REFERENCE["sqlite_indexes"]
         },
     }
 

@@ -6,20 +6,19 @@ the values are taken out; filters of the same shape share a statement, which is 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Text, and_, bindparam, false, literal, or_, select
+from sqlalchemy import ColumnElement, Text, and_, bindparam, false, or_, select
 from sqlalchemy.types import Double
 
 from kitt_core.runs import MetricCondition, Patterns, RunFilter
 from kitt_sql.dialect import QueryDialect
+from kitt_sql.rollup import finite, run_summaries
 from kitt_sql.schema.tables import benchmarks, hardware, metrics, run_documents, run_labels, runs
 
-__all__ = ["Part", "Shape", "finite", "metric_named", "name_values", "needs_hardware", "read_filter", "where"]
+__all__ = ["Part", "Shape", "metric_named", "name_values", "needs_hardware", "read_filter", "where"]
 
-LARGEST: Final = sys.float_info.max
 _HARDWARE: Final = ("gpu_model", "environment_type", "fingerprint")
 _COLUMNS: Final[dict[str, ColumnElement[Any]]] = {
     **{name: runs.c[name] for name in ("id", "model", "engine", "suite_name", "kitt_version", "passed")},
@@ -121,11 +120,6 @@ def metric_named(prefix: str, splits: int) -> ColumnElement[bool]:
     )
 
 
-def finite(number: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Return the test whether ``number`` is neither missing nor infinite."""
-    return number.between(literal(-LARGEST, Double), literal(LARGEST, Double))
-
-
 def needs_hardware(shape: Shape) -> bool:
     """Whether the statement must join the hardware."""
     return any(part.field in _HARDWARE or part.kind == "search" for group in shape for part in group)
@@ -148,7 +142,7 @@ def _clause(part: Part, name: str, dialect: QueryDialect) -> ColumnElement[bool]
         case "search", _:
             return or_(*(dialect.contains(dialect.folded(text), name) for text in _SEARCHED))
         case operator, "metric":
-            return _metric_clause(operator, name, part.splits)
+            return _metric_clause(operator, name, part.splits, dialect)
         case kind, "label":
             key = run_labels.c.key == bindparam(f"{name}_key", type_=Text)
             test = _text_clause(kind, run_labels.c.value, name, dialect)
@@ -168,10 +162,21 @@ def _text_clause(kind: str, text: ColumnElement[Any], name: str, dialect: QueryD
     return text == bindparam(name, type_=text.type)
 
 
-def _metric_clause(operator: str, name: str, splits: int) -> ColumnElement[bool]:
-    value = metrics.c.metric_value
-    compared = value.op(operator, is_comparison=True)(bindparam(name, type_=Double))
+def _metric_clause(operator: str, name: str, splits: int, dialect: QueryDialect) -> ColumnElement[bool]:
+    limit = bindparam(name, type_=Double)
+    summaries = run_summaries(name, dialect).c
+    tests = {
+        "<": summaries.least < limit,
+        "<=": summaries.least <= limit,
+        ">": summaries.greatest > limit,
+        ">=": summaries.greatest >= limit,
+        "!=": or_(summaries.least != limit, summaries.greatest != limit),
+    }
     # Not EXISTS: SQLite would search all entries of that name again for each run.
+    if not splits and operator in tests:
+        return runs.c.id.in_(select(summaries.run_id).where(tests[operator]))
+    value = metrics.c.metric_value
+    compared = value.op(operator, is_comparison=True)(limit)
     return runs.c.id.in_(
         select(benchmarks.c.run_id)
         .select_from(benchmarks.join(metrics, metrics.c.benchmark_id == benchmarks.c.id))

@@ -88,6 +88,10 @@ class SqlDatabase(abc.ABC):
     def old_tables(self, connection: Any) -> OldTables:
         """Return the tables of KITT 1.x behind a connection that `migrating` lent."""
 
+    @abc.abstractmethod
+    def complete_rollup(self, connection: Any) -> None:
+        """Roll up the metrics of all runs, inside the transaction of a migration."""
+
     def backed_up(self, _status: SchemaStatus, /) -> AbstractContextManager[None]:
         """Return a context around an upgrade that copies the database first, and keeps the copy if it succeeds.
 
@@ -214,13 +218,16 @@ class SqlDatabase(abc.ABC):
         from kitt_sql.schema.migrate import apply_pending  # yoyo and sqlparse are needed here only
 
         if found.legacy is None:
-            return apply_pending(connection, self.driver, self.dialect, progress)
+            applied = apply_pending(connection, self.driver, self.dialect, progress)
+            self.complete_rollup(connection)
+            return applied
         from kitt_sql.adoption.adopting import adopt
 
         def apply(until: int, progress: Progress | None) -> None:
             apply_pending(connection, self.driver, self.dialect, progress, until=until)
 
         report = adopt(self.old_tables(connection), found.legacy, SCHEMA_VERSION, apply, progress)
+        self.complete_rollup(connection)
         for line in report.lines():
             logger.warning("%s: %s", self.location, line)
         return list(found.status.pending)

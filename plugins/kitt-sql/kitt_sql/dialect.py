@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import (
     ColumnElement,
     Integer,
+    Select,
     Table,
     Text,
     bindparam,
@@ -42,6 +43,7 @@ class QueryDialect(abc.ABC):
         own_tables: Those of them that are the database's own, or a migration tool's.
         adoption_note: What to know before a database of KITT 1.x is adopted; None if there is nothing.
         no_limit: The value of LIMIT that means no limit.
+        rolls_up_later: Whether `kitt_sql.rollup` lacks the runs that were saved last.
         positioned: The table whose rows `scan_position` numbers.
     """
 
@@ -50,6 +52,7 @@ class QueryDialect(abc.ABC):
     own_tables: AbstractSet[str] = frozenset({"_yoyo_migration", "_yoyo_log", "_yoyo_version", "yoyo_lock"})
     adoption_note: str | None = None
     no_limit: int | None
+    rolls_up_later: bool
     positioned: Table
 
     @abc.abstractmethod
@@ -96,6 +99,14 @@ class QueryDialect(abc.ABC):
         """Return the mean of finite numbers."""
 
     @abc.abstractmethod
+    def numbers_in(self, text: ColumnElement[str]) -> Select[int]:
+        """Return the integers in a JSON array."""
+
+    @abc.abstractmethod
+    def same_run(self, run_id: ColumnElement[str]) -> ColumnElement[bool]:
+        """Return the join of ``runs`` with ``run_id`` that looks up many runs and none of their documents."""
+
+    @abc.abstractmethod
     def scan_position(self) -> ColumnElement[int]:
         """Return the number of each run; a run that is inserted gets one above all others."""
 
@@ -115,6 +126,7 @@ class SQLiteDialect(QueryDialect):
     list_tables = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
     own_tables = QueryDialect.own_tables | {"sqlite_sequence", "sqlite_stat1", "sqlite_stat4"}
     no_limit = -1
+    rolls_up_later = True
     positioned = runs
 
     def list_columns(self, tables: Iterable[str]) -> str:
@@ -164,6 +176,15 @@ class SQLiteDialect(QueryDialect):
         plain = func.avg(number)
         scaled = func.avg(number * literal(_SCALE, Double)) / literal(_SCALE, Double)
         return case((func.abs(plain) <= literal(sys.float_info.max, Double), plain), else_=scaled)
+
+    def numbers_in(self, text: ColumnElement[str]) -> Select[int]:
+        """Use ``json_each``."""
+        rows = func.json_each(text).table_valued(column("value", Integer))
+        return select(rows.c.value)
+
+    def same_run(self, run_id: ColumnElement[str]) -> ColumnElement[bool]:
+        """Ask for a range: for one id SQLite would not use the index that has the columns, but read each row."""
+        return runs.c.id.between(run_id, run_id)
 
     def scan_position(self) -> ColumnElement[int]:
         """Use the row number."""

@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Double,
     FromClause,
     Select,
     Text,
@@ -22,29 +23,44 @@ from sqlalchemy import (
     case,
     distinct,
     func,
+    literal,
     or_,
     select,
     text,
 )
 
 from kitt_core.runs import PERIODS, Order, Statistic, grouped_label
-from kitt_sql.conditions import Shape, finite, metric_named, needs_hardware, where
+from kitt_sql.conditions import Shape, metric_named, needs_hardware, where
 from kitt_sql.dialect import QueryDialect
-from kitt_sql.schema.tables import benchmarks, hardware, metrics, run_documents, run_labels, runs
+from kitt_sql.rollup import finite, fresh_means, name_id, run_summaries
+from kitt_sql.schema.tables import (
+    benchmarks,
+    hardware,
+    metric_rollup,
+    metrics,
+    rolled_runs,
+    run_documents,
+    run_labels,
+    runs,
+)
 
 __all__ = [
     "METRIC_NAMES",
     "SIMPLE_STATISTICS",
     "SUMMARY_COLUMNS",
+    "Means",
     "OrderShape",
     "Phase",
     "count_runs",
     "group_counts",
     "group_metric",
+    "group_rollup",
     "group_shape",
     "group_values",
     "last_position",
     "list_page",
+    "order_means",
+    "reads_rollup",
     "scan_page",
 ]
 
@@ -93,6 +109,14 @@ OrderShape = tuple[str, int, bool]
 """An `Order` without its metric's name: field, splits of the name, descending."""
 
 
+class Means(enum.Enum):
+    """Where the means that order a listing by a metric come from."""
+
+    ROLLED_UP = "the rollup, in order"
+    FRESH = "the values that are not rolled up yet"
+    ALL = "every value: the name may be that of a benchmark and a metric"
+
+
 class Phase(enum.Enum):
     """Which part of an ordered listing a statement reads."""
 
@@ -107,16 +131,26 @@ def order_shape(order: Order) -> OrderShape:
     return order.field, (order.metric or "").count("/"), order.descending
 
 
+def order_means(order: OrderShape, phase: Phase, dialect: QueryDialect) -> tuple[Means, ...]:
+    """Return the parts in which a listing by a metric is read; their rows are merged."""
+    field, splits, _ = order
+    if field != "metric" or splits or phase in {Phase.MISSING, Phase.AFTER_MISSING}:
+        return (Means.ALL,)
+    return (Means.ROLLED_UP, Means.FRESH) if dialect.rolls_up_later else (Means.ROLLED_UP,)
+
+
 @lru_cache(maxsize=256)
-def list_page(shape: Shape, order: OrderShape, phase: Phase, dialect: QueryDialect) -> Select[Any]:
+def list_page(
+    shape: Shape, order: OrderShape, phase: Phase, dialect: QueryDialect, means: Means = Means.ALL
+) -> Select[Any]:
     """Return the listing: the columns of `SUMMARY_COLUMNS`, then the order's key.
 
     Parameters: the filter's; ``order_name…`` for a metric; ``key`` and ``key_id`` after a cursor; ``limit``
-    (`QueryDialect.no_limit` for all) and ``offset``.
+    (`QueryDialect.no_limit` for all) and ``offset``. ``means`` is one of `order_means`.
     """
-    source: FromClause = runs.outerjoin(hardware, hardware.c.run_id == runs.c.id)
     field, splits, descending = order
-    key, source = _order_key(field, splits, source, dialect)
+    key, source = _order_key(field, splits, means, dialect)
+    source = source.outerjoin(hardware, hardware.c.run_id == runs.c.id)
     run_id = dialect.code_points(runs.c.id)
     statement = select(*SUMMARY_COLUMNS, key.label("order_key")).select_from(source).where(*where(shape, dialect))
     statement = statement.where(*_phase_conditions(phase, key, run_id, descending))
@@ -130,23 +164,41 @@ def list_page(shape: Shape, order: OrderShape, phase: Phase, dialect: QueryDiale
 
 
 def _order_key(
-    field: str, splits: int, source: FromClause, dialect: QueryDialect
+    field: str, splits: int, means: Means, dialect: QueryDialect
 ) -> tuple[ColumnElement[Any], FromClause]:
+    """Return the key, and ``runs`` with what has it."""
     if field == "metric":
-        means = (
-            select(benchmarks.c.run_id, dialect.average(metrics.c.metric_value).label("mean"))
-            .select_from(benchmarks.join(metrics, metrics.c.benchmark_id == benchmarks.c.id))
-            .where(metric_named("order", splits), finite(metrics.c.metric_value))
-            .group_by(benchmarks.c.run_id)
-            .subquery()
-        )
-        return means.c.mean, source.outerjoin(means, means.c.run_id == runs.c.id)
+        return _mean_key(splits, means, dialect)
     column = runs.c[field]
     if field == "total_time_seconds":
-        return case((finite(column), column)), source
+        return case((finite(column), column)), runs
     if field == "created_at":
-        return dialect.instant(column), source
-    return (dialect.code_points(column) if isinstance(column.type, Text) else column), source
+        return dialect.instant(column), runs
+    return (dialect.code_points(column) if isinstance(column.type, Text) else column), runs
+
+
+def _mean_key(splits: int, means: Means, dialect: QueryDialect) -> tuple[ColumnElement[Any], FromClause]:
+    if means is Means.ROLLED_UP:
+        rolled_up = metric_rollup.join(
+            rolled_runs,
+            and_(rolled_runs.c.id == metric_rollup.c.rolled_id, metric_rollup.c.name_id == name_id("order")),
+        )
+        return metric_rollup.c.mean, rolled_up.join(runs, runs.c.id == rolled_runs.c.run_id)
+    if means is Means.FRESH:
+        fresh = fresh_means("order")
+        return fresh.c.mean, fresh.join(runs, runs.c.id == fresh.c.run_id)
+    if not splits:  # for the runs that have no mean
+        summaries = run_summaries("order", dialect)
+        key = case((runs.c.id.in_(select(summaries.c.run_id)), literal(1.0, Double)))
+        return key, runs
+    all_means = (
+        select(benchmarks.c.run_id, dialect.average(metrics.c.metric_value).label("mean"))
+        .select_from(benchmarks.join(metrics, metrics.c.benchmark_id == benchmarks.c.id))
+        .where(metric_named("order", splits), finite(metrics.c.metric_value))
+        .group_by(benchmarks.c.run_id)
+        .subquery()
+    )
+    return all_means.c.mean, runs.outerjoin(all_means, all_means.c.run_id == runs.c.id)
 
 
 def _phase_conditions(
@@ -191,7 +243,7 @@ def group_counts(shape: Shape, group_by: tuple[str, ...], dialect: QueryDialect)
 
     Parameters: the filter's, and those of `group_values`. ``group_by`` is a `group_shape`.
     """
-    columns, source = _groups(group_by, needs_hardware(shape), dialect)
+    columns, source = _groups(group_by, runs, needs_hardware(shape), dialect)
     number = func.count()
     if "test_name" in group_by:
         source, number = source.join(benchmarks, benchmarks.c.run_id == runs.c.id), func.count(distinct(runs.c.id))
@@ -206,9 +258,9 @@ def group_metric(
 
     Parameters: the filter's, those of `group_values`, and ``metric_name…``.
     """
-    columns, source = _groups(group_by, needs_hardware(shape), dialect)
+    columns, described = _groups(group_by, runs, needs_hardware(shape), dialect)
     value = metrics.c.metric_value
-    source = source.join(benchmarks, benchmarks.c.run_id == runs.c.id).join(
+    source = described.join(benchmarks, benchmarks.c.run_id == runs.c.id).join(
         metrics, metrics.c.benchmark_id == benchmarks.c.id
     )
     conditions = (metric_named("metric", splits), finite(value), *where(shape, dialect))
@@ -217,6 +269,32 @@ def group_metric(
     by_dialect = {"avg": dialect.average, "sum": dialect.total}
     computed = [by_dialect.get(statistic, getattr(func, statistic))(value) for statistic in statistics]
     return select(*columns, *computed).select_from(source).where(*conditions).group_by(*columns)
+
+
+def reads_rollup(group_by: tuple[str, ...], splits: int) -> bool:
+    """Whether `group_rollup` has a metric's statistics: it does not know which benchmark a value is of."""
+    return not splits and "test_name" not in group_by
+
+
+@lru_cache(maxsize=256)
+def group_rollup(
+    shape: Shape, group_by: tuple[str, ...], dialect: QueryDialect, *, summed_up: bool
+) -> Select[Any]:
+    """Return the groups with the number of a metric's finite values, their sum, the least and the greatest.
+
+    If they are not ``summed_up``, return the rows from which `kitt_sql.rollup.values_of` makes the values.
+    Parameters: the filter's, those of `group_values`, and ``metric_name``.
+    """
+    summaries = run_summaries("metric", dialect)
+    known = summaries.join(runs, dialect.same_run(summaries.c.run_id))
+    columns, source = _groups(group_by, known, needs_hardware(shape), dialect)
+    conditions = where(shape, dialect)
+    found = summaries.c
+    if not summed_up:
+        values = (found[name] for name in ("entries", "least", "greatest", "numbers"))
+        return select(*columns, *values).select_from(source).where(*conditions)
+    summed = func.sum(found.entries), dialect.total(found.total), func.min(found.least), func.max(found.greatest)
+    return select(*columns, *summed).select_from(source).where(*conditions).group_by(*columns)
 
 
 @lru_cache(maxsize=256)
@@ -243,15 +321,15 @@ def last_position(dialect: QueryDialect) -> Select[Any]:
     return select(func.max(dialect.scan_position())).select_from(dialect.positioned)
 
 
-def _source(with_hardware: bool) -> FromClause:
-    return runs.outerjoin(hardware, hardware.c.run_id == runs.c.id) if with_hardware else runs
+def _source(with_hardware: bool, source: FromClause = runs) -> FromClause:
+    return source.outerjoin(hardware, hardware.c.run_id == runs.c.id) if with_hardware else source
 
 
 def _groups(
-    group_by: tuple[str, ...], with_hardware: bool, dialect: QueryDialect
+    group_by: tuple[str, ...], source: FromClause, with_hardware: bool, dialect: QueryDialect
 ) -> tuple[list[ColumnElement[Any]], FromClause]:
-    """Return the groups' columns, and what they are selected from."""
-    source = _source(with_hardware or any(name in _HARDWARE for name in group_by))
+    """Return the groups' columns, and ``source``, which has ``runs``, with what they are selected from."""
+    source = _source(with_hardware or any(name in _HARDWARE for name in group_by), source)
     columns: list[ColumnElement[Any]] = []
     for i, name in enumerate(group_by):
         if name in PERIODS:

@@ -9,6 +9,7 @@ import abc
 import math
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from kitt_core.runs import (
     RunSummary,
     SchemaStatus,
     Severity,
+    Statistic,
     StoredRun,
     check_page,
     format_utc,
@@ -42,6 +44,7 @@ from kitt_sql import queries
 from kitt_sql.conditions import Shape, Values, name_values, read_filter
 from kitt_sql.database import SqlDatabase
 from kitt_sql.queries import Phase
+from kitt_sql.rollup import forget_run, values_of
 from kitt_sql.schema.tables import quick_tests, runs
 from kitt_sql.verification import differences, stored_rows
 
@@ -160,9 +163,16 @@ class SqlResultStore(ResultStore):
         cursor: Values = {} if start is None else {"key": _bound_key(start.key, order), "key_id": start.run_id}
 
         def read(phase: Phase, limit: int | None, offset: int) -> list[Any]:
-            statement = queries.list_page(shape, ordered, phase, self._dialect)
-            bounds = {"limit": self._dialect.no_limit if limit is None else limit, "offset": offset}
-            return list(connection.execute(statement, values | cursor | bounds).all())
+            parts = queries.order_means(ordered, phase, self._dialect)
+            # Of each part as much as if there were no other.
+            first, most = (offset, limit) if len(parts) == 1 else (0, None if limit is None else limit + offset)
+            bounds = {"limit": self._dialect.no_limit if most is None else most, "offset": first}
+            statements = (queries.list_page(shape, ordered, phase, self._dialect, part) for part in parts)
+            found = [list(connection.execute(each, values | cursor | bounds).all()) for each in statements]
+            if len(found) == 1:
+                return found[0]
+            rows = sorted(chain(*found), key=lambda row: (row[-1], row[0]), reverse=order.descending)[offset:]
+            return rows if limit is None else rows[:limit]
 
         if start is not None and start.key is None:
             return read(Phase.AFTER_MISSING, limit, offset)
@@ -219,25 +229,34 @@ class SqlResultStore(ResultStore):
         """Return one metric's statistics by group."""
         bound = values | {f"metric{suffix}": value for suffix, value in name_values(name).items()}
         simple = set(wanted.statistics) <= set(queries.SIMPLE_STATISTICS)
-        computed = wanted.statistics if simple else ()
         group_by, splits = queries.group_shape(wanted.group_by), name.count("/")
-        statement = queries.group_metric(shape, group_by, splits, computed, self._dialect)
         width = len(wanted.group_by)
+        rolled_up = queries.reads_rollup(group_by, splits)
         if simple:
-            rows = connection.execute(statement, bound).all()
-            if all(isinstance(value, int) or math.isfinite(value) for row in rows for value in row[width:]):
-                # Adding 0 makes 0.0 of -0.0, and leaves a count an integer.
-                return {
-                    tuple(row[:width]): dict(
-                        zip(wanted.statistics, (value + 0 for value in row[width:]), strict=True)
-                    )
-                    for row in rows
+            if rolled_up:
+                statement = queries.group_rollup(shape, group_by, self._dialect, summed_up=True)
+                found = {
+                    tuple(row[:width]): _statistics(*row[width:]) for row in connection.execute(statement, bound)
                 }
-            # The database's sum overflows a double; the mean does not.
-            statement = queries.group_metric(shape, group_by, splits, (), self._dialect)
+            else:
+                statement = queries.group_metric(shape, group_by, splits, wanted.statistics, self._dialect)
+                found = {
+                    tuple(row[:width]): dict(zip(wanted.statistics, row[width:], strict=True))
+                    for row in connection.execute(statement, bound)
+                }
+            # A sum may overflow a double; the mean does not.
+            if all(math.isfinite(each[statistic]) for each in found.values() for statistic in wanted.statistics):
+                # Adding 0 makes 0.0 of -0.0, and leaves a count an integer.
+                return {group: {name: value + 0 for name, value in each.items()} for group, each in found.items()}
         grouped: dict[tuple[Any, ...], list[float]] = {}
-        for row in connection.execute(statement, bound):
-            grouped.setdefault(tuple(row[:width]), []).append(row[width])
+        if rolled_up:
+            statement = queries.group_rollup(shape, group_by, self._dialect, summed_up=False)
+            for *group, entries, least, greatest, numbers in connection.execute(statement, bound):
+                grouped.setdefault(tuple(group), []).extend(values_of(entries, least, greatest, numbers))
+        else:
+            statement = queries.group_metric(shape, group_by, splits, (), self._dialect)
+            for row in connection.execute(statement, bound):
+                grouped.setdefault(tuple(row[:width]), []).append(row[width])
         return {
             group: {statistic: compute(statistic, numbers) for statistic in wanted.statistics}
             for group, numbers in grouped.items()
@@ -258,6 +277,7 @@ class SqlResultStore(ResultStore):
         def work(connection: Connection) -> None:
             nonlocal found
             connection.execute(update(quick_tests).where(quick_tests.c.result_id == run_id).values(result_id=None))
+            connection.execute(forget_run(self._dialect), {"run_id": run_id})
             # Found once is enough: if the answer to COMMIT was lost, a second attempt finds nothing.
             found |= connection.execute(delete(runs).where(runs.c.id == run_id)).rowcount > 0
 
@@ -283,10 +303,10 @@ class SqlResultStore(ResultStore):
 
     def compare_rows(self, run: StoredRun, derived: RunRows, *, rebuild: bool) -> Iterator[Finding]:
         """Yield how the stored rows of a run differ from its document's; ``rebuild`` replaces them."""
-        stored = self.database.read(lambda connection: stored_rows(connection, run.id))
-        if stored is None:  # deleted meanwhile
+        found = self.database.read(lambda connection: stored_rows(connection, run.id, self._dialect))
+        if found is None:  # deleted meanwhile
             return
-        for what in differences(run, stored, derived):
+        for what in differences(run, *found, derived):
             if rebuild:
                 self.rewrite_rows(run, derived)
                 yield Finding(run.id, Severity.NOTICE, f"rebuilt from the document: {what}")
@@ -329,6 +349,10 @@ class SqlResultStore(ResultStore):
 
     def _read_filter(self, filters: Filters) -> tuple[Shape, Values]:
         return read_filter(RunFilter.of(filters), self._dialect)
+
+
+def _statistics(number: int, total: float, least: float, greatest: float) -> dict[Statistic, Any]:
+    return {"count": number, "sum": total, "avg": total / number, "min": least, "max": greatest}
 
 
 def _cursor_key(key: Any) -> OrderKey:

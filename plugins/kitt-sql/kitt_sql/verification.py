@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
 from attrs import asdict, fields
 from sqlalchemy import Connection, select
 
 from kitt_core.runs import BenchmarkRow, HardwareRow, MetricRow, RunRow, RunRows, StoredRun
+from kitt_sql.dialect import QueryDialect
+from kitt_sql.rollup import Summary, has_fresh_values, stored_summaries, summaries_of, values_of
 from kitt_sql.schema.tables import benchmarks, hardware, metrics, run_labels, runs
 
 __all__ = ["differences", "stored_rows"]
 
+_ROUNDING: Final = 1e-9
 
-def differences(run: StoredRun, stored: RunRows, derived: RunRows) -> Iterator[str]:
-    """Yield how the stored rows of a run differ from those that its document gives."""
+
+def differences(
+    run: StoredRun, stored: RunRows, rolled_up: Sequence[Summary] | None, derived: RunRows
+) -> Iterator[str]:
+    """Yield how the stored rows of a run differ from those that its document gives.
+
+    Args:
+        run: The run.
+        stored: Its rows as `stored_rows` returns them.
+        rolled_up: Its summaries, None if it is not rolled up yet.
+        derived: Those that its document gives.
+    """
     if not run.sha256:
         yield "it has no row in run_documents"
     if run.created_at is None:
@@ -36,10 +50,28 @@ def differences(run: StoredRun, stored: RunRows, derived: RunRows) -> Iterator[s
         yield "its row in hardware is not the one that its document gives"
     if dict(stored.labels) != dict(derived.labels):
         yield "its rows in run_labels are not those that its document gives"
+    wanted = summaries_of(derived.benchmarks)
+    if rolled_up is not None and not (len(rolled_up) == len(wanted) and all(map(_agree, rolled_up, wanted))):
+        yield "its rows in metric_rollup are not those that its document gives"
 
 
-def stored_rows(connection: Connection, run_id: str) -> RunRows | None:
-    """Return a run's rows as they are in the database, None if there is no such run."""
+def _agree(found: Summary, wanted: Summary) -> bool:
+    """Whether two summaries are equal, but for the order in which a database added the values."""
+    mine, ours = (
+        sorted(values_of(each.entries, each.least, each.greatest, each.numbers)) for each in (found, wanted)
+    )
+    rounding = _ROUNDING * max(abs(wanted.least), abs(wanted.greatest))
+    return (
+        (found.name, mine, found.least, found.greatest) == (wanted.name, ours, wanted.least, wanted.greatest)
+        and math.isclose(found.mean, wanted.mean, abs_tol=rounding)
+        and math.isclose(found.total, wanted.total, abs_tol=rounding * wanted.entries)
+    )
+
+
+def stored_rows(
+    connection: Connection, run_id: str, dialect: QueryDialect
+) -> tuple[RunRows, list[Summary] | None] | None:
+    """Return a run's rows and summaries as they are in the database, None if there is no such run."""
     run = connection.execute(select(*_columns(runs, RunRow)).where(runs.c.id == run_id)).one_or_none()
     if run is None:
         return None
@@ -47,13 +79,17 @@ def stored_rows(connection: Connection, run_id: str) -> RunRows | None:
         select(*_columns(hardware, HardwareRow)).where(hardware.c.run_id == run_id)
     ).all()
     labels = select(run_labels.c.key, run_labels.c.value).where(run_labels.c.run_id == run_id)
-    return RunRows(
+    rows = RunRows(
         run=RunRow(*run),
         benchmarks=tuple(_stored_benchmarks(connection, run_id)),
         hardware=HardwareRow(*machines[0]) if machines else None,
         labels=tuple((key, value) for key, value in connection.execute(labels)),
         problems=(f"{len(machines)} rows in hardware, its document gives one",) if len(machines) > 1 else (),
     )
+    named = {"run_id": run_id}
+    if dialect.rolls_up_later and connection.execute(has_fresh_values(), named).scalar():
+        return rows, None
+    return rows, [Summary(*row) for row in connection.execute(stored_summaries(dialect), named)]
 
 
 def _stored_benchmarks(connection: Connection, run_id: str) -> Iterator[BenchmarkRow]:

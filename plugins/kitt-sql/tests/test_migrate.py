@@ -36,6 +36,7 @@ RELEASED = {
     "kitt-0010-campaign-logs.sql": "541c31193d02282f5012d2bba6c2947dcc6363bd1e790a41546832157e96520b",
     "kitt-0011-engine-profiles.sql": "4ae1a07cce95ed73f66c083b8d27894ec4bf6ff878d117f3b0f4a398918622c7",
     "kitt-0012-documents-and-labels.sql": "5918c29c0e55d2db942792ce7c890f3727a036125b0fe3565c63adcc7669cdfe",
+    "kitt-0013-metric-rollup.sql": "004da6d87474a6c26a2e8c65c9ceb953741988774b686b6daf094b6557c51eea",
 }
 """SHA-256 of each released migration: a released file never changes, a correction is a new migration."""
 
@@ -52,6 +53,11 @@ def _at_version(path: Path, version: int) -> None:
         names = migrations.migration_names()[version:]
         connection.executemany("DELETE FROM _yoyo_migration WHERE migration_id = ?", [(name,) for name in names])
         connection.execute("DELETE FROM schema_version WHERE version > ?", (version,))
+        if version < 13:
+            connection.executescript(
+                "DROP TABLE metric_names; DROP TABLE rolled_runs; DROP TABLE metric_rollup;"
+                "DROP INDEX idx_runs_model_engine_passed_timestamp; DROP INDEX idx_runs_columns"
+            )
         if version < 12:
             connection.executescript(
                 "DROP TABLE run_documents; DROP TABLE run_labels;"
@@ -117,8 +123,8 @@ def test_an_older_database_is_refused_until_it_is_migrated(tmp_path: Path) -> No
         for call in (store.count, lambda: store.save_result(DOCUMENT), lambda: list(store.scan())):
             with pytest.raises(SchemaTooOldError, match="kitt storage migrate"):
                 call()
-        assert store.schema_status().pending == ("kitt-0012-documents-and-labels",)
-        assert store.migrate() == ["kitt-0012-documents-and-labels"]
+        assert store.schema_status().pending == ("kitt-0012-documents-and-labels", "kitt-0013-metric-rollup")
+        assert store.migrate() == ["kitt-0012-documents-and-labels", "kitt-0013-metric-rollup"]
         store.save_result(DOCUMENT)
         assert store.count() == 1
 

@@ -24,6 +24,7 @@ MIGRATIONS: Final = (
     "kitt-0010-campaign-logs",
     "kitt-0011-engine-profiles",
     "kitt-0012-documents-and-labels",
+    "kitt-0013-metric-rollup",
 )
 """The n-th makes version n."""
 

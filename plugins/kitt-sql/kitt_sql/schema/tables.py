@@ -1,4 +1,4 @@
-"""Every table of schema version 12, as SQLAlchemy Core sees it.
+"""Every table of schema version 13, as SQLAlchemy Core sees it.
 
 Versions 1 to 11 are the published schema of KITT 1.x; version 12 is the first of this project. The migrations
 create the tables, these objects build the queries; a test compares the two on every database.
@@ -37,8 +37,11 @@ __all__ = [
     "benchmarks",
     "hardware",
     "metadata",
+    "metric_names",
+    "metric_rollup",
     "metrics",
     "quick_tests",
+    "rolled_runs",
     "run_documents",
     "run_labels",
     "runs",
@@ -184,6 +187,12 @@ runs: Final = Table(
     Index("idx_runs_timestamp", "timestamp"),
     Index("idx_runs_model_timestamp", "model", "timestamp"),
     Index("idx_runs_engine_timestamp", "engine", "timestamp"),
+    Index("idx_runs_model_engine_passed_timestamp", "model", "engine", "passed", "timestamp"),
+    # What groups and filters need without the documents, which lie in SQLite's rows.
+    Index(
+        "idx_runs_columns",
+        *("id", "model", "engine", "suite_name", "timestamp", "passed", "kitt_version"),
+    ).ddl_if(dialect="sqlite"),
 )
 
 benchmarks: Final = Table(
@@ -248,6 +257,41 @@ run_labels: Final = Table(
     _key("key"),
     _text("value", required=True),
     Index("idx_run_labels_key_value", "key", "value"),
+    sqlite_with_rowid=False,
+)
+
+metric_names: Final = Table(
+    "metric_names",
+    metadata,
+    _serial(),
+    Column("name", Text, nullable=False, unique=True),
+    sqlite_autoincrement=True,
+)
+
+# Which runs are in ``metric_rollup``, with which metrics (a JSON array). In SQLite, the rows of ``metrics`` beyond
+# the last that one of them has are not rolled up yet.
+rolled_runs: Final = Table(
+    "rolled_runs",
+    metadata,
+    _serial(),
+    Column("run_id", ForeignKey("runs.id", ondelete="CASCADE"), nullable=False, unique=True),
+    _text("name_ids", required=True),
+    _number("last_metric_id", required=True),
+    sqlite_autoincrement=True,
+)
+
+# A run's finite values of one metric; all of them as bytes (`kitt_sql.rollup`) where there are more than two.
+metric_rollup: Final = Table(
+    "metric_rollup",
+    metadata,
+    *(
+        Column(name, Integer, primary_key=True, autoincrement=False, nullable=False)
+        for name in ("name_id", "rolled_id")
+    ),
+    _number("entries", required=True),
+    *(Column(name, REAL_NUMBER, nullable=False) for name in ("total", "least", "greatest", "mean")),
+    Column("numbers", LargeBinary),
+    Index("idx_metric_rollup_mean", "name_id", "mean", "rolled_id"),
     sqlite_with_rowid=False,
 )
 

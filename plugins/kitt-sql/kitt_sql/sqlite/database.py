@@ -160,6 +160,12 @@ class SQLiteDatabase(SqlDatabase):
 
         return SQLiteOldTables(connection)
 
+    def complete_rollup(self, connection: sqlite3.Connection) -> None:
+        """Roll up the metrics of all runs."""
+        from kitt_sql.sqlite.rolling import roll_up
+
+        roll_up(connection, enough=1)
+
     @contextmanager
     def backed_up(self, status: SchemaStatus, /) -> Iterator[None]:
         """Copy the database to a file next to it, which is removed if an error left the database as it was."""

@@ -23,6 +23,7 @@ from attrs import frozen
 from sqlalchemy import Connection, Engine, create_engine, event, exc, pool
 
 from kitt_core.errors import InvalidDocumentError, KittError, StoreUnavailableError
+from kitt_core.runs.statistics import mean
 from kitt_sql.sqlite.turns import Turns, pause
 
 __all__ = ["SQLiteFile", "Synchronous", "make_engine", "translated", "writing"]
@@ -122,6 +123,7 @@ class SQLiteFile:
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute(f"PRAGMA synchronous={self.synchronous}")
         connection.create_function("kitt_casefold", 1, _casefold, deterministic=True)
+        connection.create_aggregate("kitt_mean", 1, _Mean)  # type: ignore[arg-type]  # typeshed wants an int result
 
     def use_wal(self, connection: sqlite3.Connection) -> None:
         """Switch the file to write-ahead logging, for good; to be called only for a database of ours."""
@@ -166,6 +168,19 @@ def make_engine(file: SQLiteFile, turns: Turns) -> Engine:
 def writing(engine: Engine) -> Engine:
     """Return the same engine with transactions that begin as writes."""
     return engine.execution_options(**{_WRITES: True})
+
+
+class _Mean:
+    """The aggregate function ``kitt_mean``."""
+
+    def __init__(self) -> None:
+        self._values: list[float] = []
+
+    def step(self, value: float) -> None:
+        self._values.append(value)
+
+    def finalize(self) -> float | None:
+        return mean(self._values) if self._values else None
 
 
 def _casefold(text: str | None) -> str | None:

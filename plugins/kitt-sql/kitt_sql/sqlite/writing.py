@@ -19,10 +19,12 @@ from kitt_core.errors import RunExistsError
 from kitt_core.runs import CheckedRun, RunRows, StoredRun, format_utc
 from kitt_core.runs.codec import digest
 from kitt_sql.schema.tables import benchmarks, hardware, metrics, run_documents, run_labels, runs
+from kitt_sql.sqlite.rolling import forget, roll_up
 
 __all__ = [
     "RunRecords",
     "columns_of",
+    "delete_run",
     "derived_records",
     "insert_derived",
     "insert_runs",
@@ -116,7 +118,7 @@ def _flag(value: bool | None) -> int | None:
 
 
 def insert_runs(driver: sqlite3.Connection, records: Sequence[RunRecords], location: str) -> None:
-    """Insert runs with all their rows, inside the caller's transaction.
+    """Insert runs with all their rows, inside the caller's transaction; it may also roll up some.
 
     Args:
         driver: The driver's connection.
@@ -132,6 +134,7 @@ def insert_runs(driver: sqlite3.Connection, records: Sequence[RunRecords], locat
     except sqlite3.IntegrityError as error:
         raise RunExistsError(f"a run with this id is in {location} already") from error
     insert_derived(driver, records, driver.execute(_NEXT_BENCHMARK).fetchone()[0])
+    roll_up(driver)
 
 
 def insert_derived(driver: sqlite3.Connection, records: Sequence[RunRecords], first: int) -> int:
@@ -164,6 +167,12 @@ def insert_derived(driver: sqlite3.Connection, records: Sequence[RunRecords], fi
     return starts[-1]
 
 
+def delete_run(driver: sqlite3.Connection, run_id: str) -> None:
+    """Delete a run with all its rows, if there is one, inside the caller's transaction."""
+    forget(driver, run_id)
+    driver.execute("DELETE FROM runs WHERE id = ?", (run_id,))
+
+
 def rewrite_run(driver: sqlite3.Connection, run: StoredRun, rows: RunRows) -> None:
     """Replace what is derived from a run's document, inside the caller's transaction."""
     columns = run_columns(rows)
@@ -172,6 +181,7 @@ def rewrite_run(driver: sqlite3.Connection, run: StoredRun, rows: RunRows) -> No
         f"UPDATE runs SET {', '.join(f'{name} = ?' for name in names)} WHERE id = ?",  # noqa: S608  # names are ours
         (*columns, run.id),
     )
+    forget(driver, run.id)
     for table in (benchmarks, hardware, run_labels):
         driver.execute(f"DELETE FROM {table.name} WHERE run_id = ?", (run.id,))  # noqa: S608  # ours
     known = driver.execute("SELECT 1 FROM run_documents WHERE run_id = ?", (run.id,)).fetchone()

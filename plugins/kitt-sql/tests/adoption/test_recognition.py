@@ -45,7 +45,7 @@ def test_somebody_elses_database_is_refused_and_left_untouched(path: Path, scrip
 FUTURE: Final = {
     "ours at version 99": "INSERT INTO schema_version (version) VALUES (99)",
     "a migration of ours that is unknown": "INSERT INTO _yoyo_migration (migration_hash, migration_id)"
-    " VALUES ('h', 'kitt-0013-tomorrow')",
+    " VALUES ('h', 'kitt-0014-tomorrow')",
     "another twelfth migration": "UPDATE _yoyo_migration SET migration_id = 'kitt-0012-other'"
     " WHERE migration_id LIKE 'kitt-0012%'",
 }
@@ -62,7 +62,7 @@ def test_a_database_of_a_later_kitt_is_refused_and_left_untouched(path: Path, sc
     _assert_refused_as_new(path)
 
 
-@pytest.mark.parametrize("version", [13, 99])
+@pytest.mark.parametrize("version", [14, 99])
 def test_a_kitt_1_database_with_a_version_above_ours_is_of_a_later_kitt(
     path: Path, make_old: Callable[[int], None], version: int
 ) -> None:
