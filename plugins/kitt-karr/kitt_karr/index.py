@@ -30,6 +30,7 @@ from kitt_karr.git.trees import Place
 from kitt_karr.runs import RunTree, changed_runs, dated_runs, identify, times_of_arrival
 from kitt_sql.schema.tables import SCHEMA_VERSION
 from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore
+from kitt_sql.sqlite.rolling import Rolling
 from kitt_sql.sqlite.writing import delete_run, insert_runs, records_of
 
 logger = logging.getLogger(__name__)
@@ -356,4 +357,4 @@ def _add_place(driver: sqlite3.Connection, indexed: IndexedRun) -> None:
 def _add_rows(driver: sqlite3.Connection, runs: Iterable[tuple[Any, ...]]) -> None:
     # Without the document: git has it.
     records = [records_of(CheckedRun(run_id, b"", moment, digest, rows)) for run_id, moment, digest, rows in runs]
-    insert_runs(driver, records, "the index")
+    insert_runs(driver, records, Rolling(), "the index")

@@ -7,7 +7,6 @@ from itertools import groupby, islice
 from operator import itemgetter
 from typing import Final
 
-from kitt_core.runs import BenchmarkRow, MetricRow
 from kitt_postgres.server import Driver
 from kitt_postgres.writing import copy_rollup, name_ids
 from kitt_sql.rollup import Summary, summaries_of
@@ -32,5 +31,4 @@ def roll_up(driver: Driver) -> None:
 
 def _summarised(rows: Iterator[tuple[str, str | None, float | None]]) -> Iterator[tuple[str, list[Summary]]]:
     for run_id, values in groupby(rows, key=itemgetter(0)):
-        measured = tuple(MetricRow(name, value) for _, name, value in values if name is not None)
-        yield run_id, summaries_of([BenchmarkRow(None, None, None, None, None, measured)])
+        yield run_id, summaries_of((name, value) for _, name, value in values if name is not None)

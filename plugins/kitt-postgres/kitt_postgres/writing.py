@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 
 from kitt_core.runs import CheckedRun, HardwareRow, RunRow, RunRows
 from kitt_postgres.server import Driver
-from kitt_sql.rollup import Summary, summaries_of
+from kitt_sql.rollup import Summary, measured_in, summaries_of
 
 __all__ = ["copy_rollup", "copy_runs", "insert_derived", "insert_run", "name_ids"]
 
@@ -138,7 +138,7 @@ def _derived_values(run_id: str, rows: RunRows, created_at: datetime, names: Map
         (place, name, value) for place, entry in enumerate(rows.benchmarks, 1) for name, value in entry.metrics
     ]
     machines = [] if rows.hardware is None else [astuple(rows.hardware)]
-    summaries = _numbered(summaries_of(rows.benchmarks), names)
+    summaries = _numbered(summaries_of(measured_in(rows.benchmarks)), names)
     return {
         "id": run_id,
         "created_at": created_at,
@@ -213,9 +213,8 @@ def copy_runs(driver: Driver, given: Sequence[tuple[CheckedRun, str | None]], na
         {"run_id": "text", "key": "text", "value": "text"},
         ((run.id, key, value) for run in runs for key, value in run.rows.labels),
     )
-    copy_rollup(
-        driver, [(run.id, summaries_of(run.rows.benchmarks)) for run in runs if run.rows.benchmarks], names
-    )
+    measured = ((run.id, summaries_of(measured_in(run.rows.benchmarks))) for run in runs if run.rows.benchmarks)
+    copy_rollup(driver, list(measured), names)
 
 
 def copy_rollup(driver: Driver, runs: Sequence[tuple[str, list[Summary]]], names: Mapping[str, int]) -> None:

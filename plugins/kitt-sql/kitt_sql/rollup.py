@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
-from typing import Any, Final, NamedTuple, TypeGuard
+from itertools import chain
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -48,12 +49,11 @@ __all__ = [
     "forget_run",
     "fresh_means",
     "has_fresh_values",
-    "is_finite",
+    "measured_in",
     "name_id",
     "run_summaries",
     "stored_summaries",
     "summaries_of",
-    "summary_of",
     "values_of",
 ]
 
@@ -82,23 +82,29 @@ class Summary(NamedTuple):
     numbers: bytes | None
 
 
-def summaries_of(entries: Sequence[BenchmarkRow]) -> list[Summary]:
-    """Return the summaries of a run's metrics, ordered by name; a metric without a finite value has none."""
+def summaries_of(measured: Iterable[tuple[str, float | None]]) -> list[Summary]:
+    """Return the summaries of a run's metrics, ordered by name; a metric without a finite value has none.
+
+    Args:
+        measured: All values of the run, each with its metric's name.
+    """
     values: dict[str, list[float]] = {}
-    for entry in entries:
-        for name, value in entry.metrics:
-            if is_finite(value):
-                values.setdefault(name, []).append(value)
-    return [summary_of(name, values[name]) for name in sorted(values)]
+    for name, value in measured:
+        if value is not None and -_LARGEST <= value <= _LARGEST:
+            found = values.get(name)
+            if found is None:
+                values[name] = [value]
+            else:
+                found.append(value)
+    return [_summary(name, values[name]) for name in sorted(values)]
 
 
-def is_finite(value: float | None) -> TypeGuard[float]:
-    """Return whether a value is neither missing nor infinite: only such values count."""
-    return value is not None and -_LARGEST <= value <= _LARGEST
+def measured_in(entries: Iterable[BenchmarkRow]) -> Iterator[tuple[str, float | None]]:
+    """Yield the values of a run's entries, each with its metric's name."""
+    return chain.from_iterable(entry.metrics for entry in entries)
 
 
-def summary_of(name: str, values: Sequence[float]) -> Summary:
-    """Return the summary of some finite values."""
+def _summary(name: str, values: Sequence[float]) -> Summary:
     number = len(values)
     packed = struct.pack(f">{number}d", *values) if number > 2 else None
     return Summary(name, number, sum(values), min(values), max(values), mean(values), packed)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 
 from kitt_core.runs import BenchmarkRow, HardwareRow, MetricRow, RunRow, RunRows, StoredRun
 from kitt_sql.dialect import QueryDialect
-from kitt_sql.rollup import Summary, has_fresh_values, stored_summaries, summaries_of, values_of
+from kitt_sql.rollup import Summary, has_fresh_values, measured_in, stored_summaries, summaries_of, values_of
 from kitt_sql.schema.tables import benchmarks, hardware, metrics, run_labels, runs
 
 __all__ = ["differences", "stored_rows"]
@@ -50,7 +50,7 @@ def differences(
         yield "its row in hardware is not the one that its document gives"
     if dict(stored.labels) != dict(derived.labels):
         yield "its rows in run_labels are not those that its document gives"
-    wanted = summaries_of(derived.benchmarks)
+    wanted = summaries_of(measured_in(derived.benchmarks))
     if rolled_up is not None and not (len(rolled_up) == len(wanted) and all(map(_agree, rolled_up, wanted))):
         yield "its rows in metric_rollup are not those that its document gives"
 

@@ -23,6 +23,7 @@ from kitt_sql.database import SqlDatabase
 from kitt_sql.dialect import SQLiteDialect
 from kitt_sql.schema.status import missing
 from kitt_sql.sqlite.engine import SQLiteFile, make_engine, translated, writing
+from kitt_sql.sqlite.rolling import Rolling, complete
 
 __all__ = ["SQLiteDatabase"]
 
@@ -39,6 +40,9 @@ class SQLiteDatabase(SqlDatabase):
     Args:
         file: Where it is, and how it is opened.
         auto_migrate: Upgrade an older database before the first write, after a backup, with a warning.
+
+    Attributes:
+        rolling: What rolls up its runs.
     """
 
     driver: ClassVar[str] = "sqlite3"
@@ -49,6 +53,7 @@ class SQLiteDatabase(SqlDatabase):
         super().__init__(engine, writing(engine), SQLiteDialect())
         self._file = file
         self._auto_migrate = auto_migrate
+        self.rolling = Rolling()
         self._migrating = threading.Lock()
 
     @property
@@ -162,9 +167,7 @@ class SQLiteDatabase(SqlDatabase):
 
     def complete_rollup(self, connection: sqlite3.Connection) -> None:
         """Roll up the metrics of all runs."""
-        from kitt_sql.sqlite.rolling import roll_up
-
-        roll_up(connection, enough=1)
+        complete(connection)
 
     @contextmanager
     def backed_up(self, status: SchemaStatus, /) -> Iterator[None]:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, LargeBinary, Text, bindparam, cast, select
 from kitt_core.runs import CheckedRun, Finding, RunRows, Severity, StoredRun
 from kitt_sql.schema.tables import runs
 from kitt_sql.sqlite.database import SQLiteDatabase
+from kitt_sql.sqlite.rolling import FreshRun
 from kitt_sql.sqlite.writing import insert_runs, records_of, rewrite_run
 from kitt_sql.store import SqlResultStore
 
@@ -37,16 +38,19 @@ class SQLiteStore(SqlResultStore):
         """Store checked runs in one transaction."""
         records = [records_of(run) for run in checked]
         with self.database.raw_writing() as driver:
-            insert_runs(driver, records, self.location)
+            inserted = insert_runs(driver, records, self.database.rolling, self.location)
+        self.database.rolling.note(inserted)
 
     def write_unless_stored(self, checked: Sequence[CheckedRun]) -> dict[str, str]:
         """Store those runs whose bytes are not stored yet; the transaction that looks for them stores them."""
         digests = json.dumps([run.sha256 for run in checked])
+        inserted: list[FreshRun] = []
         with self.database.raw_writing() as driver:
             present: dict[str, str] = dict(driver.execute(_PRESENT, (digests,)).fetchall())
             records = [records_of(run) for run in checked if run.sha256 not in present]
             if records:
-                insert_runs(driver, records, self.location)
+                inserted = insert_runs(driver, records, self.database.rolling, self.location)
+        self.database.rolling.note(inserted)
         return present
 
     def rewrite_rows(self, run: StoredRun, rows: RunRows) -> None:

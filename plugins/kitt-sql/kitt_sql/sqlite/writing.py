@@ -7,7 +7,7 @@ cost half as much again as the insert itself.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -18,8 +18,9 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from kitt_core.errors import RunExistsError
 from kitt_core.runs import CheckedRun, RunRows, StoredRun, format_utc
 from kitt_core.runs.codec import digest
+from kitt_sql.rollup import summaries_of
 from kitt_sql.schema.tables import benchmarks, hardware, metrics, run_documents, run_labels, runs
-from kitt_sql.sqlite.rolling import forget, roll_up
+from kitt_sql.sqlite.rolling import FreshRun, Rolling, forget
 
 __all__ = [
     "RunRecords",
@@ -35,6 +36,7 @@ __all__ = [
 
 _DIALECT: Final = SQLiteDialect_pysqlite()
 _NEXT_BENCHMARK: Final = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'benchmarks'), 0) + 1"
+_LAST_METRIC: Final = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'metrics'), 0)"
 _GENERATED: Final = {(metrics.name, "id"), (hardware.name, "id")}
 
 Record = tuple[Any, ...]
@@ -117,13 +119,19 @@ def _flag(value: bool | None) -> int | None:
     return None if value is None else int(value)
 
 
-def insert_runs(driver: sqlite3.Connection, records: Sequence[RunRecords], location: str) -> None:
+def insert_runs(
+    driver: sqlite3.Connection, records: Sequence[RunRecords], rolling: Rolling, location: str
+) -> list[FreshRun]:
     """Insert runs with all their rows, inside the caller's transaction; it may also roll up some.
 
     Args:
         driver: The driver's connection.
         records: What `records_of` gives.
+        rolling: What rolls up the database's runs.
         location: The database, for the message.
+
+    Returns:
+        What `Rolling.note` may be told of once the transaction is committed.
 
     Raises:
         RunExistsError: A run with one of the ids exists.
@@ -134,7 +142,18 @@ def insert_runs(driver: sqlite3.Connection, records: Sequence[RunRecords], locat
     except sqlite3.IntegrityError as error:
         raise RunExistsError(f"a run with this id is in {location} already") from error
     insert_derived(driver, records, driver.execute(_NEXT_BENCHMARK).fetchone()[0])
-    roll_up(driver)
+    inserted = list(_fresh(records, driver.execute(_LAST_METRIC).fetchone()[0]))
+    rolling.step(driver, inserted)
+    return inserted
+
+
+def _fresh(records: Sequence[RunRecords], last: int) -> Iterator[FreshRun]:
+    end = last - sum(len(record.metrics) for record in records)
+    for record in records:
+        if record.metrics:
+            start, end = end + 1, end + len(record.metrics)
+            summaries = summaries_of((name, value) for _, name, value in record.metrics)
+            yield FreshRun(record.run[0], start, end, summaries)
 
 
 def insert_derived(driver: sqlite3.Connection, records: Sequence[RunRecords], first: int) -> int:
