@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kitt_core.errors import InvalidDocumentError
 from kitt_core.runs import codec
@@ -171,6 +173,40 @@ def test_shown_is_short_and_one_line(value: object, text: str) -> None:
 
 def test_integers_of_any_length_are_written_as_they_were_read() -> None:
     digits = "9" * 5000
-    data = f'{{"a": {digits}, "b": [-{digits}, 1, "text"], "c": {{"d": 1.5}}}}'.encode()
+    data = f'{{"a":{digits},"b":[-{digits},1,"text"],"c":{{"d":1.5}}}}'.encode()
     assert codec.encode(codec.parse(data)) == data
-    assert codec.encode({"a": 10**5000}) == b'{"a": 1' + b"0" * 5000 + b"}"
+    assert codec.encode({"a": 10**5000}) == b'{"a":1' + b"0" * 5000 + b"}"
+
+
+_NUMBERS = st.one_of(
+    st.floats(),
+    st.integers(),
+    st.sampled_from(
+        [1e16, 9999999999999998.0, 1e-4, 9.9e-5, 1e-5, 5e-324, 1.5e300, -0.0, 2**63, 2**64, -(2**63) - 1]
+    ),
+)
+_DOCUMENTS = st.dictionaries(
+    st.text(),
+    st.recursive(
+        st.one_of(
+            _NUMBERS, st.text(), st.none(), st.booleans(), st.sampled_from(["1e5", "null", "\ud800", "NaN"])
+        ),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    ),
+)
+
+
+@given(_DOCUMENTS)
+def test_a_mapping_becomes_the_same_bytes_whichever_library_writes_it(document: dict[str, Any]) -> None:
+    try:
+        expected = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        expected = json.dumps(document, separators=(",", ":")).encode()
+    assert codec.encode(document) == expected
+
+
+def test_a_mapping_that_contains_itself_is_refused() -> None:
+    document: dict[str, Any] = {}
+    document["a"] = [document]
+    with pytest.raises(InvalidDocumentError, match="cannot express"):
+        codec.encode(document)
