@@ -136,6 +136,8 @@ class _Import:
         self._progress = progress
         self._announce = announce
         self._batch: list[_Taken] = []
+        self._ids: set[str] = set()  # of the batch, as are the digests
+        self._digests: set[str] = set()
         self._takes_files = Capability.ATTACHMENTS in store.capabilities
         self._files_left: dict[str, int] = {}  # of the batch, by source
         self._size = 0
@@ -151,9 +153,11 @@ class _Import:
             reason = files.problem or f"cannot be read: {error.strerror or error}"
             self._refuse(candidate.source, InvalidDocumentError(reason))
             return
-        if any(run.id == other.run.id or run.sha256 == other.run.sha256 for other in self._batch):
+        if run.id in self._ids or run.sha256 in self._digests:
             self.flush()  # what happens to the second of the two depends on the first
         self._batch.append(_Taken(candidate.source, run, files))
+        self._ids.add(run.id)
+        self._digests.add(run.sha256)
         if not self._takes_files:
             self._files_left[candidate.source] = len(candidate.attachments)
         self._size += len(run.document)
@@ -164,6 +168,8 @@ class _Import:
         batch, self._batch, self._size = self._batch, [], 0
         if not batch:
             return
+        self._ids.clear()
+        self._digests.clear()
         self._save(batch)
         self._files_left.clear()
         self._report_progress()
