@@ -54,7 +54,7 @@ def find(path: Path) -> Iterator[ImportCandidate]:
     elif path.suffix.lower() == _LINES:
         yield from _in_lines_file(path)
     else:
-        yield ImportCandidate(str(path), partial(_in_file, str(path)))
+        yield ImportCandidate(str(path), partial(_in_file, str(path)), portable=True)
 
 
 def read_stream(stream: BinaryIO, source: str) -> Iterator[ImportCandidate]:
@@ -107,6 +107,7 @@ def _of_run_directory(run: FoundRun) -> ImportCandidate:
         run_id=identity.id if identity else None,
         created_at=identity.created_at if identity else None,
         attachments=attachments,
+        portable=True,
     )
 
 
@@ -137,15 +138,15 @@ def _in_lines_file(path: Path) -> Iterator[ImportCandidate]:
         yield _refused(str(path), error)
         return
     with file:
-        yield from _lines(iter(partial(_line, file), b""), str(path))
+        yield from _lines(iter(partial(_line, file), b""), str(path), portable=True)
 
 
-def _lines(lines: Iterator[bytes], source: str) -> Iterator[ImportCandidate]:
+def _lines(lines: Iterator[bytes], source: str, *, portable: bool = False) -> Iterator[ImportCandidate]:
     for number, line in enumerate(lines, 1):
         # Neither the byte-order mark nor the line ending is part of the document.
         document = (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).rstrip(b"\r\n")
         if document.strip():
-            yield ImportCandidate(f"{source}:{number}", partial(_given, from_line(document)))
+            yield ImportCandidate(f"{source}:{number}", partial(_given, from_line(document)), portable=portable)
 
 
 def _to_next_text(stream: BinaryIO) -> list[bytes]:

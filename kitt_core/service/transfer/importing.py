@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import BinaryIO, Final, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
 from attrs import Factory, define, field, frozen
 
@@ -13,17 +16,35 @@ from kitt_core.errors import InputNotFoundError, InvalidDocumentError, KittError
 from kitt_core.files import check_readable
 from kitt_core.plugins.loading import IMPORTERS, PluginManager
 from kitt_core.plugins.records import ImportCandidate, Importer
-from kitt_core.runs.checking import check_run
+from kitt_core.runs.checking import CheckedDocument, check_document
 from kitt_core.runs.model import CheckedRun, Progress
 from kitt_core.service.transfer.reading import CarriedFiles, parts_to_retry
 from kitt_core.storage.contract import Capability, ResultStore
 
-__all__ = ["STANDARD_INPUT", "ImportReport", "Refusal", "find_candidates", "import_runs"]
+if TYPE_CHECKING:
+    from kitt_core.service.transfer.checking_ahead import Checked
+
+__all__ = [
+    "MOST_JOBS",
+    "STANDARD_INPUT",
+    "ImportReport",
+    "Refusal",
+    "find_candidates",
+    "import_runs",
+    "usual_jobs",
+]
+
+MOST_JOBS: Final = 64
+"""Enough for any number of processors: one process writes."""
 
 STANDARD_INPUT: Final = "-"
 _OWN: Final = "kitt"
 _MOST_RUNS: Final = 100
 _MOST_BYTES: Final = 16 << 20
+_USUAL_JOBS: Final = 2
+"""More don't help: two check faster than any store writes."""
+_SECONDS_ALONE: Final = 0.3
+"""How long an import works alone: several times what it takes to start a process."""
 
 Announce = Callable[[CheckedRun], None]
 """Called for each run after it was stored."""
@@ -91,6 +112,12 @@ def find_candidates(
     return _candidates(given, importers, standard_input)
 
 
+def usual_jobs() -> int:
+    """Return the number of jobs of an import if nobody chooses it: 1 on a single processor."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return min(_USUAL_JOBS, len(affinity(0)) if affinity else os.cpu_count() or 1)
+
+
 def import_runs(
     store: ResultStore,
     candidates: Iterable[ImportCandidate],
@@ -98,24 +125,43 @@ def import_runs(
     progress: Progress | None = None,
     announce: Announce | None = None,
     report: ImportReport | None = None,
+    jobs: int = 1,
 ) -> ImportReport:
     """Store the documents whose bytes are not in the store yet, and report what became of each.
 
     Args:
         store: The store to import into.
-        candidates: Read one after another; one batch of documents is in memory at a time.
+        candidates: Read one after another; a batch of documents is in memory at a time, and a few with each job.
         progress: Called with the number of documents done.
         announce: Called for each new run after it was stored.
         report: Filled in and returned; if an error ends the import, it still says what was done.
+        jobs: How many processes read and check documents that are `ImportCandidate.portable`; they are started
+            when the import has taken longer than it takes to start them. With 1, this process does everything.
 
     Raises:
         StoreUnavailableError: The store has become unusable; earlier batches stay stored.
     """
     importing = _Import(store, ImportReport() if report is None else report, progress, announce)
-    for candidate in candidates:
-        importing.take(candidate)
+    with closing(_checked_ahead(candidates, jobs)) as all_checked:
+        for candidate, checked in all_checked:
+            importing.take(candidate, checked)
     importing.flush()
     return importing.report
+
+
+def _checked_ahead(candidates: Iterable[ImportCandidate], jobs: int) -> Generator[Checked]:
+    began = time.monotonic()
+    remaining = iter(candidates)
+    for candidate in remaining:
+        yield candidate, None
+        if jobs > 1 and time.monotonic() - began >= _SECONDS_ALONE:
+            break
+    else:
+        return
+    from kitt_core.service.transfer.checking_ahead import Workers
+
+    with Workers(jobs) as workers:
+        yield from workers.check(remaining)
 
 
 @frozen
@@ -142,10 +188,10 @@ class _Import:
         self._files_left: dict[str, int] = {}  # of the batch, by source
         self._size = 0
 
-    def take(self, candidate: ImportCandidate) -> None:
+    def take(self, candidate: ImportCandidate, checked: CheckedDocument | KittError | None) -> None:
         files = CarriedFiles(candidate.attachments if self._takes_files else ())
         try:
-            run = _checked(candidate, files)
+            run = _run_of(candidate, checked, files)
         except KittError as error:
             self._refuse(candidate.source, error)
             return
@@ -204,11 +250,15 @@ class _Import:
             self._progress(self.report.done, None)
 
 
-def _checked(candidate: ImportCandidate, files: CarriedFiles) -> CheckedRun:
+def _run_of(
+    candidate: ImportCandidate, checked: CheckedDocument | KittError | None, files: CarriedFiles
+) -> CheckedRun:
     for file in files.attachments:
         file.open().close()  # if it can't be read, refuse this run now instead of its whole batch later
-    return check_run(
-        candidate.read(), run_id=candidate.run_id, created_at=candidate.created_at, attachments=files.attachments
+    if isinstance(checked, KittError):
+        raise checked
+    return (checked or check_document(candidate.read())).as_run(
+        run_id=candidate.run_id, created_at=candidate.created_at, attachments=files.attachments
     )
 
 
