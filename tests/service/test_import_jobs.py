@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from attrs import evolve
 
 from kitt_core import open_store
 from kitt_core._builtin import importers
@@ -55,6 +56,7 @@ HERE: Final = os.getpid()
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importing, "_SECONDS_ALONE", 0)
+    monkeypatch.setattr(importing, "_SECONDS_TO_START", 0)
     monkeypatch.setattr(checking_ahead, "_MOST_IN_PORTION", PORTION)
 
 
@@ -241,7 +243,20 @@ def test_what_cannot_be_pickled_or_is_large_is_read_here(
         assert [store.get_document(run_id) for run_id in report.stored] == contents
         local = (ImportCandidate("x", lambda n=n: document(n), portable=True) for n in range(100, 150))  # type: ignore[misc]
         assert len(import_runs(store, local, jobs=2).stored) == 50
-    assert started == []
+    assert len(started) == 4
+
+
+def test_few_that_are_portable_among_others(started: list[int]) -> None:
+    def candidates() -> Iterator[ImportCandidate]:
+        for number in range(100):
+            yield evolve(portable(number), portable=number % 20 < 9)
+
+    with MemoryStore() as store:
+        report = import_runs(store, candidates(), jobs=2)
+        assert [store.get_document(run_id) for run_id in report.stored] == list(map(document, range(100)))
+        assert len(started) == 2
+        assert import_runs(store, (evolve(each, portable=False) for each in candidates()), jobs=2).stored == []
+    assert len(started) == 2
 
 
 def test_few_candidates_are_found_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +302,8 @@ from kitt_core.cli.app import State, main
 from kitt_core.hookspecs import hookimpl
 from kitt_core.service.transfer import checking_ahead, importing
 
-importing._SECONDS_ALONE, checking_ahead._MOST_IN_PORTION, importing._MOST_RUNS = 0, 20, 20
+importing._SECONDS_ALONE = importing._SECONDS_TO_START = 0
+checking_ahead._MOST_IN_PORTION = importing._MOST_RUNS = 20
 real = subprocess.Popen
 
 def start(*arguments, **options):
@@ -373,7 +389,7 @@ def noting(worker):
     return end(worker)
 
 checking_ahead._Worker.end = noting
-importing._SECONDS_ALONE = 0
+importing._SECONDS_ALONE = importing._SECONDS_TO_START = 0
 with open_store(sys.argv[1], synchronous="OFF") as store:
     found = importing.find_candidates(PluginManager(), [sys.argv[2]])
     report = importing.import_runs(store, found, jobs=int(sys.argv[3]))

@@ -80,6 +80,11 @@ class Workers:
         for worker in self._all:
             worker.end()
 
+    def start(self) -> None:
+        """Start the workers, without waiting until they can work."""
+        while len(self._all) < self._jobs and (worker := self._new_worker()) is not None:
+            self._idle.append(worker)
+
     def check(self, candidates: Iterable[ImportCandidate]) -> Iterator[Checked]:
         """Yield the candidates in their order; most have been checked by a worker.
 
@@ -105,15 +110,15 @@ class Workers:
         """Give a portion to a worker; if none is free, yield what the one that was first asked has checked."""
         if self._busy and len(self._busy) >= self._jobs:
             yield from self._taken(portion)
-        elif (worker := self._free_worker()) is not None:
+        elif (worker := self._idle.pop() if self._idle else self._new_worker()) is not None:
             worker.send(portion)
             self._busy.append((worker, portion))
         else:
             yield from self._finish(portion)
 
     def _finish(self, portion: _Portion) -> Iterator[Checked]:
-        """Yield what is being checked, then the portion, which is not worth starting a worker."""
-        if self._busy and self._jobs:
+        """Yield what is being checked, and the portion after it."""
+        if self._busy and self._jobs and portion.candidates:
             yield from self._give(portion)
             portion = _Portion()
         while self._busy:
@@ -156,9 +161,7 @@ class Workers:
         for candidate in waiting:
             yield candidate, error
 
-    def _free_worker(self) -> _Worker | None:
-        if self._idle:
-            return self._idle.pop()
+    def _new_worker(self) -> _Worker | None:
         if not self._jobs:
             return None
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -44,7 +45,9 @@ _MOST_BYTES: Final = 16 << 20
 _USUAL_JOBS: Final = 2
 """More don't help: two check faster than any store writes."""
 _SECONDS_ALONE: Final = 0.3
-"""How long an import works alone: several times what it takes to start a process."""
+"""How long an import works before it starts other processes, so that a short one needs none."""
+_SECONDS_TO_START: Final = 0.15
+"""How long it goes on alone while they start, instead of waiting for them."""
 
 Announce = Callable[[CheckedRun], None]
 """Called for each run after it was stored."""
@@ -150,17 +153,24 @@ def import_runs(
 
 
 def _checked_ahead(candidates: Iterable[ImportCandidate], jobs: int) -> Generator[Checked]:
-    began = time.monotonic()
     remaining = iter(candidates)
+    end = math.inf if jobs == 1 else time.monotonic() + _SECONDS_ALONE
     for candidate in remaining:
-        yield candidate, None
-        if jobs > 1 and time.monotonic() - began >= _SECONDS_ALONE:
+        if candidate.portable and time.monotonic() >= end:
             break
+        yield candidate, None
     else:
         return
     from kitt_core.service.transfer.checking_ahead import Workers
 
     with Workers(jobs) as workers:
+        workers.start()
+        end = time.monotonic() + _SECONDS_TO_START
+        yield candidate, None
+        for following in remaining:
+            yield following, None
+            if time.monotonic() >= end:
+                break
         yield from workers.check(remaining)
 
 

@@ -178,6 +178,7 @@ def test_jobs_change_nothing_that_is_printed(
     kitt: Kitt, document: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importing, "_SECONDS_ALONE", 0)
+    monkeypatch.setattr(importing, "_SECONDS_TO_START", 0)
     root = tree(tmp_path / "tree", document, 250)
     (root / "m7/vllm/2025-01-01_000007/metrics.json").write_bytes(b"{")
     first = kitt("import", "--jobs", "2", str(root), "--format", "json")
