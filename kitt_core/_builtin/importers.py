@@ -93,7 +93,7 @@ def _of_run_directory(run: FoundRun) -> ImportCandidate:
     identity: Identity | None = None
     try:
         attachments = tuple(read_attachments(run))
-        if not _has_identity(run):
+        if not run.has_identity():
             read = partial(read_regular, source)
         else:
             document = run.document()
@@ -109,11 +109,6 @@ def _of_run_directory(run: FoundRun) -> ImportCandidate:
         attachments=attachments,
         portable=True,
     )
-
-
-def _has_identity(run: FoundRun) -> bool:
-    path = Path(run.place(IDENTITY))
-    return path.is_file() and not path.is_symlink()
 
 
 def _noted_identity(run: FoundRun, document: bytes) -> Identity | None:

@@ -79,6 +79,13 @@ class FoundRun:
         """Return where a file of the run is, as text."""
         return os.path.join(self.root, *self.path.parts, name)  # noqa: PTH118  # paths take half of a search
 
+    def has_identity(self) -> bool:
+        """Return whether there is a ``run.json``, and not a link to one."""
+        try:
+            return stat.S_ISREG(os.lstat(self.place(IDENTITY)).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
     def document(self) -> bytes:
         """Return the document's bytes.
 
@@ -277,7 +284,7 @@ def _listed(root: Path, parts: tuple[str, ...], on_skip: OnSkip) -> tuple[list[s
     """Return the directories below one that may hold runs, and whether it is a run itself."""
     directories: list[str] = []
     is_run = has_document = has_identity = False
-    with os.scandir(root.joinpath(*parts)) as entries:
+    with os.scandir(os.path.join(root, *parts)) as entries:  # noqa: PTH118  # as in `FoundRun.place`
         for entry in entries:
             if entry.is_symlink():
                 on_skip(PurePosixPath(*parts, entry.name), LINK)

@@ -44,7 +44,7 @@ _MOST_RUNS: Final = 100
 _MOST_BYTES: Final = 16 << 20
 _USUAL_JOBS: Final = 2
 """More don't help: two check faster than any store writes."""
-_SECONDS_ALONE: Final = 0.3
+_SECONDS_ALONE: Final = 0.2
 """How long an import works before it starts other processes, so that a short one needs none."""
 _SECONDS_TO_START: Final = 0.15
 """How long it goes on alone while they start, instead of waiting for them."""
