@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -16,7 +16,7 @@ from kitt_core.errors import InvalidDocumentError
 from kitt_core.hookspecs import hookimpl
 from kitt_core.plugins.records import ImportCandidate, Importer, Registry
 from kitt_core.rundir.content import DOCUMENT, IDENTITY, Identity, noted_identity
-from kitt_core.rundir.reading import LINK, FoundRun, find_runs, read_attachments
+from kitt_core.rundir.reading import LINK, FoundRun, find_runs, read_attachments, read_regular
 from kitt_core.runs import codec
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def find(path: Path) -> Iterator[ImportCandidate]:
     elif path.suffix.lower() == _LINES:
         yield from _in_lines_file(path)
     else:
-        yield ImportCandidate(str(path), lambda: from_line(_whole(path)))
+        yield ImportCandidate(str(path), partial(_in_file, str(path)), portable=True)
 
 
 def read_stream(stream: BinaryIO, source: str) -> Iterator[ImportCandidate]:
@@ -89,19 +89,25 @@ def _in_directory(root: Path) -> Iterator[ImportCandidate]:
 
 
 def _of_run_directory(run: FoundRun) -> ImportCandidate:
-    source = str(run.directory / DOCUMENT)
+    source = run.place(DOCUMENT)
+    identity: Identity | None = None
     try:
-        document = run.document()
         attachments = tuple(read_attachments(run))
-        identity = _noted_identity(run, document)
+        if not run.has_identity():
+            read = partial(read_regular, source)
+        else:
+            document = run.document()
+            read = partial(_given, document)
+            identity = _noted_identity(run, document)
     except OSError as error:
         return _refused(source, error)
     return ImportCandidate(
         source,
-        lambda: document,
+        read,
         run_id=identity.id if identity else None,
         created_at=identity.created_at if identity else None,
         attachments=attachments,
+        portable=True,
     )
 
 
@@ -110,15 +116,12 @@ def _noted_identity(run: FoundRun, document: bytes) -> Identity | None:
 
     Without ``run.json`` the id is derived from the path, which means nothing in another store.
     """
-    path = run.directory / IDENTITY
-    if not path.is_file() or path.is_symlink():
-        return None
     try:
-        identity = noted_identity(path.read_bytes())
+        identity = noted_identity(Path(run.place(IDENTITY)).read_bytes())
     except ValueError:
         identity = None
     if identity is None or identity.sha256 != codec.digest(document):
-        logger.warning("%s is not the document that %s describes; it gets a new id", path.parent, IDENTITY)
+        logger.warning("%s is not the document that %s describes; it gets a new id", run.directory, IDENTITY)
         return None
     return identity
 
@@ -130,15 +133,15 @@ def _in_lines_file(path: Path) -> Iterator[ImportCandidate]:
         yield _refused(str(path), error)
         return
     with file:
-        yield from _lines(iter(partial(_line, file), b""), str(path))
+        yield from _lines(iter(partial(_line, file), b""), str(path), portable=True)
 
 
-def _lines(lines: Iterator[bytes], source: str) -> Iterator[ImportCandidate]:
+def _lines(lines: Iterator[bytes], source: str, *, portable: bool = False) -> Iterator[ImportCandidate]:
     for number, line in enumerate(lines, 1):
         # Neither the byte-order mark nor the line ending is part of the document.
         document = (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).rstrip(b"\r\n")
         if document.strip():
-            yield ImportCandidate(f"{source}:{number}", _constant(from_line(document)))
+            yield ImportCandidate(f"{source}:{number}", partial(_given, from_line(document)), portable=portable)
 
 
 def _to_next_text(stream: BinaryIO) -> list[bytes]:
@@ -151,9 +154,9 @@ def _to_next_text(stream: BinaryIO) -> list[bytes]:
     return lines
 
 
-def _whole(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return _bounded(file.read(_MOST_BYTES + 1))
+def _in_file(path: str) -> bytes:
+    with Path(path).open("rb") as file:
+        return from_line(_bounded(file.read(_MOST_BYTES + 1)))
 
 
 def _line(stream: BinaryIO) -> bytes:
@@ -184,8 +187,8 @@ def _is_object(line: bytes) -> bool:
     return True
 
 
-def _constant(document: bytes) -> Callable[[], bytes]:
-    return lambda: document
+def _given(document: bytes) -> bytes:
+    return document
 
 
 def _refused(source: str, error: Exception) -> ImportCandidate:

@@ -126,6 +126,8 @@ class ImportCandidate:
         run_id: Its id, if the source has one.
         created_at: When it was first saved, if the source records it.
         attachments: Files that belong to it.
+        portable: Whether another process may call ``read``, while this one goes on: it can be pickled, and depends
+            on nothing but files and what is pickled with it.
     """
 
     source: str
@@ -133,6 +135,7 @@ class ImportCandidate:
     run_id: str | None = None
     created_at: datetime | None = None
     attachments: tuple[Attachment, ...] = ()
+    portable: bool = False
 
 
 def _reads_nothing(_stream: BinaryIO, _source: str) -> Iterator[ImportCandidate]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -41,6 +42,7 @@ __all__ = [
     "ids_by_digest",
     "locate",
     "read_attachments",
+    "read_regular",
 ]
 
 OnSkip = Callable[[PurePosixPath, str], None]
@@ -73,13 +75,24 @@ class FoundRun:
         """Where the directory is."""
         return self.root / self.path
 
+    def place(self, name: str) -> str:
+        """Return where a file of the run is, as text."""
+        return os.path.join(self.root, *self.path.parts, name)  # noqa: PTH118  # paths take half of a search
+
+    def has_identity(self) -> bool:
+        """Return whether there is a ``run.json``, and not a link to one."""
+        try:
+            return stat.S_ISREG(os.lstat(self.place(IDENTITY)).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
     def document(self) -> bytes:
         """Return the document's bytes.
 
         Raises:
             OSError: They can't be read.
         """
-        return _content(self.directory / DOCUMENT)
+        return read_regular(self.place(DOCUMENT))
 
     def identity(self) -> Identity:
         """Return the run's identity; reads the document only if there is no ``run.json``.
@@ -122,14 +135,14 @@ class FoundRun:
             ValueError: The list can't be used.
         """
         try:
-            return saved_files(_content(self.directory / IDENTITY))
+            return saved_files(read_regular(self.place(IDENTITY)))
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def _noted(self) -> Identity | None:
         """Return what ``run.json`` says, None if there is none."""
         try:
-            return noted_identity(_content(self.directory / IDENTITY))
+            return noted_identity(read_regular(self.place(IDENTITY)))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except ValueError as error:
@@ -216,7 +229,7 @@ def read_attachments(run: FoundRun) -> Iterator[Attachment]:
     Raises:
         OSError: The directory can't be read.
     """
-    directory = run.directory / OUTPUTS
+    directory = run.place(OUTPUTS)
     try:
         saved = run.saved_files() or {}
     except ValueError:  # `check_outputs` reports it
@@ -225,15 +238,15 @@ def read_attachments(run: FoundRun) -> Iterator[Attachment]:
     for name in sorted({*saved, *there}, key=numbers_counted):
         if name in there:
             digest = saved[name].sha256 if name in saved else None
-            yield Attachment(name, there[name], _opener(directory / name), digest)
+            yield Attachment(name, there[name], _opener(Path(directory, name)), digest)
         else:
             yield Attachment(name, saved[name].size, _missing, saved[name].sha256)
 
 
-def _sizes(directory: Path) -> dict[str, int]:
-    if directory.is_symlink():
-        return {}
+def _sizes(directory: str) -> dict[str, int]:
     try:
+        if stat.S_ISLNK(os.lstat(directory).st_mode):
+            return {}
         with os.scandir(directory) as entries:
             return {entry.name: entry.stat(follow_symlinks=False).st_size for entry in entries if _is_file(entry)}
     except (FileNotFoundError, NotADirectoryError):
@@ -271,7 +284,7 @@ def _listed(root: Path, parts: tuple[str, ...], on_skip: OnSkip) -> tuple[list[s
     """Return the directories below one that may hold runs, and whether it is a run itself."""
     directories: list[str] = []
     is_run = has_document = has_identity = False
-    with os.scandir(root.joinpath(*parts)) as entries:
+    with os.scandir(os.path.join(root, *parts)) as entries:  # noqa: PTH118  # as in `FoundRun.place`
         for entry in entries:
             if entry.is_symlink():
                 on_skip(PurePosixPath(*parts, entry.name), LINK)
@@ -306,8 +319,13 @@ def _first(runs: Iterator[FoundRun], run_ids: Collection[str], on_skip: OnSkip) 
     return None
 
 
-def _content(path: Path) -> bytes:
-    # A link might lead out of the tree, and opening a pipe would block forever.
+def read_regular(path: str) -> bytes:
+    """Return the bytes of a file in a tree.
+
+    Raises:
+        OSError: It can't be read, or is a link, which might lead out of the tree.
+    """
+    # Opening a pipe would block forever.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     with open(os.open(path, flags), "rb") as file:  # noqa: PTH123 - Path.open takes no flags
         return file.read()

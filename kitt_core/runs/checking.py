@@ -6,16 +6,60 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from attrs import field, frozen
+
 from kitt_core.errors import InvalidDocumentError, RunExistsError
 from kitt_core.runs import codec
 from kitt_core.runs.ids import check_run_id, new_run_id
-from kitt_core.runs.model import Attachment, CheckedRun
+from kitt_core.runs.model import Attachment, CheckedRun, RunRows
 from kitt_core.runs.rows import derive_rows
 from kitt_core.runs.timestamps import to_utc
 
-__all__ = ["check_names", "check_run", "once_each"]
+__all__ = ["CheckedDocument", "check_document", "check_names", "check_run", "once_each"]
 
 _LONGEST_FILE_NAME: Final = 255
+
+
+@frozen
+class CheckedDocument:
+    """What `check_run` makes of a document alone; a run is this with an id, a time and attachments."""
+
+    document: bytes = field(repr=False)
+    sha256: str
+    rows: RunRows = field(repr=False)
+
+    def as_run(
+        self,
+        *,
+        run_id: str | None = None,
+        created_at: datetime | None = None,
+        attachments: Iterable[Attachment] = (),
+    ) -> CheckedRun:
+        """Return the run of this document; the arguments are those of `check_run`.
+
+        Raises:
+            InvalidDocumentError: The id or the name of an attachment is refused.
+        """
+        files = tuple(attachments)
+        check_names(file.name for file in files)
+        return CheckedRun(
+            id=new_run_id() if run_id is None else check_run_id(run_id),
+            document=self.document,
+            created_at=datetime.now(UTC) if created_at is None else _in_utc(created_at),
+            sha256=self.sha256,
+            rows=self.rows,
+            attachments=files,
+        )
+
+
+def check_document(document: bytes | str | Mapping[str, Any], *, strict: bool = True) -> CheckedDocument:
+    """Return what `check_run` makes of a document alone, which takes nearly all of its time.
+
+    Raises:
+        InvalidDocumentError: The document is refused.
+    """
+    data, parsed = codec.encode_and_parse(document)
+    return CheckedDocument(data, codec.digest(data), derive_rows(parsed, strict=strict))
 
 
 def check_run(
@@ -38,17 +82,8 @@ def check_run(
     Raises:
         InvalidDocumentError: The document, its id or the name of an attachment is refused.
     """
-    data, parsed = codec.encode_and_parse(document)
-    files = tuple(attachments)
-    check_names(file.name for file in files)
-    return CheckedRun(
-        id=new_run_id() if run_id is None else check_run_id(run_id),
-        document=data,
-        created_at=datetime.now(UTC) if created_at is None else _in_utc(created_at),
-        sha256=codec.digest(data),
-        rows=derive_rows(parsed, strict=strict),
-        attachments=files,
-    )
+    checked = check_document(document, strict=strict)
+    return checked.as_run(run_id=run_id, created_at=created_at, attachments=attachments)
 
 
 def check_names(names: Iterable[str]) -> None:

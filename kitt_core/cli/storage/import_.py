@@ -11,16 +11,31 @@ from kitt_core.cli.messages import say_error
 from kitt_core.cli.progress import progress_bar
 from kitt_core.cli.render import output_options, write_object
 from kitt_core.cli.storage.reports import exit_code, note_files_left, partial_report
-from kitt_core.service.transfer.importing import ImportReport, find_candidates, import_runs
+from kitt_core.service.transfer.importing import (
+    MOST_JOBS,
+    ImportReport,
+    find_candidates,
+    import_runs,
+    usual_jobs,
+)
 
 __all__ = ["import_files"]
 
 
 @click.command("import")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option(
+    "--jobs",
+    metavar="N",
+    type=click.IntRange(min=1, max=MOST_JOBS),
+    help="Read and check documents in N processes while another one writes; 1 for a single process that does all."
+    " By default 2 where there are several processors. A short import needs none.",
+)
 @output_options
 @pass_state
-def import_files(state: State, paths: tuple[str, ...], output_format: str | None, output: Path | None) -> int:
+def import_files(
+    state: State, /, *, paths: tuple[str, ...], jobs: int | None, output_format: str | None, output: Path | None
+) -> int:
     """Store documents from files, directories and standard input (-).
 
     Directories are searched for metrics.json at any depth. A document that is already stored, byte for byte, is
@@ -42,6 +57,7 @@ def import_files(state: State, paths: tuple[str, ...], output_format: str | None
                 progress=progress,
                 announce=lambda run: state.plugins.announce_saved(run, location),
                 report=report,
+                jobs=usual_jobs() if jobs is None else jobs,
             )
     if output_format is not None or output is not None:
         write_object(_values(report), output_format, output)

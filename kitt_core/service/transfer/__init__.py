@@ -2,10 +2,12 @@
 
 ::
 
-    importing     files into a store, each document once
-    exporting     runs out of a store, in a format
-    copying       runs from one store into another, by id
-    backup        a store's runs into one archive
-    restoring     an archive's runs into a store: checked first, then copied
-    reading       checks that a run and its files leave a store as they were saved
+    importing         files into a store, each document once
+    checking_ahead    documents checked by other processes, while an import writes those before
+    worker            such a process
+    exporting         runs out of a store, in a format
+    copying           runs from one store into another, by id
+    backup            a store's runs into one archive
+    restoring         an archive's runs into a store: checked first, then copied
+    reading           checks that a run and its files leave a store as they were saved
 """

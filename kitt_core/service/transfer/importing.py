@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+import os
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import BinaryIO, Final, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
 from attrs import Factory, define, field, frozen
 
@@ -12,17 +16,37 @@ from kitt_core.errors import InputNotFoundError, InvalidDocumentError, KittError
 from kitt_core.files import check_readable, readable_stdin
 from kitt_core.plugins.loading import IMPORTERS, PluginManager
 from kitt_core.plugins.records import ImportCandidate, Importer
-from kitt_core.runs.checking import check_run
+from kitt_core.runs.checking import CheckedDocument, check_document
 from kitt_core.runs.model import CheckedRun, Progress
 from kitt_core.service.transfer.reading import CarriedFiles, parts_to_retry
 from kitt_core.storage.contract import Capability, ResultStore
 
-__all__ = ["STANDARD_INPUT", "ImportReport", "Refusal", "find_candidates", "import_runs"]
+if TYPE_CHECKING:
+    from kitt_core.service.transfer.checking_ahead import Checked
+
+__all__ = [
+    "MOST_JOBS",
+    "STANDARD_INPUT",
+    "ImportReport",
+    "Refusal",
+    "find_candidates",
+    "import_runs",
+    "usual_jobs",
+]
+
+MOST_JOBS: Final = 64
+"""Enough for any number of processors: one process writes."""
 
 STANDARD_INPUT: Final = "-"
 _OWN: Final = "kitt"
 _MOST_RUNS: Final = 100
 _MOST_BYTES: Final = 16 << 20
+_USUAL_JOBS: Final = 2
+"""More don't help: two check faster than any store writes."""
+_SECONDS_ALONE: Final = 0.2
+"""How long an import works before it starts other processes, so that a short one needs none."""
+_SECONDS_TO_START: Final = 0.15
+"""How long it goes on alone while they start, instead of waiting for them."""
 
 Announce = Callable[[CheckedRun], None]
 """Called for each run after it was stored."""
@@ -90,6 +114,12 @@ def find_candidates(
     return _candidates(given, importers, standard_input)
 
 
+def usual_jobs() -> int:
+    """Return the number of jobs of an import if nobody chooses it: 1 on a single processor."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return min(_USUAL_JOBS, len(affinity(0)) if affinity else os.cpu_count() or 1)
+
+
 def import_runs(
     store: ResultStore,
     candidates: Iterable[ImportCandidate],
@@ -97,24 +127,50 @@ def import_runs(
     progress: Progress | None = None,
     announce: Announce | None = None,
     report: ImportReport | None = None,
+    jobs: int = 1,
 ) -> ImportReport:
     """Store the documents whose bytes are not in the store yet, and report what became of each.
 
     Args:
         store: The store to import into.
-        candidates: Read one after another; one batch of documents is in memory at a time.
+        candidates: Read one after another; a batch of documents is in memory at a time, and a few with each job.
         progress: Called with the number of documents done.
         announce: Called for each new run after it was stored.
         report: Filled in and returned; if an error ends the import, it still says what was done.
+        jobs: How many processes read and check documents that are `ImportCandidate.portable`; they are started
+            when the import has taken longer than it takes to start them. With 1, this process does everything.
 
     Raises:
         StoreUnavailableError: The store has become unusable; earlier batches stay stored.
     """
     importing = _Import(store, ImportReport() if report is None else report, progress, announce)
-    for candidate in candidates:
-        importing.take(candidate)
+    with closing(_checked_ahead(candidates, jobs)) as all_checked:
+        for candidate, checked in all_checked:
+            importing.take(candidate, checked)
     importing.flush()
     return importing.report
+
+
+def _checked_ahead(candidates: Iterable[ImportCandidate], jobs: int) -> Generator[Checked]:
+    remaining = iter(candidates)
+    end = math.inf if jobs == 1 else time.monotonic() + _SECONDS_ALONE
+    for candidate in remaining:
+        if candidate.portable and time.monotonic() >= end:
+            break
+        yield candidate, None
+    else:
+        return
+    from kitt_core.service.transfer.checking_ahead import Workers
+
+    with Workers(jobs) as workers:
+        workers.start()
+        end = time.monotonic() + _SECONDS_TO_START
+        yield candidate, None
+        for following in remaining:
+            yield following, None
+            if time.monotonic() >= end:
+                break
+        yield from workers.check(remaining)
 
 
 @frozen
@@ -135,14 +191,16 @@ class _Import:
         self._progress = progress
         self._announce = announce
         self._batch: list[_Taken] = []
+        self._ids: set[str] = set()  # of the batch, as are the digests
+        self._digests: set[str] = set()
         self._takes_files = Capability.ATTACHMENTS in store.capabilities
         self._files_left: dict[str, int] = {}  # of the batch, by source
         self._size = 0
 
-    def take(self, candidate: ImportCandidate) -> None:
+    def take(self, candidate: ImportCandidate, checked: CheckedDocument | KittError | None) -> None:
         files = CarriedFiles(candidate.attachments if self._takes_files else ())
         try:
-            run = _checked(candidate, files)
+            run = _run_of(candidate, checked, files)
         except KittError as error:
             self._refuse(candidate.source, error)
             return
@@ -150,9 +208,11 @@ class _Import:
             reason = files.problem or f"cannot be read: {error.strerror or error}"
             self._refuse(candidate.source, InvalidDocumentError(reason))
             return
-        if any(run.id == other.run.id or run.sha256 == other.run.sha256 for other in self._batch):
+        if run.id in self._ids or run.sha256 in self._digests:
             self.flush()  # what happens to the second of the two depends on the first
         self._batch.append(_Taken(candidate.source, run, files))
+        self._ids.add(run.id)
+        self._digests.add(run.sha256)
         if not self._takes_files:
             self._files_left[candidate.source] = len(candidate.attachments)
         self._size += len(run.document)
@@ -163,6 +223,8 @@ class _Import:
         batch, self._batch, self._size = self._batch, [], 0
         if not batch:
             return
+        self._ids.clear()
+        self._digests.clear()
         self._save(batch)
         self._files_left.clear()
         self._report_progress()
@@ -197,11 +259,15 @@ class _Import:
             self._progress(self.report.done, None)
 
 
-def _checked(candidate: ImportCandidate, files: CarriedFiles) -> CheckedRun:
+def _run_of(
+    candidate: ImportCandidate, checked: CheckedDocument | KittError | None, files: CarriedFiles
+) -> CheckedRun:
     for file in files.attachments:
         file.open().close()  # if it can't be read, refuse this run now instead of its whole batch later
-    return check_run(
-        candidate.read(), run_id=candidate.run_id, created_at=candidate.created_at, attachments=files.attachments
+    if isinstance(checked, KittError):
+        raise checked
+    return (checked or check_document(candidate.read())).as_run(
+        run_id=candidate.run_id, created_at=candidate.created_at, attachments=files.attachments
     )
 
 

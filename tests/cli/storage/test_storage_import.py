@@ -162,3 +162,27 @@ def test_a_store_that_goes_away_exits_with_4_and_says_how_far_it_came(
     assert said == "3 stored, 0 already there, 1 refused so far; run the same command again to continue"
     assert error == ["error: the server is gone", "hint: try again"]
     assert "2 stored, 3 already there, 1 refused (" in kitt("import", str(root)).err
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "x", "", "1.5", "65"])
+def test_jobs_that_are_no_number_of_processes_are_refused(kitt: Kitt, tmp_path: Path, jobs: str) -> None:
+    outcome = kitt("import", f"--jobs={jobs}", str(tmp_path))
+    assert (outcome.code, outcome.out) == (2, b"")
+    error, hint = outcome.err.splitlines()
+    assert error.startswith("error: ")
+    assert "--jobs" in error
+    assert hint.startswith("hint: ")
+
+
+def test_jobs_change_nothing_that_is_printed(
+    kitt: Kitt, document: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "_SECONDS_ALONE", 0)
+    monkeypatch.setattr(importing, "_SECONDS_TO_START", 0)
+    root = tree(tmp_path / "tree", document, 250)
+    (root / "m7/vllm/2025-01-01_000007/metrics.json").write_bytes(b"{")
+    first = kitt("import", "--jobs", "2", str(root), "--format", "json")
+    again = [kitt("import", "--jobs", jobs, str(root), "--format", "json") for jobs in ("1", "2")]
+    assert (first.code, len(first.json["stored"]), len(first.json["refused"])) == (1, 249, 1)
+    assert again[0].json["present"] == first.json["stored"]
+    assert (again[0].code, again[0].out, again[0].err) == (again[1].code, again[1].out, again[1].err)

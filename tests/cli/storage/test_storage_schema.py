@@ -34,10 +34,10 @@ def old(tmp_path: Path) -> Path:
 
 def test_status_says_what_the_database_is_and_what_is_odd_about_it(kitt: Kitt, old: Path) -> None:
     values = kitt("status", "--format", "json").json
-    assert (values["state"], values["version"], values["newest"]) == ("old", 3, 12)
+    assert (values["state"], values["version"], values["newest"]) == ("old", 3, 13)
     assert values["pending"][0] == "kitt-0004-agent-token-hash"
     assert values["notes"] == [
-        f"written by KITT 1.x: `{MIGRATE}` adopts it and brings it to version 12",
+        f"written by KITT 1.x: `{MIGRATE}` adopts it and brings it to version 13",
         "surplus rows in schema_version: 1",
         "agents with their token in plain text, of which the upgrade keeps only the hash: 2",
     ]
@@ -58,7 +58,7 @@ def test_other_commands_refuse_it_with_the_command_that_upgrades(kitt: Kitt, old
     outcome = kitt("list")
     assert (outcome.code, outcome.out) == (4, b"")
     assert outcome.err.splitlines() == [
-        "error: runs.db has schema version 3; this KITT needs 12",
+        "error: runs.db has schema version 3; this KITT needs 13",
         "hint: `kitt --backend sqlite:///runs.db storage migrate` upgrades it, after a backup beside it",
     ]
     assert old.read_bytes() == before
@@ -81,7 +81,7 @@ def test_a_dry_run_prints_what_it_did_and_changes_nothing(kitt: Kitt, old: Path)
     assert outcome.lines[0] == "migration"
     assert outcome.lines[1] == "kitt-0004-agent-token-hash"
     assert "agents whose token was plain text and is now a hash: 2 (box-0, box-1)" in outcome.err
-    assert "9 migrations would be applied" in outcome.err
+    assert "10 migrations would be applied" in outcome.err
     assert kitt("status", "--format", "json").json["version"] == 3
     assert old.read_bytes() == before
     assert [file.name for file in old.parent.glob("runs.db*")] == ["runs.db"]
@@ -93,7 +93,7 @@ def test_migrate_adopts_it_after_a_backup_unless_that_is_declined(
 ) -> None:
     outcome = kitt("migrate", *flags)
     assert outcome.code == 0
-    assert len(outcome.lines) == 10
+    assert len(outcome.lines) == 11
     assert ("the copy made before is" in outcome.err) == bool(copies)
     assert "runs with an empty document: 1 (empty00000000000)" in outcome.err
     backups = list(old.parent.glob("runs.db.v3-*.bak"))
