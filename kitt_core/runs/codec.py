@@ -8,6 +8,7 @@ run needs is up to `kitt_core.runs.rows`.
 from __future__ import annotations
 
 import codecs
+import enum
 import hashlib
 import json
 import re
@@ -28,9 +29,8 @@ _TOKEN: Final = re.compile(rb'"(?>[^"\\]+|\\.)*+(?:"|\Z)|[\[{\]}]', re.DOTALL)
 _COMPACT: Final = (",", ":")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _ALL_DIGITS_ALIKE: Final = bytes.maketrans(b"123456789", b"000000000")
-_SCALARS: Final = (str, int, float)
-_PLAIN_TYPES: Final = frozenset({str, int, float, bool, type(None)})
-_TEXT_ALONE: Final = frozenset({str})
+_EXPONENT: Final = re.compile(rb"[:,\[]-?0+(?:\.0+)?e")
+_SCALARS: Final = (str, int, float, uuid.UUID, enum.Enum)
 _SHOWN: Final = 60
 _SURELY_SHORT: Final = 2000
 """Integers of at most this many bits can be written whatever the interpreter's limit of digits."""
@@ -39,7 +39,8 @@ _SURELY_SHORT: Final = 2000
 def encode(document: bytes | str | Mapping[str, Any]) -> bytes:
     """Return the bytes that will be stored as the document.
 
-    Bytes are returned as they are, text is encoded as UTF-8, a mapping is serialised once.
+    Bytes are returned as they are, text is encoded as UTF-8, a mapping is serialised once. In a mapping, a UUID is
+    its text, and a member of an enumeration its value.
 
     Raises:
         InvalidDocumentError: Text that UTF-8 cannot express, or a mapping that JSON cannot express.
@@ -60,7 +61,7 @@ def encode(document: bytes | str | Mapping[str, Any]) -> bytes:
         raise InvalidDocumentError(
             f"the document is a {type(document).__name__}; expected bytes, text or a mapping"
         )
-    return _serialise(document)[0]
+    return _serialise(document)
 
 
 class TooManyPartsError(InvalidDocumentError):
@@ -114,20 +115,17 @@ def parse(data: bytes, *, most_parts: int | None = None) -> dict[str, Any]:
 def encode_and_parse(document: bytes | str | Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
     """Return the encoded document and its parsed form.
 
-    A dict that contains only JSON's own types equals what parsing its bytes would give, so it is not parsed again.
-
     Raises:
         InvalidDocumentError: For the same reasons as `encode` and `parse`.
     """
-    if type(document) is not dict:
+    fast = _fast(document) if type(document) is dict else None
+    if fast is None:
         data = encode(document)
         return data, parse(data)
-    data, plain = _serialise(document)
-    # Two escaped surrogates that are separate characters in the mapping may be parsed as one pair.
-    if not plain or rb"\ud" in data:
-        return data, parse(data)
-    _check_structure(data)
-    return data, document
+    import orjson
+
+    _check_structure(fast)
+    return fast, orjson.loads(fast)  # exact for what it has written itself
 
 
 def digest(data: bytes) -> str:
@@ -191,11 +189,10 @@ def _check_structure(data: bytes, most_parts: int | None = None) -> None:
                 )
 
 
-def _serialise(document: Mapping[str, Any]) -> tuple[bytes, bool]:
-    """Return the bytes of a mapping, and whether parsing them would give exactly this mapping."""
+def _serialise(document: Mapping[str, Any]) -> bytes:
     fast = _fast(document)  # before anything else: what refers to itself would have no end
-    if fast is not None and _is_plain(document):
-        return fast, True
+    if fast is not None:
+        return fast
     try:
         text: str | None = _json(document)
     except (TypeError, ValueError, RecursionError) as error:
@@ -204,11 +201,10 @@ def _serialise(document: Mapping[str, Any]) -> tuple[bytes, bool]:
             path, value = next(_misfits(document), ("$", document))
             raise InvalidDocumentError(f"{path} is {shown(value)}, which JSON cannot express") from error
     assert text is not None
-    plain = _is_plain(document)
-    if not plain and not _keys_are_text(document):  # json.dumps would turn 1 and None into "1" and "null"
+    if not _keys_are_text(document):  # json.dumps would turn 1 and None into "1" and "null"
         path, value = next(_misfits(document))
         raise InvalidDocumentError(f"{path} is {shown(value)}, expected text")
-    return text.encode(), plain
+    return text.encode()
 
 
 def _json(document: Mapping[str, Any]) -> str:
@@ -220,19 +216,17 @@ def _json(document: Mapping[str, Any]) -> str:
 
 
 def _fast(document: Mapping[str, Any]) -> bytes | None:
-    """Return the same bytes as `_json`, ten times as fast, if a mapping has JSON's own types alone.
-
-    Return None where they might differ.
-    """
+    """Return the same bytes as `_json`, ten times as fast; None where they might differ."""
     import orjson  # only a save of a mapping needs it
 
+    others = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
     try:
-        data = orjson.dumps(document)
+        data = orjson.dumps(document, option=orjson.OPT_PASSTHROUGH_SUBCLASS | others)
     except (TypeError, ValueError, RecursionError):  # long integers, surrogates, other types, endless nesting
         return None
     # It has another spelling for numbers that Python writes with an exponent, and none for NaN and infinities.
     digits = data.translate(_ALL_DIGITS_ALIKE)
-    if b"0e" in digits or b"0" * 17 + b".0" in digits or b"0.0000" in data:
+    if b"0.0000" in data or b"0" * 17 + b".0" in digits or (b"0e" in digits and _EXPONENT.search(digits)):
         return None
     return None if b"null" in data and not _is_finite(document) else data
 
@@ -281,8 +275,13 @@ def _with_long_integers(document: Mapping[str, Any]) -> str | None:
 
 
 def _plain(value: object) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
+    match value:
+        case Mapping():
+            return dict(value)
+        case uuid.UUID():
+            return str(value)
+        case enum.Enum():
+            return value.value
     raise TypeError
 
 
@@ -296,22 +295,6 @@ def _keys_are_text(document: Mapping[str, Any]) -> bool:
             pending.extend(value.values())
         elif isinstance(value, (list, tuple)):
             pending.extend(value)
-    return True
-
-
-def _is_plain(document: Mapping[str, Any]) -> bool:
-    """Whether a mapping contains only the types that JSON is parsed to. Runs on every save of a mapping."""
-    pending: list[Any] = [document]
-    while pending:
-        value = pending.pop()
-        if type(value) is dict:
-            if not set(map(type, value)) <= _TEXT_ALONE:
-                return False
-            value = list(value.values())
-        elif type(value) is not list:
-            return False
-        if not set(map(type, value)) <= _PLAIN_TYPES:
-            pending.extend([item for item in value if type(item) not in _PLAIN_TYPES])
     return True
 
 

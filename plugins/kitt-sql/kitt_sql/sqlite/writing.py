@@ -1,4 +1,4 @@
-"""How runs are written: as tuples in column order, by one statement for each table.
+"""How runs are written: as tuples in column order, by one statement for many rows of a table.
 
 Tuples go to the driver's ``executemany`` as they are: SQLAlchemy's handling of one dictionary per row would
 cost half as much again as the insert itself.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from itertools import chain, islice
 from typing import Any, Final
 
 from attrs import astuple, frozen
@@ -38,6 +39,8 @@ _DIALECT: Final = SQLiteDialect_pysqlite()
 _NEXT_BENCHMARK: Final = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'benchmarks'), 0) + 1"
 _LAST_METRIC: Final = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'metrics'), 0)"
 _GENERATED: Final = {(metrics.name, "id"), (hardware.name, "id")}
+
+_TOGETHER: Final = 96
 
 Record = tuple[Any, ...]
 
@@ -213,11 +216,16 @@ def rewrite_run(driver: sqlite3.Connection, run: StoredRun, rows: RunRows) -> No
 
 
 def _insert(driver: sqlite3.Connection, table: Table, rows: Iterable[Record]) -> None:
-    driver.executemany(_insert_statement(table), rows)
+    # Many rows by one statement: each statement updates the table's last id.
+    rows = iter(rows)
+    while len(together := list(islice(rows, _TOGETHER))) == _TOGETHER:
+        driver.execute(_insert_statement(table, _TOGETHER), list(chain.from_iterable(together)))
+    driver.executemany(_insert_statement(table), together)
 
 
 @cache
-def _insert_statement(table: Table) -> str:
-    """Return the INSERT for tuples in the order of `columns_of`, with positional parameters."""
+def _insert_statement(table: Table, number: int = 1) -> str:
+    """Return the INSERT of some tuples in the order of `columns_of`, with positional parameters."""
     values = {column.name: None for column in columns_of(table)}
-    return str(insert(table).values(values).compile(dialect=_DIALECT))
+    head, separator, row = str(insert(table).values(values).compile(dialect=_DIALECT)).partition(" VALUES ")
+    return head + separator + ", ".join([row] * number)
