@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 
 from kitt_core.storage import ResultStore
-from kitt_core.testing.machine import StoreStateMachine
 from kitt_postgres.options import PostgresOptions
 from kitt_postgres.store import PostgresResultStore
+from kitt_sql.testing.recounting import RecountingMachine
 
 if TYPE_CHECKING:
     from kitt_postgres.testing import Database, Databases
 
 
-class PostgresMachine(StoreStateMachine):
+class PostgresMachine(RecountingMachine):
     database: ClassVar[Database]
     opened: ClassVar[set[Path]] = set()
 

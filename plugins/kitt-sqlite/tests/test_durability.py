@@ -65,10 +65,13 @@ def _failing_at(statement: int) -> Iterator[None]:
         _Failing.fail_at = 0
 
 
+@pytest.mark.parametrize("rolls_up", [False, True])
 def test_a_save_that_fails_at_any_statement_leaves_no_row_and_a_usable_store(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rolls_up: bool
 ) -> None:
     monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=_Failing))
+    if rolls_up:
+        monkeypatch.setattr("kitt_sql.sqlite.rolling._ENOUGH", 0)
     path = tmp_path / "runs.db"
     with SQLiteResultStore(SQLiteOptions(path)) as store:
         store.save_result(documents.STANDARD + b" " * 0)
@@ -86,7 +89,7 @@ def test_a_save_that_fails_at_any_statement_leaves_no_row_and_a_usable_store(
 
 
 def _row_counts(path: Path) -> dict[str, int]:
-    tables = ("runs", "benchmarks", "metrics", "hardware", "run_documents", "run_labels")
+    tables = ("runs", "benchmarks", "metrics", "hardware", "run_documents", "run_labels", "metric_rollup")
     with closing(sqlite3.connect(path, timeout=0.05)) as connection:
         return {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
 

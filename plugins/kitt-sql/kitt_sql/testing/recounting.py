@@ -1,0 +1,47 @@
+"""A state machine that compares what is answered from the rollup with a recount after each step."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+from hypothesis.stateful import invariant
+
+from kitt_core.runs import STATISTICS, MetricCondition
+from kitt_core.testing.machine import StoreStateMachine
+
+__all__ = ["RecountingMachine"]
+
+_MOST_NAMES: Final = 3
+
+
+class RecountingMachine(StoreStateMachine):
+    """As its parent, and after each step every statistic, order and condition of some metrics is recounted."""
+
+    @invariant()
+    def statistics_are_those_of_a_recount(self) -> None:
+        """Compare with the model."""
+        names = sorted(
+            {
+                metric.name
+                for run in self.model.runs.values()
+                for entry in run.rows.benchmarks
+                for metric in entry.metrics
+                if metric.name
+            }
+        )
+        for name in names[:_MOST_NAMES]:
+            given = self.store.aggregate("engine", name, statistics=STATISTICS)
+            assert list(map(_close, given)) == self.model.aggregate(["engine"], [name], list(STATISTICS), {})
+            order = f"-metric:{name}"
+            assert list(self.store.list_results(order_by=order)) == [
+                run.summary() for run in self.model.ordered({}, order)
+            ]
+            for condition in (">0", "!=1", "<=1", "=2"):
+                wanted = {"metrics": [MetricCondition.parse(f'"{name}"{condition}')]}
+                assert self.store.count(wanted) == len(self.model.select(wanted))
+
+
+def _close(row: dict[str, Any]) -> dict[str, Any]:
+    # The order of addition is the database's.
+    return {k: pytest.approx(v, rel=1e-9, abs=1e-9) if type(v) is float else v for k, v in row.items()}
