@@ -45,12 +45,14 @@ from kitt_sql.schema.tables import benchmarks, metric_names, metric_rollup, metr
 
 __all__ = [
     "Summary",
+    "count_left",
     "finite",
     "forget_run",
     "fresh_means",
     "has_fresh_values",
     "measured_in",
     "name_id",
+    "remove_left",
     "run_summaries",
     "stored_summaries",
     "summaries_of",
@@ -198,6 +200,22 @@ def forget_run(dialect: QueryDialect) -> Delete:
     by no other, and its number is never used again.
     """
     return delete(metric_rollup).where(*_of_run(dialect))
+
+
+@cache
+def count_left() -> Select[int]:
+    """Return the statement that counts the summaries of runs that are gone."""
+    return select(func.count()).select_from(metric_rollup).where(_is_left())
+
+
+@cache
+def remove_left() -> Delete:
+    """Return the statement that removes them."""
+    return delete(metric_rollup).where(_is_left())
+
+
+def _is_left() -> ColumnElement[bool]:
+    return metric_rollup.c.rolled_id.not_in(select(rolled_runs.c.id))
 
 
 def _of_run(dialect: QueryDialect) -> tuple[ColumnElement[bool], ...]:

@@ -44,8 +44,8 @@ from kitt_sql import queries
 from kitt_sql.conditions import Shape, Values, name_values, read_filter
 from kitt_sql.database import SqlDatabase
 from kitt_sql.queries import Phase
-from kitt_sql.rollup import forget_run, values_of
-from kitt_sql.schema.tables import quick_tests, runs
+from kitt_sql.rollup import count_left, forget_run, remove_left, values_of
+from kitt_sql.schema.tables import metric_rollup, quick_tests, runs
 from kitt_sql.verification import differences, stored_rows
 
 __all__ = ["SqlResultStore"]
@@ -294,12 +294,22 @@ class SqlResultStore(ResultStore):
         check = DocumentCheck()
         try:
             yield from self.integrity_findings()
+            yield from self._left_summaries(rebuild=rebuild)
             for run in self.scan():
                 yield from check(run)
                 if check.rows is not None:
                     yield from self.compare_rows(run, check.rows, rebuild=rebuild)
         except StoreUnavailableError as error:
             yield Finding(None, Severity.DAMAGE, f"not all of it can be read: {error.message}")
+
+    def _left_summaries(self, *, rebuild: bool) -> Iterator[Finding]:
+        """Yield a notice if summaries of runs are left that another program deleted; ``rebuild`` removes them."""
+        number = self.database.read(lambda c: c.execute(count_left()).scalar_one())
+        if number:
+            what = f"rows of {metric_rollup.name} whose runs are gone, which nothing reads: {number}"
+            if rebuild:
+                self.database.write(lambda c: c.execute(remove_left()))
+            yield Finding(None, Severity.NOTICE, f"{what}{', removed' if rebuild else ''}")
 
     def compare_rows(self, run: StoredRun, derived: RunRows, *, rebuild: bool) -> Iterator[Finding]:
         """Yield how the stored rows of a run differ from its document's; ``rebuild`` replaces them."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import pytest
 from hypothesis.stateful import invariant
 
 from kitt_core.runs import STATISTICS, MetricCondition
+from kitt_core.storage import ResultStore
 from kitt_core.testing.machine import StoreStateMachine
 
-__all__ = ["RecountingMachine"]
+__all__ = ["RecountingMachine", "answers_about_metrics"]
 
 _MOST_NAMES: Final = 3
 
@@ -40,6 +42,19 @@ class RecountingMachine(StoreStateMachine):
             for condition in (">0", "!=1", "<=1", "=2"):
                 wanted = {"metrics": [MetricCondition.parse(f'"{name}"{condition}')]}
                 assert self.store.count(wanted) == len(self.model.select(wanted))
+
+
+def answers_about_metrics(store: ResultStore, names: Sequence[str]) -> list[Any]:
+    """Return what a store answers about some metrics, rounded: statistics by group, orders and conditions."""
+    return [
+        [
+            {key: round(value, 6) if type(value) is float else value for key, value in row.items()}
+            for group in ("engine", "model", "gpu_model")
+            for row in store.aggregate(group, names, statistics=STATISTICS)
+        ],
+        [list(store.list_results(order_by=f"-metric:{name}")) for name in names],
+        [store.count({"metrics": f"{name}>{limit}"}) for name in names for limit in (0, 40)],
+    ]
 
 
 def _close(row: dict[str, Any]) -> dict[str, Any]:

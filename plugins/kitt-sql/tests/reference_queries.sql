@@ -1,0 +1,35 @@
+-- Questions to the published tables, as tools ask them that know the schema reference alone. Their rows are the same
+-- before and after an upgrade, in both databases. One statement ends with a semicolon at the end of a line.
+SELECT count(*) FROM runs;
+SELECT id, model, engine, suite_name FROM runs ORDER BY id;
+SELECT id FROM runs ORDER BY timestamp DESC, id LIMIT 10;
+SELECT id FROM runs WHERE model = 'org/model-0003' ORDER BY id;
+SELECT id FROM runs WHERE engine = 'vllm' AND total_benchmarks > 0 ORDER BY id;
+SELECT engine, count(*) FROM runs GROUP BY engine ORDER BY engine;
+SELECT model, engine, max(total_time_seconds) FROM runs GROUP BY model, engine ORDER BY model, engine;
+SELECT suite_name, sum(passed_count), sum(failed_count) FROM runs GROUP BY suite_name ORDER BY suite_name;
+SELECT id, total_benchmarks, passed_count, failed_count, total_time_seconds, kitt_version FROM runs ORDER BY id;
+SELECT id FROM runs WHERE kitt_version LIKE '1.%' ORDER BY id;
+SELECT count(*), count(DISTINCT run_id) FROM benchmarks;
+SELECT run_id, test_name, test_version, run_number FROM benchmarks ORDER BY run_id, id;
+SELECT test_name, count(*) FROM benchmarks GROUP BY test_name ORDER BY test_name;
+SELECT run_id, count(*) FROM benchmarks WHERE test_name = 'throughput' GROUP BY run_id ORDER BY run_id;
+SELECT count(*) FROM benchmarks WHERE run_id IN (SELECT id FROM runs WHERE engine = 'vllm');
+SELECT count(*), count(metric_value) FROM metrics;
+SELECT metric_name, count(*) FROM metrics GROUP BY metric_name ORDER BY metric_name;
+SELECT metric_name, min(metric_value), max(metric_value) FROM metrics GROUP BY metric_name ORDER BY metric_name;
+SELECT benchmark_id, metric_name, metric_value FROM metrics ORDER BY id;
+SELECT count(*) FROM metrics WHERE metric_name = 'avg_tps' AND metric_value > 40;
+SELECT r.engine, m.metric_name, count(*) FROM runs r JOIN benchmarks b ON b.run_id = r.id JOIN metrics m ON m.benchmark_id = b.id GROUP BY r.engine, m.metric_name ORDER BY r.engine, m.metric_name;
+SELECT r.id, max(m.metric_value) AS best FROM runs r JOIN benchmarks b ON b.run_id = r.id JOIN metrics m ON m.benchmark_id = b.id WHERE m.metric_name = 'avg_tps' GROUP BY r.id ORDER BY best DESC, r.id LIMIT 5;
+SELECT b.test_name, m.metric_name, min(m.metric_value) FROM benchmarks b JOIN metrics m ON m.benchmark_id = b.id GROUP BY b.test_name, m.metric_name ORDER BY b.test_name, m.metric_name;
+SELECT r.id FROM runs r WHERE NOT EXISTS (SELECT 1 FROM benchmarks b WHERE b.run_id = r.id) ORDER BY r.id;
+SELECT run_id, gpu_model, gpu_vram_gb, gpu_count, cpu_model, cpu_cores, ram_gb FROM hardware ORDER BY run_id;
+SELECT environment_type, fingerprint, count(*) FROM hardware GROUP BY environment_type, fingerprint ORDER BY environment_type, fingerprint;
+SELECT r.model, h.gpu_model FROM runs r LEFT JOIN hardware h ON h.run_id = r.id ORDER BY r.id;
+SELECT h.gpu_model, count(DISTINCT b.id) FROM hardware h JOIN benchmarks b ON b.run_id = h.run_id GROUP BY h.gpu_model ORDER BY h.gpu_model;
+SELECT count(*) FROM agents;
+SELECT count(*) FROM quick_tests WHERE result_id IS NULL;
+SELECT count(*) FROM web_campaigns JOIN agents ON agents.id = web_campaigns.agent_id;
+SELECT count(*) FROM events WHERE event_type = 'run';
+SELECT version FROM schema_version WHERE version <= 12 ORDER BY version;
