@@ -51,12 +51,14 @@ __all__ = [
     "Means",
     "OrderShape",
     "Phase",
+    "count_before",
     "count_runs",
     "group_counts",
     "group_metric",
     "group_rollup",
     "group_shape",
     "group_values",
+    "key_at",
     "last_position",
     "list_page",
     "order_means",
@@ -121,6 +123,7 @@ class Phase(enum.Enum):
     """Which part of an ordered listing a statement reads."""
 
     PRESENT = "all runs that have the key"
+    FROM_KEY = "from a key on, whatever the id"
     AFTER_KEY = "after a run that has the key"
     MISSING = "all runs that lack the key"
     AFTER_MISSING = "after a run that lacks the key"
@@ -154,13 +157,36 @@ def list_page(
     run_id = dialect.code_points(runs.c.id)
     statement = select(*SUMMARY_COLUMNS, key.label("order_key")).select_from(source).where(*where(shape, dialect))
     statement = statement.where(*_phase_conditions(phase, key, run_id, descending))
-    if phase in {Phase.PRESENT, Phase.AFTER_KEY}:
+    if phase in {Phase.PRESENT, Phase.FROM_KEY, Phase.AFTER_KEY}:
         statement = statement.order_by(key.desc() if descending else key.asc())
     return (
         statement.order_by(run_id.desc() if descending else run_id.asc())
         .limit(bindparam("limit", type_=BigInteger))
         .offset(bindparam("offset", type_=BigInteger))
     )
+
+
+@lru_cache(maxsize=256)
+def key_at(shape: Shape, order: OrderShape, dialect: QueryDialect) -> Select[Any]:
+    """Return the key at ``offset``, in an order without ids: an index alone can answer that."""
+    key, _ = _order_key(order[0], 0, Means.ALL, dialect)
+    source = _source(needs_hardware(shape))
+    statement = select(key).select_from(source).where(key.is_not(None), *where(shape, dialect))
+    return (
+        statement.order_by(key.desc() if order[2] else key.asc())
+        .limit(1)
+        .offset(bindparam("offset", type_=BigInteger))
+    )
+
+
+@lru_cache(maxsize=256)
+def count_before(shape: Shape, order: OrderShape, dialect: QueryDialect) -> Select[Any]:
+    """Return how many runs come before all that have the key that is bound as ``key``."""
+    key, _ = _order_key(order[0], 0, Means.ALL, dialect)
+    bound = bindparam("key", type_=key.type)
+    before = key > bound if order[2] else key < bound
+    source = _source(needs_hardware(shape))
+    return select(func.count()).select_from(source).where(before, *where(shape, dialect))
 
 
 def _order_key(
@@ -213,6 +239,9 @@ def _phase_conditions(
             return [key.is_(None)]
         case Phase.AFTER_MISSING:
             return [key.is_(None), beyond_id]
+        case Phase.FROM_KEY:
+            last = bindparam("key", type_=key.type)
+            return [key <= last if descending else key >= last]
         case Phase.AFTER_KEY:
             last = bindparam("key", type_=key.type)
             # The first condition is redundant, but lets the database enter the index at the cursor.

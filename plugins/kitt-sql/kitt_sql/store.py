@@ -52,6 +52,8 @@ __all__ = ["SqlResultStore"]
 
 _SCAN_PAGE: Final = 200
 _SCAN_BYTES: Final = 1 << 20
+_DEEP: Final = 1000
+"""From this offset on, where it leads is looked up in an index before rows are read."""
 
 
 class SqlResultStore(ResultStore):
@@ -177,6 +179,15 @@ class SqlResultStore(ResultStore):
         if start is not None and start.key is None:
             return read(Phase.AFTER_MISSING, limit, offset)
         having_key = Phase.PRESENT if start is None else Phase.AFTER_KEY
+        if start is None and offset >= _DEEP and order.metric is None:
+            key = connection.execute(
+                queries.key_at(shape, ordered, self._dialect), values | {"offset": offset}
+            ).scalar()
+            if key is not None:
+                cursor = {"key": key}
+                before = queries.count_before(shape, ordered, self._dialect)
+                offset -= connection.execute(before, values | cursor).scalar_one()
+                having_key = Phase.FROM_KEY
         rows = read(having_key, limit, offset)
         if len(rows) == limit:
             return rows

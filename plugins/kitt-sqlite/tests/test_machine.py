@@ -11,21 +11,12 @@ from kitt_sqlite.store import SQLiteResultStore
 
 
 class SQLiteMachine(RecountingMachine):
+    # Runs are rolled up with every other save, in portions, and not always from memory.
+    often = (*RecountingMachine.often, patch.multiple(rolling, _ENOUGH=3, _PORTION=5, _MOST_METRICS=2))
+
     def open_store(self, directory: Path) -> ResultStore:
         # Waiting for the disk would be most of the time; what survives a crash is tested elsewhere.
         return SQLiteResultStore(SQLiteOptions(directory / "runs.db", synchronous="OFF"))
-
-    def __init__(self) -> None:
-        # Runs are rolled up with every other save, in portions, and not always from memory.
-        self._often = patch.multiple(rolling, _ENOUGH=3, _PORTION=5, _MOST_METRICS=2)
-        self._often.start()
-        super().__init__()
-
-    def teardown(self) -> None:
-        try:
-            super().teardown()
-        finally:
-            self._often.stop()
 
 
 TestSQLiteMachine = SQLiteMachine.TestCase
