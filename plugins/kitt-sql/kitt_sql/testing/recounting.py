@@ -11,7 +11,7 @@ from hypothesis.stateful import invariant
 
 from kitt_core.runs import STATISTICS, MetricCondition
 from kitt_core.storage import ResultStore
-from kitt_core.testing.machine import StoreStateMachine
+from kitt_core.testing import StoreStateMachine
 
 __all__ = ["RecountingMachine", "answers_about_metrics"]
 
