@@ -276,7 +276,7 @@ class SqlResultStore(ResultStore):
     def metric_names(self) -> list[str]:
         """Return the names of the metrics, found in the index on them one by one."""
         limit = {"limit": MOST_NAMES}
-        return sorted(self.database.read(lambda c: c.execute(queries.METRIC_NAMES, limit).scalars().all()))
+        return sorted(self.database.read(lambda c: c.execute(queries.METRIC_NAMES, limit).scalars()))
 
     # Deleting and verifying.
 

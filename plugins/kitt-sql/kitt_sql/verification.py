@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, Final
 
 from attrs import asdict, fields
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Text, bindparam, select
 
 from kitt_core.runs import BenchmarkRow, HardwareRow, MetricRow, RunRow, RunRows, StoredRun
 from kitt_sql.dialect import QueryDialect
@@ -72,39 +72,45 @@ def stored_rows(
     connection: Connection, run_id: str, dialect: QueryDialect
 ) -> tuple[RunRows, list[Summary] | None] | None:
     """Return a run's rows and summaries as they are in the database, None if there is no such run."""
-    run = connection.execute(select(*_columns(runs, RunRow)).where(runs.c.id == run_id)).one_or_none()
+    named = {"run_id": run_id}
+    run = connection.execute(_RUN, named).one_or_none()
     if run is None:
         return None
-    machines = connection.execute(
-        select(*_columns(hardware, HardwareRow)).where(hardware.c.run_id == run_id)
-    ).all()
-    labels = select(run_labels.c.key, run_labels.c.value).where(run_labels.c.run_id == run_id)
+    machines = connection.execute(_MACHINES, named).all()
     rows = RunRows(
         run=RunRow(*run),
-        benchmarks=tuple(_stored_benchmarks(connection, run_id)),
+        benchmarks=tuple(_stored_benchmarks(connection.execute(_ENTRIES, named))),
         hardware=HardwareRow(*machines[0]) if machines else None,
-        labels=tuple((key, value) for key, value in connection.execute(labels)),
+        labels=tuple((key, value) for key, value in connection.execute(_LABELS, named)),
         problems=(f"{len(machines)} rows in hardware, its document gives one",) if len(machines) > 1 else (),
     )
-    named = {"run_id": run_id}
     if dialect.rolls_up_later and connection.execute(has_fresh_values(), named).scalar():
         return rows, None
     return rows, [Summary(*row) for row in connection.execute(stored_summaries(dialect), named)]
 
 
-def _stored_benchmarks(connection: Connection, run_id: str) -> Iterator[BenchmarkRow]:
-    columns = [benchmarks.c[name] for name in ("test_name", "test_version", "run_number", "passed", "timestamp")]
-    statement = (
-        select(benchmarks.c.id, *columns, metrics.c.id, metrics.c.metric_name, metrics.c.metric_value)
-        .select_from(benchmarks.outerjoin(metrics, metrics.c.benchmark_id == benchmarks.c.id))
-        .where(benchmarks.c.run_id == run_id)
-        .order_by(benchmarks.c.id, metrics.c.id)
-    )
-    for _, rows in groupby(connection.execute(statement), key=lambda row: row[0]):
-        entries = list(rows)
+def _stored_benchmarks(rows: Iterable[Any]) -> Iterator[BenchmarkRow]:
+    for _, found in groupby(rows, key=lambda row: row[0]):
+        entries = list(found)
         measured = tuple(MetricRow(row[-2], row[-1]) for row in entries if row[-3] is not None)
-        yield BenchmarkRow(*entries[0][1:6], metrics=measured)
+        yield BenchmarkRow(*entries[0][1:6], measured)
 
 
 def _columns(table: Any, row_type: type[Any]) -> list[Any]:
     return [table.c[attribute.name] for attribute in fields(row_type)]
+
+
+_RUN_ID: Final = bindparam("run_id", type_=Text)
+_RUN: Final = select(*_columns(runs, RunRow)).where(runs.c.id == _RUN_ID)
+_MACHINES: Final = select(*_columns(hardware, HardwareRow)).where(hardware.c.run_id == _RUN_ID)
+_LABELS: Final = select(run_labels.c.key, run_labels.c.value).where(run_labels.c.run_id == _RUN_ID)
+_ENTRIES: Final = (
+    select(
+        benchmarks.c.id,
+        *(benchmarks.c[name] for name in ("test_name", "test_version", "run_number", "passed", "timestamp")),
+        *(metrics.c.id, metrics.c.metric_name, metrics.c.metric_value),
+    )
+    .select_from(benchmarks.outerjoin(metrics, metrics.c.benchmark_id == benchmarks.c.id))
+    .where(benchmarks.c.run_id == _RUN_ID)
+    .order_by(benchmarks.c.id, metrics.c.id)
+)

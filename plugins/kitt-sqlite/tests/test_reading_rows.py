@@ -1,15 +1,17 @@
 """Listings and groups are answered from rows; the indexes that make them fast are used."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Executable
 
 from kitt_core.runs import MetricCondition, Severity
 from kitt_core.testing import documents
+from kitt_sql.sqlite import reading
 from kitt_sqlite.options import SQLiteOptions
 from kitt_sqlite.store import SQLiteResultStore
 
@@ -24,13 +26,18 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SQLiteResultStor
 @pytest.fixture
 def statements(store: SQLiteResultStore) -> Iterator[list[tuple[str, object]]]:
     seen: list[tuple[str, object]] = []
+    real = reading.SQLiteReader.execute
 
-    def note(connection: Connection, cursor: object, sql: str, parameters: object, *rest: object) -> None:
-        seen.append((sql, parameters))
+    def noting(
+        self: reading.SQLiteReader, statement: Executable, values: Mapping[str, object] | None = None
+    ) -> Any:
+        compiled = reading._compiled(statement)
+        seen.append((compiled.text, compiled.parameters(values or {})))
+        return real(self, statement, values)
 
-    event.listen(store.database.engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(store.database.engine, "before_cursor_execute", note)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(reading.SQLiteReader, "execute", noting)
+        yield seen
 
 
 def test_listing_counting_and_grouping_read_no_document(
@@ -65,7 +72,9 @@ def test_values_are_bound_and_never_part_of_a_statement(
         ({"suite_name": "s"}, "created_at", "idx_runs_suite_name"),
         ({"sha256": "0"}, "created_at", "idx_run_documents_sha256"),
         ({"labels": {"k": "v"}}, "created_at", "idx_run_labels_key_value"),
-        ({"metrics": "avg_tps>0"}, "created_at", "idx_metrics_name"),
+        ({"metrics": "avg_tps=0"}, "created_at", "idx_metrics_name"),
+        ({"metrics": "avg_tps>0"}, "created_at", "metric_rollup USING PRIMARY KEY"),
+        ({"model": "m", "engine": "e", "passed": True}, "-timestamp", "idx_runs_model_engine_passed_timestamp"),
     ],
 )
 def test_the_index_is_used(
@@ -80,6 +89,21 @@ def test_the_index_is_used(
     with closing(sqlite3.connect(store.location)) as connection:
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]  # type: ignore[arg-type]
     assert any(index in step for step in plan), plan
+
+
+def test_a_metrics_order_and_groups_come_from_indexes_alone(
+    store: SQLiteResultStore, statements: list[tuple[str, object]]
+) -> None:
+    def plan(sql: str, parameters: object) -> list[str]:
+        with closing(sqlite3.connect(store.location)) as connection:
+            return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]  # type: ignore[arg-type]
+
+    store.list_results(order_by="-metric:avg_tps", limit=5)
+    rolled_up = plan(*statements[0])
+    assert "COVERING INDEX idx_metric_rollup_mean" in rolled_up[0]
+    assert not any("FOR ORDER BY" in step for step in rolled_up)
+    store.aggregate("engine", "avg_tps")
+    assert any("runs USING COVERING INDEX idx_runs_columns" in step for step in plan(*statements[-1]))
 
 
 def test_a_metric_is_looked_up_once_and_not_for_each_run(

@@ -6,14 +6,14 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypeVar, cast
 
 from attrs import evolve
-from sqlalchemy import PoolProxiedConnection
+from sqlalchemy import Connection, PoolProxiedConnection
 
 from kitt_core.errors import KittError, MigrationError
 from kitt_core.files import sync_directory
@@ -23,9 +23,12 @@ from kitt_sql.database import SqlDatabase
 from kitt_sql.dialect import SQLiteDialect
 from kitt_sql.schema.status import missing
 from kitt_sql.sqlite.engine import SQLiteFile, make_engine, translated, writing
+from kitt_sql.sqlite.reading import SQLiteReader
 from kitt_sql.sqlite.rolling import Rolling, complete
 
 __all__ = ["SQLiteDatabase"]
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +73,17 @@ class SQLiteDatabase(SqlDatabase):
     def translated(self) -> AbstractContextManager[None]:
         """Return a context that raises SQLite's errors as KITT's."""
         return translated(self._file.path)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Return what ``work`` makes of a connection: a `SQLiteReader`."""
+        self.require_schema(for_writing=False)
+        with self.translated(), closing(self.engine.raw_connection()) as pooled:
+            driver = _driver(pooled)
+            driver.execute("BEGIN")
+            try:
+                return work(cast("Connection", SQLiteReader(driver)))
+            finally:
+                driver.rollback()
 
     # The driver's own connection: SQLAlchemy would slow down each of the few statements of a save.
 
