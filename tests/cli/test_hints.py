@@ -69,7 +69,7 @@ def test_hints_about_the_target_of_a_copy_name_the_target(
         store.save_result({"model": "m", "engine": "e"})
     shutil.copy(new, old)
     with closing(sqlite3.connect(old)) as connection:
-        connection.execute("DELETE FROM schema_version WHERE version = 12")
+        connection.execute("DELETE FROM schema_version WHERE version = 13")
         connection.commit()
     assert main(["--backend", f"{old}", "storage", "copy", "--to", f"{new}"]) == 4
     of_source = capsys.readouterr().err

@@ -119,7 +119,7 @@ NO_OUTPUT = "error: standard output cannot be written: Bad file descriptor"
         (">&-", LIST, 2, NO_OUTPUT, ""),
         (">&-", LIST, 2, NO_OUTPUT, "1"),
         (">&-", ["nothing"], 2, "error: no such command: 'nothing'", ""),
-        (">&-", INIT, 0, "runs.db is ready, schema version 12", ""),
+        (">&-", INIT, 0, "runs.db is ready, schema version 13", ""),
         ("2>&-", LIST, 0, None, ""),
         ("2>&-", ["nothing"], 2, None, ""),
         ("2>&-", ["nothing"], 2, None, "1"),

@@ -34,7 +34,7 @@ class TestPostgres(StoreContract):
             yield store
             # Creating the tables takes a hundred times as long, TRUNCATE five times.
             with store.database.raw_writing() as driver:
-                driver.execute("DELETE FROM quick_tests; DELETE FROM runs")
+                driver.execute("DELETE FROM quick_tests; DELETE FROM runs; DELETE FROM metric_rollup")
 
     def reopen(self, store: ResultStore) -> ResultStore:
         return PostgresResultStore(PostgresOptions(self.database.dsn, **self.database.options))

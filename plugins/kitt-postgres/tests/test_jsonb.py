@@ -100,7 +100,7 @@ def connection(place: tuple[ResultStore, Connection]) -> Connection:
 @pytest.fixture
 def store(place: tuple[ResultStore, Connection]) -> Iterator[ResultStore]:
     yield place[0]
-    place[1].execute("DELETE FROM quick_tests; DELETE FROM runs")
+    place[1].execute("DELETE FROM quick_tests; DELETE FROM runs; DELETE FROM metric_rollup")
 
 
 def _raw_json(connection: Connection, run_id: str) -> Any:

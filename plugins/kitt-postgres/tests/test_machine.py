@@ -26,7 +26,7 @@ class PostgresMachine(RecountingMachine):
         if directory not in self.opened:  # a new sequence begins with an empty store
             self.opened.add(directory)
             with store.database.raw_writing() as driver:
-                driver.execute("DELETE FROM quick_tests; DELETE FROM runs")
+                driver.execute("DELETE FROM quick_tests; DELETE FROM runs; DELETE FROM metric_rollup")
         return store
 
 

@@ -93,7 +93,8 @@ def _stored_benchmarks(rows: Iterable[Any]) -> Iterator[BenchmarkRow]:
     for _, found in groupby(rows, key=lambda row: row[0]):
         entries = list(found)
         measured = tuple(MetricRow(row[-2], row[-1]) for row in entries if row[-3] is not None)
-        yield BenchmarkRow(*entries[0][1:6], measured)
+        name, version, number, passed, moment = entries[0][1:6]
+        yield BenchmarkRow(name, version, number, passed, moment, measured)
 
 
 def _columns(table: Any, row_type: type[Any]) -> list[Any]:
