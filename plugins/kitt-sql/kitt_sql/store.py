@@ -372,7 +372,9 @@ class SqlResultStore(ResultStore):
         return read_filter(RunFilter.of(filters), self._dialect)
 
 
-def _statistics(number: int, total: float, least: float, greatest: float) -> dict[Statistic, Any]:
+def _statistics(number: int, total: float | None, least: float, greatest: float) -> dict[Statistic, Any]:
+    if total is None:  # to SQLite, infinity minus infinity is NULL
+        total = math.nan
     return {"count": number, "sum": total, "avg": total / number, "min": least, "max": greatest}
 
 

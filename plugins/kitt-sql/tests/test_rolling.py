@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from kitt_core.runs import Severity
-from kitt_core.testing.documents import STANDARD, small
+from kitt_core.testing.documents import STANDARD, run, small
 from kitt_sql.sqlite import SQLiteDatabase, SQLiteFile, SQLiteStore, rolling
 from kitt_sql.testing.recounting import answers_about_metrics
 
@@ -142,3 +142,13 @@ def test_values_that_another_program_adds_count(store: SQLiteStore, path: Path) 
         assert [s.id for s in store.list_results({"metrics": "avg_tps>12000"})] == [run_id]
         assert max(row["avg_tps_max"] for row in store.aggregate("engine", "avg_tps", statistics="max")) == 12345.0
         store.save_result(small(3))  # rolls them up
+
+
+def test_sums_of_runs_that_are_beyond_a_double_are_those_of_a_recount(store: SQLiteStore) -> None:
+    for sign in (1, -1):
+        store.save_result(run(results=[{"metrics": {"x": sign * 1e308}}] * 2))
+    for statistics in (["avg"], ["avg", "p50"]):
+        (row,) = store.aggregate("passed", "x", statistics=statistics)
+        assert row["x_avg"] == 0.0
+    (row,) = store.aggregate("passed", "x", statistics=["sum", "min", "max", "count"])
+    assert (row["x_sum"], row["x_min"], row["x_max"], row["x_count"]) == (None, -1e308, 1e308, 4)

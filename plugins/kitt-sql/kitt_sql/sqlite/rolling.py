@@ -31,7 +31,7 @@ _FORGET: Final = str(forget_run(SQLiteDialect()).compile(dialect=SQLiteDialect_p
 
 _BOUNDS: Final = """SELECT coalesce((SELECT last_metric_id FROM rolled_runs ORDER BY id DESC LIMIT 1), 0),
     coalesce((SELECT max(id) FROM metrics), 0)"""
-_FRESH_ENTRIES: Final = """SELECT (SELECT max(id) FROM benchmarks)
+_FRESH_ENTRIES: Final = """SELECT coalesce((SELECT max(id) FROM benchmarks), 0)
     - (SELECT benchmark_id FROM metrics WHERE id > ? ORDER BY id LIMIT 1)"""
 _END_OF_RUNS: Final = """SELECT max(id) FROM metrics WHERE benchmark_id IN
     (SELECT id FROM benchmarks WHERE run_id IN (SELECT run_id FROM benchmarks WHERE id IN
