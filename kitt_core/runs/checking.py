@@ -58,7 +58,7 @@ def check_document(document: bytes | str | Mapping[str, Any], *, strict: bool = 
     Raises:
         InvalidDocumentError: The document is refused.
     """
-    data, parsed = codec.encode_and_parse(document)
+    data, parsed = codec.encode_and_parse(document, strict=strict)
     return CheckedDocument(data, codec.digest(data), derive_rows(parsed, strict=strict))
 
 

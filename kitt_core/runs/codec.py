@@ -20,11 +20,15 @@ from typing import Any, Final
 
 from kitt_core.errors import InvalidDocumentError
 
-__all__ = ["MAX_DEPTH", "TooManyPartsError", "digest", "encode", "encode_and_parse", "parse", "shown"]
+__all__ = ["MAX_DEPTH", "MAX_PARTS", "TooManyPartsError", "digest", "encode", "encode_and_parse", "parse", "shown"]
 
 MAX_DEPTH: Final = 256
 """How deeply a document's arrays and objects may be nested; the outermost object is level 1."""
 
+MAX_PARTS: Final = 1 << 21
+"""How many texts (including keys), arrays and objects a document may have, whatever its size."""
+
+_BYTES_PER_PART: Final = 32
 _TOKEN: Final = re.compile(rb'"(?>[^"\\]+|\\.)*+(?:"|\Z)|[\[{\]}]', re.DOTALL)
 _COMPACT: Final = (",", ":")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -112,19 +116,27 @@ def parse(data: bytes, *, most_parts: int | None = None) -> dict[str, Any]:
     return value
 
 
-def encode_and_parse(document: bytes | str | Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
+def encode_and_parse(
+    document: bytes | str | Mapping[str, Any], *, strict: bool = True
+) -> tuple[bytes, dict[str, Any]]:
     """Return the encoded document and its parsed form.
+
+    Args:
+        document: As `encode` takes it.
+        strict: Refuse a document with more than `MAX_PARTS` texts, arrays and objects, unless it has 32 bytes for
+            each: parsed, these take far more memory than bytes.
 
     Raises:
         InvalidDocumentError: For the same reasons as `encode` and `parse`.
     """
     fast = _fast(document) if type(document) is dict else None
+    data = encode(document) if fast is None else fast
+    most_parts = max(MAX_PARTS, len(data) // _BYTES_PER_PART) if strict else None
     if fast is None:
-        data = encode(document)
-        return data, parse(data)
+        return data, parse(data, most_parts=most_parts)
     import orjson
 
-    _check_structure(fast)
+    _check_structure(fast, most_parts)
     return fast, orjson.loads(fast)  # exact for what it has written itself
 
 

@@ -210,3 +210,18 @@ def test_a_mapping_that_contains_itself_is_refused() -> None:
     document["a"] = [document]
     with pytest.raises(InvalidDocumentError, match="cannot express"):
         codec.encode(document)
+
+
+@pytest.mark.parametrize("part", [b"{}", b"[]", b'""', b'{"a":""}'])
+def test_a_document_of_very_many_tiny_parts_is_refused_before_it_is_parsed(
+    monkeypatch: pytest.MonkeyPatch, part: bytes
+) -> None:
+    monkeypatch.setattr(codec, "MAX_PARTS", 1000)
+    data = b'{"x":[' + part + (b"," + part) * 2000 + b"]}"
+    with pytest.raises(InvalidDocumentError, match="more than 1000 texts, arrays and objects"):
+        codec.encode_and_parse(data)
+    with pytest.raises(InvalidDocumentError, match="more than 1000 texts, arrays and objects"):
+        codec.encode_and_parse(codec.parse(data))
+    assert codec.encode_and_parse(data, strict=False)[1] == codec.parse(data)
+    long = b'{"x":[' + b",".join([b'"' + b"y" * 40 + b'"'] * 2000) + b"]}"
+    assert codec.encode_and_parse(long)[0] == long
