@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
-from benchmarks.cases import CASES, Case, opened
-from benchmarks.report import figures_document, figures_table
-from benchmarks.timing import Figures, cpu_clock, run_rounds
-from kitt_core import KittError, PluginManager, __version__, open_store
-from kitt_core.fingerprint import collect_system_info
-from kitt_core.plugins import FINGERPRINTS
+from benchmarks.cases import CASES
+from benchmarks.kept import CACHE
+from benchmarks.report import case_section, text_table
+from benchmarks.running import measure_cases, store_figures
+from kitt_core import KittError
 from kitt_core.runs import nearest
 
-__all__ = ["main"]
+__all__ = ["PROGRAMS", "main"]
+
+PROGRAMS: Final = {
+    "all": "everything",
+    **{name: name for name in ("scale", "imports", "writers", "peers", "upgrade", "load")},
+}
+"""What has options of its own, with its module."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print the table and, if a store is given, save the figures there."""
+    """Measure cases, print the table and, if a store is given, save the figures there; or run another program."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in PROGRAMS:
+        code: int = importlib.import_module(f"benchmarks.{PROGRAMS[argv[0]]}").main(argv[1:])
+        return code
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.list:
@@ -32,49 +42,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     known = {case.name: case for case in CASES}
     for name in arguments.names:
         if name not in known:
-            parser.error(f"no case {name!r}; {nearest(name, known)}")
+            parser.error(f"no case {name!r}; {nearest(name, [*known, *PROGRAMS])}")
     cases = [known[name] for name in dict.fromkeys(arguments.names)] or list(CASES)
     started, clock = datetime.now(UTC), time.perf_counter()
-    measured = _measure(cases, arguments)
-    print(figures_table(measured))
-    if arguments.store is not None:
-        _store(measured, started, time.perf_counter() - clock, arguments)
-    return 0
-
-
-def _measure(cases: list[Case], arguments: argparse.Namespace) -> list[tuple[Case, Figures]]:
-    rounds: int = arguments.rounds
-
-    def note(done: int) -> None:
-        print(f"round {done} of {rounds}" if done else "warm", file=sys.stderr)
-
-    with tempfile.TemporaryDirectory(prefix="kitt-benchmarks-", dir=arguments.directory) as directory:
-        print(f"storing {arguments.size} runs on each side", file=sys.stderr)
-        with opened(Path(directory), arguments.size) as bench:
-            sides = [case.sides(bench) for case in cases]
-            clock = cpu_clock if arguments.cpu else time.perf_counter
-            return list(zip(cases, run_rounds(sides, rounds, clock=clock, progress=note), strict=True))
-
-
-def _store(
-    measured: list[tuple[Case, Figures]], started: datetime, seconds: float, arguments: argparse.Namespace
-) -> None:
-    plugins = PluginManager()
-    document = figures_document(
-        measured,
-        version=__version__,
-        started=started,
-        seconds=seconds,
-        config={"size": arguments.size, "rounds": arguments.rounds, "clock": "cpu" if arguments.cpu else "wall"},
-        system_info=collect_system_info(plugins.all(FINGERPRINTS)).sections,
+    measured = measure_cases(
+        cases,
+        rounds=arguments.rounds,
+        size=arguments.size,
+        cpu=arguments.cpu,
+        directory=arguments.directory,
+        cache=arguments.cache,
     )
-    with open_store(arguments.store, plugins=plugins) as store:
-        print(f"{store.save_result(document)} in {store.location}", file=sys.stderr)
+    section = case_section("cases", measured)
+    print(text_table(section))
+    if arguments.store is not None:
+        config = {"size": arguments.size, "rounds": arguments.rounds, "clock": "cpu" if arguments.cpu else "wall"}
+        seconds = time.perf_counter() - clock
+        store_figures([section], arguments.store, started=started, seconds=seconds, config=config)
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Measure KITT's SQLite store against raw sqlite3."
+        prog="python -m benchmarks",
+        description="Measure KITT's stores against raw drivers.",
+        epilog=f"These have options of their own: {', '.join(PROGRAMS)}.",
     )
     parser.add_argument("names", metavar="NAME", nargs="*", help="a case to run; by default all of them")
     parser.add_argument("--list", action="store_true", help="show the cases and exit")
@@ -82,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=_positive, default=1000, help="runs stored first (default: %(default)s)")
     parser.add_argument("--cpu", action="store_true", help="measure CPU time only, for a machine that others use")
     parser.add_argument("--directory", type=Path, help="where to create the databases: the disk to measure")
+    parser.add_argument(
+        "--cache", type=Path, default=CACHE, help="where large databases are kept (default: %(default)s)"
+    )
     parser.add_argument(
         "--store", metavar="URI", help="save the figures as a run in this store, e.g. sqlite:///b.db"
     )

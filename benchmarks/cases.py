@@ -13,16 +13,19 @@ from attrs import frozen
 
 from benchmarks import startup
 from benchmarks.floor import Floor
+from benchmarks.kept import CACHE, batches, kept_floor, kept_sqlite
 from benchmarks.timing import Call, Sides
 from benchmarks.workload import ENGINES, METRIC, MODELS, Document, run_document, write_run_files
 from kitt_core import PluginManager, ResultStore, open_store
+from kitt_core.runs.checking import check_document
 from kitt_core.service.transfer.importing import find_candidates, import_runs
 
 if TYPE_CHECKING:
     from benchmarks.postgres import PostgresBench
 
-__all__ = ["CASES", "Bench", "Case", "opened"]
+__all__ = ["CASES", "LARGE_SIZE", "Bench", "Case", "opened"]
 
+LARGE_SIZE: Final = 10_000
 _BATCH: Final = 100
 _FRESH: Final = 10_000_000
 """Documents that are saved while measuring are numbered from here; those stored beforehand have lower numbers."""
@@ -52,10 +55,14 @@ class Bench:
     Attributes:
         directory: An empty directory; its disk is what is measured.
         size: How many standard documents are stored before anything is timed.
+        large_size: The same for what is measured in the databases that are kept.
+        cache: Where these are kept.
     """
 
     directory: Path
     size: int
+    large_size: int = LARGE_SIZE
+    cache: Path = CACHE
 
     @cached_property
     def plugins(self) -> PluginManager:
@@ -73,10 +80,20 @@ class Bench:
         return self._filled("relaxed.db", synchronous="NORMAL")
 
     @cached_property
+    def large_store(self) -> ResultStore:
+        """KITT's store with many runs, which is only read."""
+        return kept_sqlite(self.cache, self.large_size, small=False)
+
+    @cached_property
+    def large_floor(self) -> Floor:
+        """The floor's database with the same runs, which is only read."""
+        return kept_floor(self.cache, self.large_size)
+
+    @cached_property
     def repository(self) -> ResultStore:
         """The store of kitt-karr with a bare repository, filled with runs."""
         store = open_store(f"karr:///{self.directory}/karr", plugins=self.plugins)
-        for batch in _batches(self.size):
+        for batch in batches(self.size):
             store.save_results(batch)
         return store
 
@@ -84,7 +101,7 @@ class Bench:
     def floor(self) -> Floor:
         """The floor's database, filled with runs."""
         floor = Floor(self.directory / "floor.db")
-        for batch in _batches(self.size):
+        for batch in batches(self.size):
             floor.save(batch)
         return floor
 
@@ -97,7 +114,7 @@ class Bench:
 
     def _filled(self, name: str, **options: str) -> ResultStore:
         store = open_store(f"sqlite:///{self.directory}/{name}", plugins=self.plugins, **options)
-        for batch in _batches(self.size):
+        for batch in batches(self.size):
             store.save_results(batch)
         return store
 
@@ -110,20 +127,15 @@ class Bench:
 
 
 @contextmanager
-def opened(directory: Path, size: int) -> Iterator[Bench]:
+def opened(directory: Path, size: int, *, large_size: int = LARGE_SIZE, cache: Path = CACHE) -> Iterator[Bench]:
     """Provide a bench, and close what it has opened."""
-    bench = Bench(directory, size)
+    bench = Bench(directory, size, large_size, cache)
     try:
         yield bench
     finally:
-        for name in ("store", "relaxed_store", "repository", "floor", "postgres"):
+        for name in ("store", "relaxed_store", "large_store", "large_floor", "repository", "floor", "postgres"):
             if name in vars(bench):
                 vars(bench)[name].close()
-
-
-def _batches(size: int) -> Iterator[list[Document]]:
-    for first in range(0, size, _BATCH):
-        yield [run_document(number) for number in range(first, min(first + _BATCH, size))]
 
 
 def _save(bench: Bench, *, small: bool = False) -> Sides:
@@ -134,6 +146,13 @@ def _save(bench: Bench, *, small: bool = False) -> Sides:
         return partial(bench.floor.save, [run_document(_FRESH + number, small=small)])
 
     return Sides(measured, floor, 40)
+
+
+def _check(bench: Bench) -> Sides:
+    def floor(number: int) -> Callable[[], object]:
+        return partial(bench.floor.save, [run_document(2 * _FRESH + number)])
+
+    return Sides(lambda number: partial(check_document, run_document(2 * _FRESH + number)), floor, 40)
 
 
 def _save_relaxed(bench: Bench) -> Sides:
@@ -207,6 +226,12 @@ def _aggregate(bench: Bench) -> Sides:
     return _same(partial(bench.store.aggregate, "engine", METRIC), partial(bench.floor.means, METRIC), 3)
 
 
+def _aggregate_large(bench: Bench) -> Sides:
+    return _same(
+        partial(bench.large_store.aggregate, "engine", [METRIC]), partial(bench.large_floor.means, METRIC), 1
+    )
+
+
 def _percentiles(bench: Bench) -> Sides:
     return _same(
         partial(bench.store.aggregate, "engine", METRIC, statistics=("p50", "p99")),
@@ -242,12 +267,16 @@ def _get_document(bench: Bench) -> Sides:
 
 
 def _help(bench: Bench) -> Sides:
-    return _same(startup.kitt(bench.directory, "--help"), startup.nothing, 3)
+    return _same(startup.kitt(bench.directory, "--help"), startup.python("pass"), 3)
 
 
 def _storage_list(bench: Bench) -> Sides:
     bench.store.count()  # creates the directory's default store before it is listed
-    return _same(startup.kitt(bench.directory, "-q", "storage", "list"), startup.nothing, 3)
+    return _same(startup.kitt(bench.directory, "-q", "storage", "list"), startup.python("pass"), 3)
+
+
+def _import_sqlalchemy(_: Bench) -> Sides:
+    return _same(startup.python("import sqlalchemy.dialects.sqlite"), startup.python("pass"), 3)
 
 
 def _postgres(name: str) -> Callable[[Bench], Sides]:
@@ -261,32 +290,36 @@ def _postgres(name: str) -> Callable[[Bench], Sides]:
 
 
 CASES: Final = (
-    Case("save", "save_result of a standard document, durable", _save, goal=1.25),
+    Case("save", "save_result of a standard document, durable", _save, goal=1),
+    Case("save-check", "checking, serialising, hashing and deriving alone, against the floor's save", _check),
     Case("save-small", "save_result of a small document, durable", functools.partial(_save, small=True)),
     Case("save-normal", "save_result with synchronous=NORMAL, against KITT's own with FULL", _save_relaxed),
     Case("save-batch", f"save_results of {_BATCH} standard documents, one transaction", _save_batch),
     Case("import", f"import of {_BATCH} run directories (read, parse, store)", _import),
-    Case("list", "list_results(limit=50), the newest", _list, goal=3),
+    Case("list", "list_results(limit=50), the newest", _list, goal=2),
     Case("filter", "list_results(limit=50) of one model and engine", _filter),
     Case("deep-page", "list_results(limit=50) after a cursor in the middle", _deep_page),
     Case("count", "count of one engine's runs", _count),
     Case("aggregate", "aggregate: mean of one metric by engine", _aggregate),
+    Case(
+        "aggregate-large",
+        f"the same over {LARGE_SIZE:,} runs, against SQL on tables of schema version 10",
+        _aggregate_large,
+        goal=0.05,
+    ),
     Case("percentiles", "aggregate: p50 and p99 of one metric by engine", _percentiles),
     Case("get-document", "get_document by id", _get_document),
-    Case(
-        "postgres-save", "save_result into PostgreSQL against executemany of its rows", _postgres("saving"), 0.65
-    ),
+    Case("postgres-save", "save_result into PostgreSQL against executemany of its rows", _postgres("saving"), 0.5),
     Case(
         "postgres-import",
         f"{_BATCH} imported runs into PostgreSQL against executemany of their rows",
         _postgres("importing"),
         0.33,
     ),
-    Case("postgres-list", "newest 50 of 100 x size runs against 10 x size", _postgres("listing"), 1.5),
-    Case("postgres-filter", "newest 50 of a model, likewise", _postgres("filtering"), 1.5),
     Case("karr-save", "kitt-karr: one commit, durable, against KITT's SQLite store", _save_to_git),
     Case("karr-list", "kitt-karr: list_results(limit=50), against KITT's SQLite store", _list_from_git, goal=3),
     Case("karr-filter", "kitt-karr: the same of one model and engine", _filter_from_git, goal=3),
-    Case("help", "`kitt --help` against `python -c pass`", _help, goal=12),
-    Case("storage-list", "`kitt storage list` (50 runs) against `python -c pass`", _storage_list, goal=25),
+    Case("help", "`kitt --help` against `python -c pass`", _help, goal=7),
+    Case("import-sqlalchemy", "importing SQLAlchemy for SQLite against `python -c pass`", _import_sqlalchemy),
+    Case("storage-list", "`kitt storage list` (50 runs) against `python -c pass`", _storage_list, goal=15),
 )

@@ -79,15 +79,17 @@ class Floor:
     """A database file with one open connection.
 
     Args:
-        path: Where to create it.
+        path: Where it is, or is to be created.
+        synchronous: SQLite's setting; the default is durable.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, synchronous: str = "FULL") -> None:
+        is_new = not path.exists()
         self._connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
         self._ids = itertools.count()
-        for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
+        for pragma in ("journal_mode=WAL", "foreign_keys=ON", f"synchronous={synchronous}"):
             self._connection.execute(f"PRAGMA {pragma}")
-        for table, columns in _TABLES.items():
+        for table, columns in _TABLES.items() if is_new else ():
             self._connection.execute(f"CREATE TABLE {table} ({columns})")
             for column in _INDEXES[table]:
                 self._connection.execute(f"CREATE INDEX idx_{table}_{column} ON {table} ({column})")

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from benchmarks.report import Measurement, Section, text_table
 from kitt_core import KittError, PluginManager
 from kitt_core.benchmarking.load import ClosedLoop, LoadResult
 from kitt_core.benchmarking.streaming import streaming_metrics
@@ -26,12 +27,12 @@ from kitt_core.engine import Chunk, EngineSession, GenerationRequest, Usage
 from kitt_core.options import build_options
 from kitt_core.plugins import ENGINES
 
-__all__ = ["InstantSession", "Pace", "main", "measure"]
+__all__ = ["InstantSession", "Pace", "load_section", "main", "measure"]
 
 _TIMES: Final = ("ttft ms", "itl ms", "itl p99")
 _HEADINGS: Final = (
     *("in flight", "req/s", "token/s", "of paced", "busy", "CPU", *_TIMES),
-    *("req/CPU s", "token/CPU s"),
+    *("req/CPU s", "token/CPU s", "failed"),
 )
 
 
@@ -85,42 +86,71 @@ async def measure(
     return result, time.thread_time() - before
 
 
+def load_section(seconds: float = 5.0) -> Section:
+    """Measure the load generator near its limits, with kitt-engines' test server and alone."""
+    paced, instant, single = Pace(0.05, 0.02, 100), Pace(0, 0, 100), Pace(0, 0, 1)
+    lines = [
+        *_served(None, None, paced, (1, 64, 128, 256, 384), seconds, "20 ms between tokens"),
+        *_served(None, None, instant, (64,), seconds, "tokens as fast as they can be sent"),
+        *_served(None, None, single, (8, 128), seconds, "requests for one token"),
+        *asyncio.run(_measure_levels(InstantSession(), instant, (64,), seconds, "no server: tokens")),
+        *asyncio.run(_measure_levels(InstantSession(), single, (64,), seconds, "no server: one token")),
+    ]
+    return Section("load", ("load", *_HEADINGS), tuple(lines))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure at each level of concurrency and print one line for each."""
     arguments = _parser().parse_args(argv)
     pace = Pace(arguments.ttft / 1000, arguments.gap / 1000, arguments.tokens)
-    print("  ".join(_HEADINGS))
+    levels, seconds = arguments.levels, arguments.seconds
     if arguments.in_process:
-        return asyncio.run(_measure_levels(InstantSession(), Pace(0, 0, pace.tokens), arguments))
-    with _server(arguments.url, pace) as url:
-        return asyncio.run(_measure_server(url, pace, arguments))
+        lines = asyncio.run(_measure_levels(InstantSession(), Pace(0, 0, pace.tokens), levels, seconds))
+    else:
+        lines = _served(arguments.url, arguments.model, pace, levels, seconds)
+    print(text_table(Section("load", _HEADINGS, tuple(lines))))
+    return 0
 
 
-async def _measure_server(url: str, pace: Pace, arguments: argparse.Namespace) -> int:
+def _served(
+    url: str | None, model: str | None, pace: Pace, levels: Sequence[int], seconds: float, title: str = ""
+) -> list[Measurement]:
+    with _server(url, pace) as reached:
+        return asyncio.run(_measure_server(reached, model, pace, levels, seconds, title))
+
+
+async def _measure_server(
+    url: str, model: str | None, pace: Pace, levels: Sequence[int], seconds: float, title: str
+) -> list[Measurement]:
     engine = PluginManager().find(ENGINES, "openai")
-    given = {"base_url": url} | ({"model": arguments.model} if arguments.model else {})
+    given = {"base_url": url} | ({"model": model} if model else {})
     session = await engine.open(build_options(engine.options, given, "engine openai"))
     try:
-        return await _measure_levels(session, pace, arguments)
+        return await _measure_levels(session, pace, levels, seconds, title)
     finally:
         await session.aclose()
 
 
-async def _measure_levels(session: EngineSession, pace: Pace, arguments: argparse.Namespace) -> int:
-    for concurrency in arguments.levels:
-        result, cpu_seconds = await measure(session, pace, concurrency, arguments.seconds)
-        print(_line(result, cpu_seconds, pace, concurrency), flush=True)
-    return 0
+async def _measure_levels(
+    session: EngineSession, pace: Pace, levels: Sequence[int], seconds: float, title: str = ""
+) -> list[Measurement]:
+    lines = []
+    for concurrency in levels:
+        print(f"{title or 'load'}: {concurrency} in flight", file=sys.stderr)
+        result, cpu_seconds = await measure(session, pace, concurrency, seconds)
+        lines.append(_line(result, cpu_seconds, pace, concurrency, title))
+    return lines
 
 
-def _line(result: LoadResult, cpu_seconds: float, pace: Pace, concurrency: int) -> str:
+def _line(result: LoadResult, cpu_seconds: float, pace: Pace, concurrency: int, title: str) -> Measurement:
     failed = len(result.samples) - len(result.successful)
     if not result.successful:
-        return f"{concurrency}: every request failed: {result.samples[0].error}"
+        sys.exit(f"error: {concurrency} in flight: every request failed: {result.samples[0].error}")
     rates, _ = load_rates(result)
     latencies, _ = streaming_metrics(result.successful)
     paced, rate = pace.tokens_per_second(concurrency), rates["output_token_throughput"]
-    cells = [
+    tokens = sum(sample.completion_tokens for sample in result.successful)
+    cells = (
         str(concurrency),
         f"{rates['request_throughput']:.0f}",
         f"{rate:.0f}",
@@ -131,10 +161,19 @@ def _line(result: LoadResult, cpu_seconds: float, pace: Pace, concurrency: int) 
         _statistic(latencies, "itl_ms", "p50"),
         _statistic(latencies, "itl_ms", "p99"),
         f"{len(result.successful) / cpu_seconds:.0f}",
-        f"{sum(sample.completion_tokens for sample in result.successful) / cpu_seconds:.0f}",
-    ]
-    line = "  ".join(cell.rjust(len(heading)) for cell, heading in zip(cells, _HEADINGS, strict=True))
-    return line + (f"  {failed} failed" if failed else "")
+        f"{tokens / cpu_seconds:.0f}",
+        str(failed),
+    )
+    metrics = {"requests_per_second": rates["request_throughput"], "tokens_per_second": rate}
+    return Measurement(
+        name=f"load: {title}, {concurrency} in flight",
+        cells=(title, *cells) if title else cells,
+        metrics={
+            **{name: float(value) for name, value in metrics.items() if isinstance(value, (int, float))},
+            "tokens_per_cpu_second": tokens / cpu_seconds,
+            "failed": failed,
+        },
+    )
 
 
 def _statistic(latencies: Any, name: str, statistic: str) -> str:

@@ -1,4 +1,4 @@
-"""KITT's PostgreSQL store on a private server with its default durability: saves, imports, listings."""
+"""KITT's PostgreSQL store on a private server with its default durability: saves and imports."""
 
 from __future__ import annotations
 
@@ -8,21 +8,19 @@ from typing import Final
 
 from attrs import frozen
 
+from benchmarks.kept import batches
 from benchmarks.postgres_floor import PostgresFloor
 from benchmarks.timing import Sides
-from benchmarks.workload import MODELS, run_document
+from benchmarks.workload import run_document
 from kitt_core import ResultStore, open_store
 from kitt_core.runs import CheckedRun, check_run
 from kitt_core.runs.codec import encode
 from kitt_postgres.testing import PrivateServer
 
-__all__ = ["PostgresBench", "filtering", "importing", "listing", "saving"]
+__all__ = ["PostgresBench", "importing", "saving"]
 
 _BATCH: Final = 100
 _FRESH: Final = 10_000_000
-_FEW: Final = 10
-_MANY: Final = 100
-"""Small runs in the two databases whose listings are compared, as multiples of the bench's size."""
 
 
 @frozen(slots=False)
@@ -50,7 +48,12 @@ class PostgresBench:
     @cached_property
     def store(self) -> ResultStore:
         """KITT's store there, with runs."""
-        return self._filled(self.dsn, self.size, small=False)
+        store = open_store(self.dsn)
+        store.initialize()
+        for batch in batches(self.size):
+            store.save_results(batch)
+        self.server.execute("VACUUM ANALYZE", database=self.dsn.rpartition("/")[2])
+        return store
 
     @cached_property
     def floor(self) -> PostgresFloor:
@@ -58,28 +61,9 @@ class PostgresBench:
         self.store.count()
         return PostgresFloor(self.dsn)
 
-    @cached_property
-    def few(self) -> ResultStore:
-        """A store with ten times ``size`` small runs."""
-        return self._filled(self.server.create_database(), self.size * _FEW, small=True)
-
-    @cached_property
-    def many(self) -> ResultStore:
-        """A store with a hundred times ``size`` small runs."""
-        return self._filled(self.server.create_database(), self.size * _MANY, small=True)
-
-    def _filled(self, dsn: str, number: int, *, small: bool) -> ResultStore:
-        store = open_store(dsn)
-        store.initialize()
-        for first in range(0, number, _BATCH):
-            numbers = range(first, min(first + _BATCH, number))
-            store.save_results([run_document(number, small=small) for number in numbers])
-        self.server.execute("VACUUM ANALYZE", database=dsn.rpartition("/")[2])
-        return store
-
     def close(self) -> None:
         """Close what was opened, and stop the server."""
-        for name in ("store", "floor", "few", "many"):
+        for name in ("store", "floor"):
             if name in vars(self):
                 vars(self)[name].close()
         if "server" in vars(self):
@@ -111,22 +95,5 @@ def importing(bench: PostgresBench) -> Sides:
     return Sides(measured, floor, 1)
 
 
-def listing(bench: PostgresBench) -> Sides:
-    """The newest 50 of many runs, compared with a tenth as many."""
-    return _same(partial(bench.many.list_results, limit=50), partial(bench.few.list_results, limit=50))
-
-
-def filtering(bench: PostgresBench) -> Sides:
-    """The newest 50 runs of a model among many runs, compared with a tenth as many."""
-    wanted = {"model": MODELS[0], "passed": True}
-    return _same(
-        partial(bench.many.list_results, wanted, limit=50), partial(bench.few.list_results, wanted, limit=50)
-    )
-
-
 def _checked(number: int) -> CheckedRun:
     return check_run(encode(run_document(_FRESH + number)))
-
-
-def _same(measured: Callable[[], object], floor: Callable[[], object]) -> Sides:
-    return Sides(lambda _: measured, lambda _: floor, 50)

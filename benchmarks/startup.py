@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-__all__ = ["kitt", "nothing"]
+__all__ = ["kitt", "python"]
 
 # What the console script does; -P, because the current directory is not among the user's packages.
 _SCRIPT: Final = "import sys; from kitt_core.cli.app import main; sys.exit(main())"
@@ -27,9 +27,9 @@ def kitt(home: Path, *arguments: str) -> Callable[[], None]:
     return call
 
 
-def nothing() -> None:
-    """Start Python and end it."""
-    _run([*_PYTHON, "pass"], dict(os.environ))
+def python(code: str) -> Callable[[], None]:
+    """Return a call of Python that executes some code."""
+    return lambda: _run([*_PYTHON, code], dict(os.environ))
 
 
 def _run(command: list[str], environment: dict[str, str]) -> None:

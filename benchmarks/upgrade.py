@@ -15,6 +15,7 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
+from benchmarks.report import Measurement, Section, duration
 from benchmarks.workload import run_document
 from kitt_core import open_store
 
@@ -46,6 +47,34 @@ def main(argv: Sequence[str] | None = None) -> int:
             if store.count() != runs:
                 sys.exit(f"error: the database had {runs} runs and now has {store.count()}")
     return 0
+
+
+def upgrade_section(megabytes: Sequence[int]) -> Section:
+    """Upgrade databases of about these sizes, each in a process of its own."""
+    lines = []
+    for number in megabytes:
+        print(f"upgrade: {number} MiB", file=sys.stderr)
+        with tempfile.TemporaryDirectory(prefix="kitt-benchmarks-") as directory:
+            path = Path(directory) / "old.db"
+            runs = make_old_database(path, number * _MEBIBYTE)
+            size = path.stat().st_size
+            seconds, memory, _ = measure(path)
+            lines.append(
+                Measurement(
+                    name=f"upgrade-{number}-mib",
+                    cells=(
+                        f"{size / _MEBIBYTE:,.0f} MiB",
+                        f"{runs:,}",
+                        duration(seconds),
+                        f"{runs / seconds:.0f} runs/s",
+                        f"{memory / _MEBIBYTE:.0f} MiB",
+                        f"{path.stat().st_size / _MEBIBYTE:,.0f} MiB",
+                    ),
+                    metrics={"seconds": seconds, "runs": runs, "peak_memory_bytes": memory},
+                )
+            )
+    headings = ("database", "runs", "time", "speed", "peak memory", "the file afterwards")
+    return Section("upgrade", headings, tuple(lines))
 
 
 def make_old_database(path: Path, size: int) -> int:

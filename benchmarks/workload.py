@@ -21,6 +21,7 @@ __all__ = [
     "RESULTS_PER_RUN",
     "Document",
     "run_document",
+    "time_after",
     "write_run_files",
 ]
 
@@ -51,6 +52,7 @@ _QUANTILES: Final = ("mean", "p50", "p99")
 _TIMES: Final = ("first_token_ms", "between_tokens_ms")
 _REPETITIONS: Final = RESULTS_PER_RUN // len(_BENCHMARKS)
 _FIRST: Final = datetime(2026, 1, 1, tzinfo=UTC)
+_MINUTES: Final = 500_000
 _NOTES: Final = (
     "the server was warm: three requests of each prompt length had been answered before the clock was started",
     "two clients shared one connection; their answers were told apart by the identifiers of their requests",
@@ -123,7 +125,12 @@ def _system(draw: Any) -> Document:
     }
 
 
+def time_after(share: float) -> datetime:
+    """Return the time before which that share of many runs was measured."""
+    return _FIRST + timedelta(minutes=share * _MINUTES)
+
+
 def _time(number: int, seconds: int) -> str:
     # Runs are not in chronological order, as if from several machines, and no two have the same time.
-    moment = _FIRST + timedelta(minutes=number * 7919 % 500_000, seconds=seconds, microseconds=number % 1_000_000)
+    moment = _FIRST + timedelta(minutes=number * 7919 % _MINUTES, seconds=seconds, microseconds=number % 1_000_000)
     return moment.isoformat(timespec="microseconds")

@@ -17,7 +17,7 @@ from benchmarks import startup
 from benchmarks.__main__ import main
 from benchmarks.cases import CASES, Bench, Case, opened
 from benchmarks.floor import Floor
-from benchmarks.report import figures_document, figures_table
+from benchmarks.report import Goal, case_section, figures_document, goals_section, markdown_table, text_table
 from benchmarks.timing import Figures, Sides, cpu_clock, figures, run_rounds, timed_round
 from benchmarks.workload import (
     ENGINES,
@@ -36,7 +36,7 @@ TINY = 3
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    with opened(tmp_path, TINY) as bench:
+    with opened(tmp_path, TINY, large_size=TINY, cache=tmp_path / "cache") as bench:
         yield bench
 
 
@@ -84,7 +84,7 @@ def test_the_floor_stores_the_same_rows_as_kitt(bench: Bench, tmp_path: Path) ->
     assert bench.store.count() == TINY
     bench.floor.count(ENGINES[0])
     ordered = {
-        "runs": "model, engine, suite_name, timestamp, passed, total_time_seconds, kitt_version, raw_json",
+        "runs": "model, engine, suite_name, timestamp, passed, total_time_seconds, kitt_version, json(raw_json)",
         "benchmarks": "test_name, test_version, run_number, passed, timestamp",
         "metrics": "metric_name, metric_value",
         "hardware": "gpu_model, gpu_vram_gb, gpu_count, cpu_model, cpu_cores, ram_gb, environment_type",
@@ -228,28 +228,46 @@ def case(name: str, goal: float | None = None) -> Case:
 
 
 def test_the_table_shows_goals_kept_and_missed() -> None:
-    table = figures_table(
+    section = case_section(
+        "cases",
         [
             (case("save", 1.25), Figures(0.0012, 0.001, 1.2, 1.1, 1.3, rounds=3)),
-            (case("list", 3), Figures(0.00032, 0.0001, 3.2, 3.1, 3.3, rounds=3)),
+            (case("list", 3), Figures(0.00032, 0.0001, 3.3, 3.1, 3.4, rounds=3)),
             (case("count"), Figures(1.5, 0.5, 3, 3, 3, rounds=3)),
-        ]
+        ],
     )
-    assert [line.split() for line in table.splitlines()] == [
-        ["case", "KITT", "floor", "ratio", "spread", "goal"],
-        ["save", "1.2", "ms", "1", "ms", "1.20", "1.10-1.30", "≤", "1.25"],
-        ["list", "320", "µs", "100", "µs", "3.20", "3.10-3.30", "not", "≤", "3"],
+    assert [line.split() for line in text_table(section).splitlines()] == [
+        ["case", "KITT", "floor", "ratio", "range", "goal"],
+        ["save", "1.2", "ms", "1", "ms", "1.20", "1.10-1.30", "≤", "1.25,", "met"],
+        ["list", "320", "µs", "100", "µs", "3.30", "3.10-3.40", "≤", "3,", "missed", "by", "10%"],
         ["count", "1.5", "s", "500", "ms", "3.00", "3.00-3.00"],
     ]
+    assert markdown_table(section).splitlines()[:3] == [
+        "| case | KITT | floor | ratio | range | goal |",
+        "|---|---|---|---|---|---|",
+        "| save | 1.2 ms | 1 ms | 1.20 | 1.10-1.30 | ≤ 1.25, met |",
+    ]
+    assert [line.cells[1:] for line in goals_section([section]).measurements] == [
+        ("≤ 1.25", "1.20", "met"),
+        ("≤ 3", "3.30", "missed by 10%"),
+    ]
+
+
+def test_goals_are_upper_or_lower_bounds() -> None:
+    assert Goal(1.5, at_least=True).verdict(1.5) == "met"
+    assert Goal(1.5, at_least=True).verdict(1.2) == "missed by 20%"
+    assert Goal(0).verdict(0) == "met"
+    assert Goal(0).verdict(2) == "missed by 2"
 
 
 def test_figures_are_a_document_that_kitt_takes() -> None:
     started = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    measured = [
+        (case("save", 1.25), Figures(0.0012, 0.001, 1.2, 1.1, 1.3, rounds=3)),
+        (case("list", 3), Figures(0.00032, 0.0001, 3.2, 3.1, 3.3, rounds=3)),
+    ]
     document = figures_document(
-        [
-            (case("save", 1.25), Figures(0.0012, 0.001, 1.2, 1.1, 1.3, rounds=3)),
-            (case("list", 3), Figures(0.00032, 0.0001, 3.2, 3.1, 3.3, rounds=3)),
-        ],
+        [case_section("cases", measured)],
         version="0.1.0",
         started=started,
         seconds=9.0,
