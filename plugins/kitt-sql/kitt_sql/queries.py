@@ -32,7 +32,7 @@ from sqlalchemy import (
 from kitt_core.runs import PERIODS, Order, Statistic, grouped_label
 from kitt_sql.conditions import Shape, metric_named, needs_hardware, where
 from kitt_sql.dialect import QueryDialect
-from kitt_sql.rollup import finite, fresh_means, name_id, run_summaries
+from kitt_sql.rollup import finite, fresh_means, name_id, run_summaries, summary_parts
 from kitt_sql.schema.tables import (
     benchmarks,
     hardware,
@@ -308,13 +308,22 @@ def reads_rollup(group_by: tuple[str, ...], splits: int) -> bool:
 @lru_cache(maxsize=256)
 def group_rollup(
     shape: Shape, group_by: tuple[str, ...], dialect: QueryDialect, *, summed_up: bool
-) -> Select[Any]:
+) -> tuple[Select[Any], ...]:
     """Return the groups with the number of a metric's finite values, their sum, the least and the greatest.
 
-    If they are not ``summed_up``, return the rows from which `kitt_sql.rollup.values_of` makes the values.
-    Parameters: the filter's, those of `group_values`, and ``metric_name``.
+    Several statements: a group may be among the rows of each. If they are not ``summed_up``, their rows are those
+    from which `kitt_sql.rollup.values_of` makes the values. Parameters: the filter's, those of `group_values`, and
+    ``metric_name``.
     """
-    summaries = run_summaries("metric", dialect)
+    return tuple(
+        _group_summaries(part.subquery(), shape, group_by, dialect, summed_up=summed_up)
+        for part in summary_parts("metric", dialect)
+    )
+
+
+def _group_summaries(
+    summaries: FromClause, shape: Shape, group_by: tuple[str, ...], dialect: QueryDialect, *, summed_up: bool
+) -> Select[Any]:
     known = summaries.join(runs, dialect.same_run(summaries.c.run_id))
     columns, source = _groups(group_by, known, needs_hardware(shape), dialect)
     conditions = where(shape, dialect)

@@ -56,6 +56,7 @@ __all__ = [
     "run_summaries",
     "stored_summaries",
     "summaries_of",
+    "summary_parts",
     "values_of",
 ]
 
@@ -135,6 +136,12 @@ def run_summaries(prefix: str, dialect: QueryDialect) -> FromClause:
 
     Each value that is not rolled up yet is a summary of its own.
     """
+    parts = summary_parts(prefix, dialect)
+    return parts[0].subquery() if len(parts) == 1 else union_all(*parts).subquery()
+
+
+def summary_parts(prefix: str, dialect: QueryDialect) -> tuple[Select[Any], ...]:
+    """Return what `run_summaries` consists of: what is rolled up, and what is not."""
     columns = ("entries", "total", "least", "greatest", "numbers")
     rolled_up = (
         select(rolled_runs.c.run_id, *(metric_rollup.c[name] for name in columns))
@@ -142,11 +149,11 @@ def run_summaries(prefix: str, dialect: QueryDialect) -> FromClause:
         .where(metric_rollup.c.name_id == name_id(prefix))
     )
     if not dialect.rolls_up_later:
-        return rolled_up.subquery()
-    value = metrics.c.metric_value
-    nothing = type_coerce(null(), LargeBinary)
-    fresh = _fresh(prefix, literal_column("1", Integer), value, value, value, nothing)
-    return union_all(rolled_up, fresh).subquery()
+        return (rolled_up,)
+    one, value = literal_column("1", Integer), metrics.c.metric_value
+    values: tuple[ColumnElement[Any], ...] = (one, value, value, value, type_coerce(null(), LargeBinary))
+    labelled = (column.label(name) for column, name in zip(values, columns, strict=True))
+    return rolled_up, _fresh(prefix, *labelled)
 
 
 def fresh_means(prefix: str) -> FromClause:

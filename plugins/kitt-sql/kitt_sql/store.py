@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
@@ -245,10 +245,8 @@ class SqlResultStore(ResultStore):
         rolled_up = queries.reads_rollup(group_by, splits)
         if simple:
             if rolled_up:
-                statement = queries.group_rollup(shape, group_by, self._dialect, summed_up=True)
-                found = {
-                    tuple(row[:width]): _statistics(*row[width:]) for row in connection.execute(statement, bound)
-                }
+                parts = queries.group_rollup(shape, group_by, self._dialect, summed_up=True)
+                found = _summed_up(chain.from_iterable(connection.execute(part, bound) for part in parts), width)
             else:
                 statement = queries.group_metric(shape, group_by, splits, wanted.statistics, self._dialect)
                 found = {
@@ -261,8 +259,9 @@ class SqlResultStore(ResultStore):
                 return {group: {name: value + 0 for name, value in each.items()} for group, each in found.items()}
         grouped: dict[tuple[Any, ...], list[float]] = {}
         if rolled_up:
-            statement = queries.group_rollup(shape, group_by, self._dialect, summed_up=False)
-            for *group, entries, least, greatest, numbers in connection.execute(statement, bound):
+            parts = queries.group_rollup(shape, group_by, self._dialect, summed_up=False)
+            rows = chain.from_iterable(connection.execute(part, bound) for part in parts)
+            for *group, entries, least, greatest, numbers in rows:
                 grouped.setdefault(tuple(group), []).extend(values_of(entries, least, greatest, numbers))
         else:
             statement = queries.group_metric(shape, group_by, splits, (), self._dialect)
@@ -372,10 +371,22 @@ class SqlResultStore(ResultStore):
         return read_filter(RunFilter.of(filters), self._dialect)
 
 
-def _statistics(number: int, total: float | None, least: float, greatest: float) -> dict[Statistic, Any]:
-    if total is None:  # to SQLite, infinity minus infinity is NULL
-        total = math.nan
-    return {"count": number, "sum": total, "avg": total / number, "min": least, "max": greatest}
+def _summed_up(rows: Iterable[Any], width: int) -> dict[tuple[Any, ...], dict[Statistic, Any]]:
+    """Return the statistics by group of rows that may have a group in common: number, sum, least and greatest."""
+    sums: dict[tuple[Any, ...], tuple[int, float, float, float]] = {}
+    for row in rows:
+        group, (number, total, least, greatest) = tuple(row[:width]), row[width:]
+        if total is None:  # to SQLite, infinity minus infinity is NULL
+            total = math.nan
+        known = sums.get(group)
+        if known is not None:
+            number, total = number + known[0], total + known[1]
+            least, greatest = min(least, known[2]), max(greatest, known[3])
+        sums[group] = number, total, least, greatest
+    return {
+        group: {"count": number, "sum": total, "avg": total / number, "min": least, "max": greatest}
+        for group, (number, total, least, greatest) in sums.items()
+    }
 
 
 def _cursor_key(key: Any) -> OrderKey:

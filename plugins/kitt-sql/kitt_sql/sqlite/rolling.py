@@ -21,7 +21,7 @@ from kitt_sql.rollup import Summary, forget_run, summaries_of
 
 __all__ = ["FreshRun", "Rolling", "complete", "forget"]
 
-_ENOUGH: Final = 2048
+_ENOUGH: Final = 512
 """Entries that are not rolled up: so many values of a metric may be read with each question about it."""
 _PORTION: Final = 65_536
 """Rows of ``metrics``: so many are enough as well, and are read at once where they have to be read."""
