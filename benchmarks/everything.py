@@ -62,7 +62,7 @@ class Plan:
 
 
 FULL: Final = Plan(1000, 9, scale.SIZES, 10.0, 10_000, 3, 50, (37, 1024), 5.0)
-QUICK: Final = Plan(500, 3, scale.SIZES[:2], 3.0, 1000, 3, 20, (37,), 2.0)
+QUICK: Final = Plan(1000, 7, scale.SIZES[:2], 5.0, 3000, 3, 50, (37,), 3.0)
 
 _BACKENDS: Final = ("postgres", "karr")
 """Whose cases have names that begin so."""
@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sections: list[Section] = []
     try:
         for name in arguments.parts or PARTS:
-            print(f"== {name}", file=sys.stderr)
+            print(f"== {name}, after {time.perf_counter() - clock:.0f} s", file=sys.stderr)
             sections.append(PARTS[name](plan, arguments.directory))
             print(f"{name}\n{text_table(sections[-1])}\n", flush=True)
     finally:

@@ -31,6 +31,7 @@ __all__ = ["SQLiteFile", "Synchronous", "make_engine", "translated", "writing"]
 Synchronous = Literal["FULL", "NORMAL", "EXTRA", "OFF"]
 
 _WRITES: Final = "kitt_writes"
+_LOG_PAGES: Final = 4000  # 16 MB; SQLite's default is a quarter of that
 _CAUSES: Final = {
     sqlite3.SQLITE_BUSY: ("is locked by another process", "try again, or wait longer with -O busy_timeout=30"),
     sqlite3.SQLITE_LOCKED: ("is locked by another connection", "try again"),
@@ -122,6 +123,8 @@ class SQLiteFile:
     def _configure(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute(f"PRAGMA synchronous={self.synchronous}")
+        # The pages that every save changes are moved into the file once for many saves.
+        connection.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
         connection.create_function("kitt_casefold", 1, _casefold, deterministic=True)
         connection.create_aggregate("kitt_mean", 1, _Mean)  # type: ignore[arg-type]  # typeshed wants an int result
 
