@@ -290,20 +290,20 @@ def _postgres(name: str) -> Callable[[Bench], Sides]:
 
 
 CASES: Final = (
-    Case("save", "save_result of a standard document, durable", _save, goal=1),
+    Case("save", "save_result of a standard document, durable, against raw executemany", _save, goal=1),
     Case("save-check", "checking, serialising, hashing and deriving alone, against the floor's save", _check),
     Case("save-small", "save_result of a small document, durable", functools.partial(_save, small=True)),
     Case("save-normal", "save_result with synchronous=NORMAL, against KITT's own with FULL", _save_relaxed),
     Case("save-batch", f"save_results of {_BATCH} standard documents, one transaction", _save_batch),
     Case("import", f"import of {_BATCH} run directories (read, parse, store)", _import),
-    Case("list", "list_results(limit=50), the newest", _list, goal=2),
+    Case("list", "list_results(limit=50), the newest, against raw SQL", _list, goal=2),
     Case("filter", "list_results(limit=50) of one model and engine", _filter),
     Case("deep-page", "list_results(limit=50) after a cursor in the middle", _deep_page),
     Case("count", "count of one engine's runs", _count),
     Case("aggregate", "aggregate: mean of one metric by engine", _aggregate),
     Case(
         "aggregate-large",
-        f"the same over {LARGE_SIZE:,} runs, against SQL on tables of schema version 10",
+        f"mean of one metric by engine over {LARGE_SIZE:,} runs, against SQL on version-10 tables",
         _aggregate_large,
         goal=0.05,
     ),

@@ -50,16 +50,16 @@ class Question:
         name: Part of the entry's name.
         title: The table's.
         ask: Prepares the question to a store, untimed, and returns what is timed.
-        total: Goal for the ratio of times.
-        per_run: Goal for the ratio of times per matching run.
+        goal: For the ratio of the largest store's time to the smallest's.
+        per_run: Whether that is of times per matching run.
         filters: Which runs match.
     """
 
     name: str
     title: str
     ask: Callable[[ResultStore], Callable[[], object]]
-    total: float | None = None
-    per_run: float | None = None
+    goal: float
+    per_run: bool = False
     filters: Mapping[str, Any] = field(factory=dict)
 
 
@@ -86,45 +86,41 @@ def _cursor(store: ResultStore) -> Callable[[], object]:
 
 
 _QUESTIONS: Final = (
-    Question("mean", "mean of a metric by engine", _aggregate(["engine"], "avg"), per_run=1.2),
+    Question("mean", "mean of a metric by engine", _aggregate(["engine"], "avg"), goal=1.2, per_run=True),
     Question(
         "percentiles",
         "p50 and p99 of a metric by model and engine",
         _aggregate(["model", "engine"], "p50", "p99"),
-        per_run=1.2,
+        goal=1.2,
+        per_run=True,
     ),
-    Question("top", "the 50 runs with the greatest metric", _listing(order_by=_BY_METRIC), total=2, per_run=1.2),
-    Question("condition", f"newest 50 with {METRIC} > 990", _listing(**_HIGH), per_run=1.2, filters=_HIGH),
-    Question("pair-count", "count of model, engine, passed, since", _counting(_PAIR), per_run=1.5, filters=_PAIR),
+    Question("top", "the 50 runs with the greatest metric", _listing(order_by=_BY_METRIC), goal=2),
+    Question(
+        "condition", f"newest 50 with {METRIC} > 990", _listing(**_HIGH), goal=1.2, per_run=True, filters=_HIGH
+    ),
+    Question(
+        "pair-count",
+        "count of model, engine, passed, since",
+        _counting(_PAIR),
+        goal=1.5,
+        per_run=True,
+        filters=_PAIR,
+    ),
     # In the smallest store, 34 runs match: a page of 50 would have more runs in the others.
-    Question("pair", "newest 20 of model, engine, passed, since", _listing(limit=20, **_PAIR), total=1.5),
-    Question("newest", "newest 50", _listing(), total=1.5),
-    Question("model", "newest 50 of a model", _listing(model=MODELS[0]), total=1.5),
-    Question("offset", "50 runs after all but the last 100, by offset", _offset, per_run=1.5),
-    Question("cursor", "the same, after a cursor", _cursor, total=1.5),
+    Question("pair", "newest 20 of model, engine, passed, since", _listing(limit=20, **_PAIR), goal=1.5),
+    Question("newest", "newest 50", _listing(), goal=1.5),
+    Question("model", "newest 50 of a model", _listing(model=MODELS[0]), goal=1.5),
+    Question("offset", "50 runs after all but the last 100, by offset", _offset, goal=1.5, per_run=True),
+    Question("cursor", "the same, after a cursor", _cursor, goal=1.5),
     Question(
         "count",
         "count of an engine's runs",
         _counting({"engine": ENGINES[0]}),
-        per_run=1.5,
+        goal=1.5,
+        per_run=True,
         filters={"engine": ENGINES[0]},
     ),
 )
-
-
-@frozen
-class Answer:
-    """What a question took.
-
-    Attributes:
-        seconds: Median at each size.
-        total: Ratio of the largest store's time to the smallest's.
-        per_run: The same per matching run.
-    """
-
-    seconds: tuple[float, ...]
-    total: float
-    per_run: float
 
 
 def measure(backend: str, sizes: Sequence[int] = SIZES, cache: Path = CACHE, seconds: float = _SECONDS) -> Section:
@@ -138,7 +134,7 @@ def measure(backend: str, sizes: Sequence[int] = SIZES, cache: Path = CACHE, sec
     """
     sizes = sorted(sizes)
     with _stores(backend, sizes, cache) as stores:
-        lines = [line for question in _QUESTIONS for line in _lines(backend, question, sizes, stores, seconds)]
+        lines = [_line(backend, question, sizes, stores, seconds) for question in _QUESTIONS]
     headings = ("question", *(f"{size:,} runs" for size in sizes), "ratio", "of")
     return Section(f"scale-{backend}", headings, tuple(lines))
 
@@ -154,7 +150,8 @@ def _stores(backend: str, sizes: Sequence[int], cache: Path) -> Iterator[list[Re
         yield stores
 
 
-def _answer(question: Question, stores: Sequence[ResultStore], seconds: float) -> Answer:
+def _answer(question: Question, stores: Sequence[ResultStore], seconds: float) -> tuple[tuple[float, ...], float]:
+    """Return the median at each size, and the ratio of the last store to the first."""
     calls = [question.ask(store) for store in stores]
     for call in calls:
         call()
@@ -163,13 +160,11 @@ def _answer(question: Question, stores: Sequence[ResultStore], seconds: float) -
     deadline = time.perf_counter() + seconds
     while len(times) < _LEAST_ROUNDS or (time.perf_counter() < deadline and len(times) < _MOST_ROUNDS):
         times.append([_timed(call) for call in calls])
-    total = statistics.median(round_[-1] / round_[0] for round_ in times)
-    matching = [max(store.count(question.filters), 1) for store in (stores[0], stores[-1])]
-    return Answer(
-        tuple(statistics.median(column) for column in zip(*times, strict=True)),
-        total,
-        total * matching[0] / matching[1],
-    )
+    ratio = statistics.median(of_round[-1] / of_round[0] for of_round in times)
+    if question.per_run:
+        few, many = (max(store.count(question.filters), 1) for store in (stores[0], stores[-1]))
+        ratio *= few / many
+    return tuple(statistics.median(column) for column in zip(*times, strict=True)), ratio
 
 
 def _timed(call: Callable[[], object]) -> float:
@@ -178,26 +173,20 @@ def _timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _lines(
+def _line(
     backend: str, question: Question, sizes: Sequence[int], stores: Sequence[ResultStore], seconds: float
-) -> Iterator[Measurement]:
-    """Yield a line for each of the question's goals."""
+) -> Measurement:
     print(f"{backend}: {question.title}", file=sys.stderr)
-    answer = _answer(question, stores, seconds)
-    of_sizes = {f"seconds_{size}": value for size, value in zip(sizes, answer.seconds, strict=True)}
-    for ratio, limit, of, name in (
-        (answer.total, question.total, "times", ""),
-        (answer.per_run, question.per_run, "times per run", "-per-run"),
-    ):
-        if limit is not None:
-            yield Measurement(
-                name=f"scale-{backend}-{question.name}{name}",
-                cells=(question.title, *map(duration, answer.seconds), f"{ratio:.2f}", of),
-                metrics={"ratio": ratio, **of_sizes},
-                ratio=ratio,
-                goal=Goal(limit),
-                summary=f"{backend}: {question.title}: {of}, {sizes[-1]:,} runs against {sizes[0]:,}",
-            )
+    times, ratio = _answer(question, stores, seconds)
+    of = "times per run" if question.per_run else "times"
+    return Measurement(
+        name=f"scale-{backend}-{question.name}",
+        cells=(question.title, *map(duration, times), f"{ratio:.2f}", of),
+        metrics={"ratio": ratio, **{f"seconds_{size}": taken for size, taken in zip(sizes, times, strict=True)}},
+        ratio=ratio,
+        goal=Goal(question.goal),
+        summary=f"{backend}: {question.title}: {of}, {sizes[-1]:,} runs against {sizes[0]:,}",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

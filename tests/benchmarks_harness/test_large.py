@@ -75,7 +75,7 @@ def test_questions_are_asked_at_each_size(cache: Path, capsys: pytest.CaptureFix
     assert main(["scale", *options]) == 0
     heading, *lines = capsys.readouterr().out.splitlines()
     assert heading.split()[:5] == ["question", "30", "runs", "60", "runs"]
-    assert len(lines) == 12
+    assert len(lines) == 11
     assert any(line.startswith("newest 50 of a model ") for line in lines)
 
 
