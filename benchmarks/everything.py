@@ -1,7 +1,7 @@
 """``python -m benchmarks all``: every figure of docs/performance.md.
 
 With ``--write`` each table replaces the one between its marks in the page, with ``--store`` all figures become one
-run. What was measured is written even if a later part fails.
+run. Each part is written when it is measured, so that a later one that fails costs nothing.
 """
 
 from __future__ import annotations
@@ -113,10 +113,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     started, clock, load_before = datetime.now(UTC), time.perf_counter(), os.getloadavg()[0]
     sections: list[Section] = []
     try:
-        for name in arguments.parts or PARTS:
+        for name in dict.fromkeys(arguments.parts or PARTS):
             print(f"== {name}, after {time.perf_counter() - clock:.0f} s", file=sys.stderr)
             sections.append(PARTS[name](plan, arguments.directory))
             print(f"{name}\n{text_table(sections[-1])}\n", flush=True)
+            if arguments.write is not None:
+                write_page(arguments.write, {name: markdown_table(sections[-1])})
     finally:
         seconds = time.perf_counter() - clock
         goals = goals_section(sections)
