@@ -93,7 +93,13 @@ class _Rows:
 
     def all(self) -> list[tuple[Any, ...]]:
         """Return all rows."""
-        return list(self)
+        rows = self._cursor.fetchall()
+        if not rows or not self._results:
+            return rows
+        columns = list(zip(*rows, strict=True))  # by column it takes a fraction of the time
+        for position, process in self._results:
+            columns[position] = tuple(map(process, columns[position]))
+        return list(zip(*columns, strict=True))
 
     def one_or_none(self) -> tuple[Any, ...] | None:
         """Return the only row, None if there is none."""
