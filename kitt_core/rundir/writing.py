@@ -261,9 +261,8 @@ def _refuse_taken(root: Path, run_ids: Collection[str]) -> None:
         raise RunExistsError(f"run {found[0]} is in {root} already, as {found[1].path}")
     endings = tuple(suffix for run_id in run_ids for suffix in id_suffixes(run_id))
     for path, reason in unread.items():
-        if reason != LOST and path.name.endswith(
-            endings
-        ):  # the run would be there twice once this can be read again
+        # The run would be there twice once this can be read again; what has lost its document never can be.
+        if reason != LOST and path.name.endswith(endings):
             raise StoreUnavailableError(f"{root / path} {reason}, and may be the run", hint="make it readable")
 
 

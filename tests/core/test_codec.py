@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import enum
 import json
 import math
 import sys
 import types
+import uuid
 from decimal import Decimal
 from typing import Any
 
@@ -225,3 +227,20 @@ def test_a_document_of_very_many_tiny_parts_is_refused_before_it_is_parsed(
     assert codec.encode_and_parse(data, strict=False)[1] == codec.parse(data)
     long = b'{"x":[' + b",".join([b'"' + b"y" * 40 + b'"'] * 2000) + b"]}"
     assert codec.encode_and_parse(long)[0] == long
+
+
+def test_uuids_and_members_of_enumerations_are_the_same_whichever_library_writes_them() -> None:
+    class Colour(enum.Enum):
+        RED = "red"
+
+    class Level(enum.IntEnum):
+        HIGH = 3
+
+    class Name(enum.StrEnum):
+        ANN = "ann"
+
+    given = {"id": uuid.UUID(int=7), "colour": Colour.RED, "level": Level.HIGH, "names": [Name.ANN, (Colour.RED,)]}
+    plain = {"id": str(uuid.UUID(int=7)), "colour": "red", "level": 3, "names": ["ann", ["red"]]}
+    for more in ({}, {"x": math.inf}):
+        assert codec.encode(given | more) == codec.encode(plain | more)
+        assert codec.encode_and_parse(given | more)[1] == plain | more

@@ -13,7 +13,7 @@ from kitt_core.errors import InvalidDocumentError
 from kitt_core.runs import CheckedRun
 from kitt_postgres.projection import projected
 from kitt_postgres.server import Driver
-from kitt_postgres.writing import copy_runs, name_ids
+from kitt_postgres.writing import copy_runs, metrics_of, name_ids
 from kitt_sql.adoption.old_tables import ASIDE, AdoptedRun, OldRun, OldTables
 
 __all__ = ["PostgresOldTables"]
@@ -147,7 +147,6 @@ class PostgresOldTables(OldTables):
 
     def write_runs(self, runs: Sequence[AdoptedRun]) -> None:
         """Copy the runs in; JSONB's own text is their document from now on."""
-        names = {name for run in runs for entry in run.rows.benchmarks for name, _ in entry.metrics}
         copy_runs(
             self._driver,
             [
@@ -157,7 +156,7 @@ class PostgresOldTables(OldTables):
                 )
                 for run in runs
             ],
-            name_ids(self._driver, names),
+            name_ids(self._driver, metrics_of(run.rows for run in runs)),
         )
         missing = [run.id for run in runs if run.old.document is None]
         if missing:

@@ -21,7 +21,7 @@ from kitt_postgres.errors import is_collision, is_refused_value
 from kitt_postgres.options import CAPABILITIES, PostgresOptions
 from kitt_postgres.projection import projected
 from kitt_postgres.server import Driver
-from kitt_postgres.writing import copy_runs, insert_derived, insert_run, name_ids
+from kitt_postgres.writing import copy_runs, insert_derived, insert_run, metrics_of, name_ids
 from kitt_sql.rollup import forget_run
 from kitt_sql.schema.tables import benchmarks, hardware, metadata, rolled_runs, run_documents, run_labels, runs
 from kitt_sql.store import SqlResultStore
@@ -82,7 +82,7 @@ class PostgresResultStore(SqlResultStore):
 
         def attempt(_: bool) -> None:
             with self.database.raw_writing(keep=False) as driver:
-                insert_run(driver, trial, None, name_ids(driver, _metrics_of([trial.rows])))
+                insert_run(driver, trial, None, name_ids(driver, metrics_of([trial.rows])))
 
         self.database.repeated(attempt)
 
@@ -137,7 +137,7 @@ class PostgresResultStore(SqlResultStore):
     def _numbered(self, runs: Iterable[RunRows]) -> Mapping[str, int]:
         """Return the numbers of at least the metrics that some runs have."""
         known = self._names  # only replaced: several threads may be here
-        if unknown := _metrics_of(runs) - known.keys():
+        if unknown := metrics_of(runs) - known.keys():
             with self.database.raw_writing() as driver:
                 found = name_ids(driver, unknown)
             known = known | found
@@ -194,10 +194,6 @@ class PostgresResultStore(SqlResultStore):
         """Return the verbatim bytes of a run."""
         document = connection.execute(_DOCUMENT, {"run_id": run_id}).scalar()
         return None if document is None else bytes(document)
-
-
-def _metrics_of(runs: Iterable[RunRows]) -> set[str]:
-    return {name for rows in runs for entry in rows.benchmarks for name, _ in entry.metrics}
 
 
 def _insert(driver: Driver, given: Given, names: Mapping[str, int]) -> None:

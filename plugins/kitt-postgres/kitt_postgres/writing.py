@@ -19,7 +19,7 @@ from kitt_core.runs import CheckedRun, HardwareRow, RunRow, RunRows
 from kitt_postgres.server import Driver
 from kitt_sql.rollup import Summary, measured_in, summaries_of
 
-__all__ = ["copy_rollup", "copy_runs", "insert_derived", "insert_run", "name_ids"]
+__all__ = ["copy_rollup", "copy_runs", "insert_derived", "insert_run", "metrics_of", "name_ids"]
 
 Values = dict[str, Any]
 
@@ -97,6 +97,11 @@ WITH run AS (
 ), document AS (
     INSERT INTO run_documents (run_id, sha256, document) VALUES (%(id)s, %(sha256)s, %(document)b)
 ), {_DERIVED}"""  # noqa: S608  # ours
+
+
+def metrics_of(runs: Iterable[RunRows]) -> set[str]:
+    """Return the names of the metrics that some runs have."""
+    return {name for rows in runs for entry in rows.benchmarks for name, _ in entry.metrics}
 
 
 def name_ids(driver: Driver, names: Iterable[str]) -> dict[str, int]:
